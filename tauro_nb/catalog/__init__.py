@@ -1,0 +1,1 @@
+"""The catalog room: virtual tables, their schemas, statistics and lineage."""

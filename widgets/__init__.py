@@ -1,0 +1,1 @@
+"""Panels: catalog, lineage, plan."""
