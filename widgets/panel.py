@@ -24,7 +24,7 @@ def script(name: str) -> str:
 
 def sheet(*names: str) -> str:
     """Return the theme and a panel's own styles."""
-    return THEME + "".join(asset(name) for name in names)
+    return THEME + "".join(asset(name) for name in ("base.css", *names))
 
 
 class Panel(anywidget.AnyWidget):

@@ -108,7 +108,7 @@ function render({ model, el }) {
 
   const input = h("input", { type: "search", class: "tc-search", placeholder: "Search   /", "aria-label": "Search the catalog",
     "aria-controls": `${uid}-tree`, autocomplete: "off", spellcheck: "false" });
-  const status = h("span", { class: "t-dim", role: "status" }), notice = h("p", { class: "tc-notice", role: "alert" });
+  const status = h("span", { class: "t-dim", role: "status" }), notice = h("p", { class: "t-notice", role: "alert" });
   const renew = h("button", { type: "button", class: "t-button", onclick: () => model.send({ kind: "refresh" }) }, "↻ Refresh");
   const spacer = h("div", { role: "presentation" }), pane = h("div", { class: "tc-pane", role: "region", "aria-label": "Details" });
   const tree = h("div", { id: `${uid}-tree`, class: "tc-tree", role: "tree", tabindex: "0", "aria-label": "Catalog" }, spacer);
