@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from tauro_nb.catalog.types import normalize
 from tauro_nb.catalog.validation import check_schema
 from tauro_nb.errors import AccessDenied, BindError, SchemaMismatch, UsageError
 from tauro_nb.query.bind import bind
@@ -140,7 +139,7 @@ class Planner:
     def _make_entry(self, table: VirtualTable) -> TableEntry:
         # Table rights come before the source is touched: a denied table is not even connected to.
         self._check_table(table)
-        if _is_view(table):
+        if table.is_view:
             view = self._bind_view(table)
             columns = dict(view.schema or {})
             decision = self.services.security.decide(table.name, columns, self.principal)
@@ -154,7 +153,7 @@ class Planner:
         return TableEntry(table, source, None, columns, physical.facts, casted, decision)
 
     def _check_table(self, table: VirtualTable) -> None:
-        declared = {name: normalize(kind) for name, kind in table.schema.items()}
+        declared = dict(table.schema)
         decision = self.services.security.decide(table.name, declared, self.principal, bind=False)
         if not decision.allowed:
             raise AccessDenied(f"table `{table.name}` is denied to {self.principal.name!r}: {decision.reason}.")
@@ -176,7 +175,7 @@ class Planner:
         actual = {name: fact.type for name, fact in physical.facts.items()}
         if not table.schema:
             return actual
-        declared = {name: normalize(kind) for name, kind in table.schema.items()}
+        declared = dict(table.schema)
         mistakes = check_schema(table.name, declared, actual, untyped_source=source.untyped)
         if mistakes:
             raise SchemaMismatch(f"table `{table.name}` does not fit its source: {' '.join(mistakes)}")
@@ -248,10 +247,6 @@ class Planner:
     def bytes_of(self, fragment: Fragment) -> int:
         """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
         return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
-
-
-def _is_view(table: VirtualTable) -> bool:
-    return bool(table.query) and not table.connection_id and not table.path
 
 
 def _limited(tree: exp.Expression, limit: int) -> exp.Expression:

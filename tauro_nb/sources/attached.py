@@ -11,10 +11,11 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConfigError, UnboundParameter, UsageError
 from tauro_nb.query.literals import literal
-from tauro_nb.sources.base import ColumnFacts, Connection, Scan
+from tauro_nb.sources.base import ColumnFacts, Scan
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
@@ -69,7 +70,7 @@ class AttachedSource:
     dialect = "duckdb"
     default_schema: str | None = "main"
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ConnectionSpec) -> None:
         self.connection = connection
         self.alias = f"source {connection.id}"
 

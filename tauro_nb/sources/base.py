@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from sqlglot import exp
 
+from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 
 if TYPE_CHECKING:
@@ -18,19 +19,7 @@ if TYPE_CHECKING:
     from tauro_nb.query.plan import Fragment
     from tauro_nb.sources.capability import Capability
 
-__all__ = ["ColumnFacts", "Connection", "Scan", "Source"]
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """One entry of `connections:`; options hold secrets, so nothing prints them."""
-
-    id: str
-    type: str
-    options: Mapping[str, Any]
-
-    def __repr__(self) -> str:
-        return f"<Connection {self.id} ({self.type})>"
+__all__ = ["ColumnFacts", "Scan", "Source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +58,7 @@ class Source(Protocol):
     scans (files), and the engine's own optimizer pushes projections and filters into the scan.
     """
 
-    connection: Connection
+    connection: ConnectionSpec
     capability: Capability | None
     untyped: ClassVar[bool]
 

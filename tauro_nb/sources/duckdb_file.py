@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 import duckdb
 from sqlglot import exp
 
+from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SourceUnavailable, UsageError
 from tauro_nb.sources.attached import AttachedSource, table_query
-from tauro_nb.sources.base import Connection
+
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
@@ -26,7 +27,7 @@ class DuckDBSource(AttachedSource):
     capability = None
     untyped: ClassVar[bool] = False
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ConnectionSpec) -> None:
         super().__init__(connection)
         path = connection.options.get("path")
         if not path:

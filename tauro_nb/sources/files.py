@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlglot import exp
 
+from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SourceUnavailable, UsageError, nearest
 from tauro_nb.query.literals import literal
-from tauro_nb.sources.base import ColumnFacts, Connection, Scan
+from tauro_nb.sources.base import ColumnFacts, Scan
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,7 +66,7 @@ class FileSource:
     capability = None
     untyped: ClassVar[bool] = False
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ConnectionSpec) -> None:
         self.connection = connection
         self._base = Path(connection.options.get("path") or ".")
 

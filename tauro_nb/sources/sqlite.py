@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import duckdb
 from sqlglot import exp
 
+from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ExecutionError, SourceUnavailable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.query import RAW
 from tauro_nb.sources.attached import AttachedSource
-from tauro_nb.sources.base import ColumnFacts, Connection, Scan
+from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import QUERY_NODES
@@ -73,7 +74,7 @@ class SQLiteSource(AttachedSource):
     untyped: ClassVar[bool] = True
     dialect = "sqlite"
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ConnectionSpec) -> None:
         super().__init__(connection)
         path = connection.options.get("path")
         if not path:
