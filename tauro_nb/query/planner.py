@@ -213,7 +213,7 @@ class Planner:
         decision = self.entry(name).decision.require()
         for column in columns:
             if column not in decision.visible_columns:
-                raise AccessDenied(f"column `{column}` of `{name}` is denied to {self.principal.name!r}.")
+                raise AccessDenied(f"column `{column}` of `{name}` is denied to {self.principal.name!r}.", table=name)
 
     def frame_columns(self, frame: Any) -> dict[str, str]:
         """Columns and DuckDB types of an Arrow table that came with the query."""
