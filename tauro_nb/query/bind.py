@@ -15,7 +15,8 @@ from sqlglot.schema import MappingSchema
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
 from tauro_nb.query.functions import check_functions, check_serialized
 from tauro_nb.query.parse import position_of
-from tauro_nb.query.query import LOCAL, VISIBLE, Leaf, Query, leaf_kind
+from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind
+from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def bind(query: Query, planner: Planner) -> Query:
     return _qualify(query, tables, planner)
 
 
-def _is_dynamic(tree: exp.Expression) -> bool:
+def _is_dynamic(tree: exp.Expr) -> bool:
     return any(not pivot.args.get("fields") or pivot.args.get("using") for pivot in tree.find_all(exp.Pivot))
 
 
@@ -105,7 +106,7 @@ def _explain(message: str, query: Query, tables: list[str], planner: Planner) ->
     return BindError(first if first.endswith((".", "!")) else f"{first}.", sql=query.text)
 
 
-def _find_name(tree: exp.Expression, name: str) -> tuple[int | None, int | None]:
+def _find_name(tree: exp.Expr, name: str) -> tuple[int | None, int | None]:
     for node in tree.find_all(exp.Column, exp.Identifier, exp.Anonymous):
         if node.name.lower() == name.lower():
             line, col = position_of(node)
@@ -151,12 +152,12 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
     return query.evolve("qualify", tree, leaves=exact, qualified=True)
 
 
-def _leftover_star(tree: exp.Expression) -> bool:
+def _leftover_star(tree: exp.Expr) -> bool:
     """Whether a star other than that of `count(*)` was left unexpanded."""
     return any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
 
 
-def _resists(tree: exp.Expression) -> bool:
+def _resists(tree: exp.Expr) -> bool:
     if tree.find(*_NOT_QUALIFIED) is not None:
         return True
     return any(
@@ -165,7 +166,7 @@ def _resists(tree: exp.Expression) -> bool:
     )
 
 
-def leaf_columns(tree: exp.Expression) -> dict[int, tuple[str, set[str]]]:
+def leaf_columns(tree: exp.Expr) -> dict[int, tuple[str, set[str]]]:
     """For every marked relation of a qualified tree (by `id`): its name and the lower-case columns used of it."""
     out: dict[int, tuple[str, set[str]]] = {}
     for scope in traverse_scope(tree):

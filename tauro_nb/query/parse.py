@@ -37,7 +37,7 @@ _CURES = {
 }
 
 
-def position_of(node: exp.Expression) -> tuple[int | None, int | None]:
+def position_of(node: exp.Expr) -> tuple[int | None, int | None]:
     """1-based line and column of the first token below `node`, when the parser kept it."""
     for child in node.walk():
         line, col = child.meta.get("line"), child.meta.get("col")
@@ -89,7 +89,7 @@ def _tokens(text: str) -> list[Token]:
     return tokens
 
 
-def _one_tree(text: str) -> exp.Expression:
+def _one_tree(text: str) -> exp.Expr:
     tokens = _tokens(text)
     if not tokens:
         raise ParseError("the query is empty.", sql=text, hint="Write one SELECT.")
@@ -117,7 +117,7 @@ def _one_tree(text: str) -> exp.Expression:
     return trees[0]
 
 
-def _check_read_only(tree: exp.Expression, text: str) -> None:
+def _check_read_only(tree: exp.Expr, text: str) -> None:
     for node in tree.find_all(*_WRITES):
         line, col = position_of(node)
         raise UnsupportedStatement(
@@ -125,7 +125,7 @@ def _check_read_only(tree: exp.Expression, text: str) -> None:
         )
 
 
-def _check_params(tree: exp.Expression, params: Mapping[str, Any], text: str) -> dict[str, Any]:
+def _check_params(tree: exp.Expr, params: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Give every placeholder a name that has a value; refuse the others by name."""
     used: dict[str, Any] = {}
     position = 0
@@ -150,7 +150,7 @@ def _check_params(tree: exp.Expression, params: Mapping[str, Any], text: str) ->
 
 
 def parse(
-    source: str | exp.Expression,
+    source: str | exp.Expr,
     params: Mapping[str, Any] | Sequence[Any] | None = None,
     frames: Mapping[str, Any] | None = None,
 ) -> Query:

@@ -57,12 +57,12 @@ class BoundFilter:
         Converts values.
     """
 
-    tree: exp.Expression
+    tree: exp.Expr
     slots: Mapping[str, str | None]
     types: Mapping[str, str]
     sandbox: Sandbox
 
-    def for_principal(self, principal: Principal) -> exp.Expression:
+    def for_principal(self, principal: Principal) -> exp.Expr:
         """Return the filter with the principal's values in it.
 
         Raises
@@ -101,8 +101,8 @@ def bind_filter(
 
 
 def _resolve(
-    tree: exp.Expression, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, table: str
-) -> exp.Expression:
+    tree: exp.Expr, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, table: str
+) -> exp.Expr:
     """Make every column reference unqualified, quoted and spelled as the table spells it."""
     by_folded: dict[str, list[str]] = {}
     for name in columns:
@@ -122,14 +122,14 @@ def _resolve(
     return tree
 
 
-def _site(marker: exp.Expression) -> exp.Expression:
+def _site(marker: exp.Expr) -> exp.Expr:
     """The marker with the parentheses around it."""
     while isinstance(marker.parent, exp.Paren):
         marker = marker.parent
     return marker
 
 
-def _peer(marker: exp.Expression) -> exp.Expression | None:
+def _peer(marker: exp.Expr) -> exp.Expr | None:
     """What a marker is compared with, if it stands in a comparison."""
     site = _site(marker)
     parent = site.parent
@@ -143,11 +143,11 @@ def _peer(marker: exp.Expression) -> exp.Expression | None:
 
 
 def _slot_types(
-    tree: exp.Expression, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, sandbox: Sandbox
+    tree: exp.Expr, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, sandbox: Sandbox
 ) -> dict[str, str]:
     """Ask the binder for the type of each marker's peer; text where there is none."""
     types = dict.fromkeys(slots, "VARCHAR")
-    peers: dict[str, exp.Expression] = {}
+    peers: dict[str, exp.Expr] = {}
     for marker in tree.find_all(exp.Column):
         if marker.name not in slots:
             continue
@@ -163,17 +163,17 @@ def _slot_types(
 
 
 def _check_boolean(
-    tree: exp.Expression, columns: Mapping[str, str], types: Mapping[str, str], what: str, sandbox: Sandbox
+    tree: exp.Expr, columns: Mapping[str, str], types: Mapping[str, str], what: str, sandbox: Sandbox
 ) -> None:
     (found,) = _describe([_dummy(tree, types)], columns, what, sandbox)
     if found != "BOOLEAN":
         raise PolicyError(f"{what}: a filter must be true or false, this one is {found}")
 
 
-def _dummy(tree: exp.Expression, types: Mapping[str, str]) -> exp.Expression:
+def _dummy(tree: exp.Expr, types: Mapping[str, str]) -> exp.Expr:
     """The tree with NULLs of the right type in place of markers."""
 
-    def fill(node: exp.Expression) -> exp.Expression:
+    def fill(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column) and node.name in types:
             return exp.cast(exp.Null(), data_type(types[node.name]))
         return node
@@ -181,7 +181,7 @@ def _dummy(tree: exp.Expression, types: Mapping[str, str]) -> exp.Expression:
     return tree.transform(fill)
 
 
-def _describe(trees: list[exp.Expression], columns: Mapping[str, str], what: str, sandbox: Sandbox) -> list[str]:
+def _describe(trees: list[exp.Expr], columns: Mapping[str, str], what: str, sandbox: Sandbox) -> list[str]:
     """Types of expressions over the table's columns, without running anything."""
     import duckdb
 
@@ -207,7 +207,7 @@ def _value_of(principal: Principal, attribute: str | None) -> Any:
     return value
 
 
-def _put(marker: exp.Expression, value: Any, kind: str, sandbox: Sandbox) -> None:
+def _put(marker: exp.Expr, value: Any, kind: str, sandbox: Sandbox) -> None:
     """Replace one marker by literals of type `kind`, or its comparison by NULL where nothing converts."""
     site = _site(marker)
     parent = site.parent
@@ -231,8 +231,8 @@ def _put(marker: exp.Expression, value: Any, kind: str, sandbox: Sandbox) -> Non
         site.replace(exp.cast(exp.Null(), data_type(kind)))
 
 
-def _put_into_list(parent: exp.In, site: exp.Expression, literals: list[exp.Expression]) -> None:
-    rest: list[exp.Expression] = []
+def _put_into_list(parent: exp.In, site: exp.Expr, literals: list[exp.Expr]) -> None:
+    rest: list[exp.Expr] = []
     for item in parent.expressions:
         rest.extend(literals if item is site else [item])
     if rest:
@@ -241,11 +241,11 @@ def _put_into_list(parent: exp.In, site: exp.Expression, literals: list[exp.Expr
         parent.replace(_unknown())
 
 
-def _unknown() -> exp.Expression:
+def _unknown() -> exp.Expr:
     return exp.cast(exp.Null(), exp.DataType.build("BOOLEAN"))
 
 
-def _literal(value: Any, kind: str, sandbox: Sandbox) -> exp.Expression | None:
+def _literal(value: Any, kind: str, sandbox: Sandbox) -> exp.Expr | None:
     """The value as a literal of DuckDB type `kind`, or None when it does not convert without loss."""
     text = constant_text(value)
     if is_text(kind):
@@ -253,7 +253,7 @@ def _literal(value: Any, kind: str, sandbox: Sandbox) -> exp.Expression | None:
     if not converts(value, kind, sandbox):
         return None
     if is_integer(kind) and _PLAIN_NUMBER.fullmatch(text):
-        number: exp.Expression = exp.Literal.number(text.lstrip("-"))
+        number: exp.Expr = exp.Literal.number(text.lstrip("-"))
         return exp.Neg(this=number) if text.startswith("-") else number
     return exp.cast(exp.Literal.string(text), data_type(kind))
 

@@ -186,7 +186,7 @@ class BoundPolicy:
     def _refuse(self, table: str, principal: Principal, reason: str) -> TableDecision:
         return refusal(table, principal, self._columns, reason, self.policy_hash)
 
-    def row_filter(self, principal: Principal) -> tuple[exp.Expression | None, str | None]:
+    def row_filter(self, principal: Principal) -> tuple[exp.Expr | None, str | None]:
         """OR the filters of the principal's roles; one role without restriction lifts all of them.
 
         Raises
@@ -256,7 +256,7 @@ class BoundPolicy:
             )
 
 
-def _is_null(tree: exp.Expression) -> bool:
+def _is_null(tree: exp.Expr) -> bool:
     return isinstance(tree, exp.Cast) and isinstance(tree.this, exp.Null)
 
 

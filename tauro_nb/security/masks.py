@@ -58,7 +58,7 @@ class Masker(ABC):
         """Hide one value."""
 
     @abstractmethod
-    def compile(self, column: str, type: str) -> exp.Expression:
+    def compile(self, column: str, type: str) -> exp.Expr:
         """Write the mask as a DuckDB tree over a column of this DuckDB type, keeping the type."""
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ class _TextMasker(Masker):
     def mask(self, value: Any) -> str | None:
         return self._mask_text(value) if isinstance(value, str) else None
 
-    def compile(self, column: str, type: str) -> exp.Expression:
+    def compile(self, column: str, type: str) -> exp.Expr:
         if not is_text(type):
             return NullMasker().compile(column, type)
         return _compile_text(self, column)
@@ -181,7 +181,7 @@ class ConstantMasker(Masker):
             return _REDACTED if value is None or isinstance(value, str) else None
         return self.value
 
-    def compile(self, column: str, type: str) -> exp.Expression:
+    def compile(self, column: str, type: str) -> exp.Expr:
         text = self._text if self._text is not None else _REDACTED if is_text(type) else None
         if text is None:
             return NullMasker().compile(column, type)
@@ -206,7 +206,7 @@ class NullMasker(Masker):
     def mask(self, value: Any) -> None:
         return None
 
-    def compile(self, column: str, type: str) -> exp.Expression:
+    def compile(self, column: str, type: str) -> exp.Expr:
         return exp.cast(exp.Null(), data_type(type))
 
 
@@ -277,7 +277,7 @@ def _tail(column: StringColumn, start: Any) -> StringValue:
     return column.substr(start)
 
 
-def _compile_text(masker: _TextMasker, column: str) -> exp.Expression:
+def _compile_text(masker: _TextMasker, column: str) -> exp.Expr:
     """Compile the Ibis expression, then leave only its tree over an unqualified quoted column."""
     import ibis
     from ibis.backends.sql.compilers.duckdb import DuckDBCompiler
@@ -293,7 +293,7 @@ def _compile_text(masker: _TextMasker, column: str) -> exp.Expression:
     return tree
 
 
-def _settle_substrings(tree: exp.Expression) -> None:
+def _settle_substrings(tree: exp.Expr) -> None:
     """Drop Ibis's guard against negative starts: every start here is known to be at least zero.
 
     The guard (`CASE WHEN s >= 1 THEN s ELSE s + LENGTH(c) END`) would compute every position three times.

@@ -90,7 +90,7 @@ def matching_rows(
     rows: Sequence[Row],
     arrays: Mapping[str, pa.Array],
     types: Mapping[str, str],
-    tree: exp.Expression,
+    tree: exp.Expr,
     sandbox: Sandbox,
 ) -> list[Row]:
     """The rows for which the filter is true, in their order, as the very same objects.
@@ -117,7 +117,7 @@ def matching_rows(
     return [rows[number] for number in sorted(row[0] for row in found)]
 
 
-def mask_values(values: Sequence[Any], tree: exp.Expression, column: str, kind: str, sandbox: Sandbox) -> list[Any]:
+def mask_values(values: Sequence[Any], tree: exp.Expr, column: str, kind: str, sandbox: Sandbox) -> list[Any]:
     """Run a mask over one column's values.
 
     Raises
@@ -160,7 +160,7 @@ def maskable_array(values: Sequence[Any]) -> pa.Array:
     return array if array is not None else arrow_array([None] * len(values))
 
 
-def _typed(name: str, kind: str) -> exp.Expression:
+def _typed(name: str, kind: str) -> exp.Expr:
     return exp.alias_(exp.TryCast(this=exp.column(name, quoted=True), to=data_type(kind)), name, quoted=True)
 
 

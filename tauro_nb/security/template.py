@@ -51,7 +51,7 @@ class FilterTemplate:
         Marker name -> attribute (None: the principal's name).
     """
 
-    candidates: tuple[exp.Expression, ...]
+    candidates: tuple[exp.Expr, ...]
     slots: Mapping[str, str | None]
 
     def column_names(self) -> frozenset[str]:
@@ -87,7 +87,7 @@ def parse_filter(text: str, what: str) -> FilterTemplate:
     """
     marked, slots = _mark(text, what)
     dialects = [name for name in _DIALECTS if name != "mysql" or not _NOT_MYSQL.search(_without_slots(text))]
-    candidates: list[exp.Expression] = []
+    candidates: list[exp.Expr] = []
     complaints: list[str] = []
     for dialect in dialects:
         try:
@@ -139,12 +139,12 @@ def _without_slots(text: str) -> str:
     return "".join(token[0] for token in _TOKEN.finditer(text) if not (token["slot"] or token["comment"]))
 
 
-def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Expression:
+def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Expr:
     """Parse in one dialect, check the markers, and say it again as a DuckDB tree."""
     trees = sqlglot.parse(marked, read=dialect)
     if len(trees) != 1 or trees[0] is None:
         raise ValueError("is not one condition")
-    tree: exp.Expression = trees[0]
+    tree: exp.Expr = trees[0]
     _check_markers(tree, slots, once=True)
     refuse_strangers(tree)
     if dialect != "duckdb":
@@ -156,7 +156,7 @@ def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Ex
     return tree.transform(_forgive, slots, copy=False)
 
 
-def _check_markers(tree: exp.Expression, slots: Mapping[str, str | None], *, once: bool) -> None:
+def _check_markers(tree: exp.Expr, slots: Mapping[str, str | None], *, once: bool) -> None:
     """Every marker must have become a bare column: not a part of a string, a name, a type or a comment."""
     seen: list[str] = []
     for node in tree.walk():
@@ -180,7 +180,7 @@ def _settle_in(node: exp.In, slots: Mapping[str, str | None]) -> None:
         raise ValueError("uses IN without a list of values")
 
 
-def _forgive(node: exp.Expression, slots: Mapping[str, str | None]) -> exp.Expression:
+def _forgive(node: exp.Expr, slots: Mapping[str, str | None]) -> exp.Expr:
     """Make casts of columns TRY_CAST: a value that does not convert drops its row, and is in no error text."""
     if type(node) is not exp.Cast or all(column.name in slots for column in node.find_all(exp.Column)):
         return node

@@ -47,7 +47,7 @@ class DuckDBSource(AttachedSource):
                 hint="Is another process writing to it?",
             ) from None
 
-    def relation(self, table: VirtualTable) -> exp.Expression:
+    def relation(self, table: VirtualTable) -> exp.Expr:
         """The attached table, or its `query=` with every name inside the attached database."""
         if not table.query:
             return super().relation(table)

@@ -100,7 +100,7 @@ class FileSource:
             )
         return found
 
-    def relation(self, table: VirtualTable) -> exp.Expression:
+    def relation(self, table: VirtualTable) -> exp.Expr:
         """`read_parquet('...')` and its like."""
         reader, known = FORMATS[file_format(table)]
         options = dict(table.options)

@@ -14,7 +14,7 @@ from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConnectorMissing, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
-from tauro_nb.query.query import RAW
+from tauro_nb.query.names import RAW
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
@@ -51,12 +51,12 @@ _EXACT_TYPES = frozenset(
 )
 
 
-def _exact_sum(node: exp.Expression) -> bool:
+def _exact_sum(node: exp.Expr) -> bool:
     """Sums of integers and decimals do not depend on the order of rows."""
     return family(node.this) in ("integer", "decimal")
 
 
-def _ordered_value(node: exp.Expression) -> bool:
+def _ordered_value(node: exp.Expr) -> bool:
     return family(node.this) in ("integer", "decimal", "date", "timestamp") and not node.expressions
 
 
@@ -163,7 +163,7 @@ class PostgreSQLSource(AttachedSource):
         except duckdb.Error as error:
             raise self._unavailable(error) from None
 
-    def remote_relation(self, sql: str) -> exp.Expression:
+    def remote_relation(self, sql: str) -> exp.Expr:
         """`postgres_query`: the server gets `sql` as it is."""
         arguments = [exp.Literal.string(self.alias), exp.Literal.string(sql)]
         return exp.Table(this=exp.Anonymous(this="postgres_query", expressions=arguments))
@@ -265,7 +265,7 @@ class PostgreSQLSource(AttachedSource):
                 self._control = None
 
 
-def _output(node: exp.Expression, kind: str) -> exp.Expression:
+def _output(node: exp.Expr, kind: str) -> exp.Expr:
     """`node` cast to what PostgreSQL must send so that it arrives as DuckDB type `kind`."""
     target = _OUTPUT_TYPES.get(kind) or (kind.replace("DECIMAL", "numeric") if kind.startswith("DECIMAL") else None)
     return node if target is None else exp.cast(node, target, dialect="postgres")

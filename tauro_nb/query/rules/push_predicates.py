@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from tauro_nb.query.query import RAW, Query, leaf_kind
+from tauro_nb.query.names import RAW, leaf_kind
+from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER, is_fenced
+from tauro_nb.query.trees import conjuncts, disjuncts
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -57,22 +59,10 @@ def _has_extras(relation: exp.Subquery) -> bool:
     return any(relation.args.get(name) for name in ("pivots", "sample", "joins"))
 
 
-def _is_leaf(node: exp.Expression) -> bool:
+def _is_leaf(node: exp.Expr) -> bool:
     if not isinstance(node, exp.Select) or node.args.get("from_") is None:
         return False
     return leaf_kind(node.args["from_"].this) == RAW and node.args["from_"].this.alias == INNER
-
-
-def conjuncts(condition: exp.Expression | None) -> Iterator[exp.Expression]:
-    """The parts of a condition that all must hold."""
-    if condition is None:
-        return
-    unnested = condition.unnest()
-    if isinstance(unnested, exp.And):
-        yield from conjuncts(unnested.this)
-        yield from conjuncts(unnested.expression)
-    else:
-        yield condition
 
 
 def _push_where(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
@@ -125,7 +115,7 @@ def _nullable(select: exp.Select) -> set[str]:
     return out
 
 
-def _try_push(part: exp.Expression, leaves: dict[str, exp.Subquery]) -> bool:
+def _try_push(part: exp.Expr, leaves: dict[str, exp.Subquery]) -> bool:
     """Push one conjunct; True when it moved, so that its place is free.
 
     An OR over several relations stays, and leaves behind what it implies for each of them.
@@ -144,10 +134,10 @@ def _try_push(part: exp.Expression, leaves: dict[str, exp.Subquery]) -> bool:
     return False
 
 
-def _implied(disjunction: exp.Expression, alias: str) -> exp.Expression | None:
+def _implied(disjunction: exp.Expr, alias: str) -> exp.Expr | None:
     """What an OR says of one relation, if every branch says something."""
     branches = []
-    for branch in _disjuncts(disjunction):
+    for branch in disjuncts(disjunction):
         own = [
             part
             for part in conjuncts(branch)
@@ -159,16 +149,7 @@ def _implied(disjunction: exp.Expression, alias: str) -> exp.Expression | None:
     return exp.or_(*branches)
 
 
-def _disjuncts(condition: exp.Expression) -> Iterator[exp.Expression]:
-    unnested = condition.unnest()
-    if isinstance(unnested, exp.Or):
-        yield from _disjuncts(unnested.this)
-        yield from _disjuncts(unnested.expression)
-    else:
-        yield unnested
-
-
-def _push(part: exp.Expression, leaf: exp.Subquery) -> bool:
+def _push(part: exp.Expr, leaf: exp.Subquery) -> bool:
     inner = leaf.this
     names = {select.alias.lower(): select.unalias() for select in inner.expressions}
     columns = list(part.find_all(exp.Column))
@@ -187,7 +168,7 @@ def _push(part: exp.Expression, leaf: exp.Subquery) -> bool:
     return True
 
 
-def _is_leakproof(part: exp.Expression) -> bool:
+def _is_leakproof(part: exp.Expr) -> bool:
     """Only comparisons between columns and literals; dates are typed by a cast of a literal, which is checked when bound."""
     stack = [part]
     while stack:
