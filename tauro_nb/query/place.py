@@ -11,8 +11,8 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
-from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, leaf_kind
+from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER
 from tauro_nb.query.trees import conjuncts
@@ -75,7 +75,7 @@ class _Cutter:
             return "it refers to the query around it"
         return source.capability.refusal(query)
 
-    def _take(self, query: exp.Expr, source: Source, reason: str) -> None:
+    def _take(self, query: exp.Query, source: Source, reason: str) -> None:
         tree = query.copy()
         assert isinstance(tree, exp.Query)
         schema = self.planner.describe_raw(tree)
@@ -84,7 +84,8 @@ class _Cutter:
 
     def _take_leaf(self, leaf: exp.Expr, source: Source, reason: str) -> None:
         """Give the source the conditions it can apply; masks and the rest stay above, in the engine."""
-        assert isinstance(leaf, exp.Select) and source.capability is not None
+        assert isinstance(leaf, exp.Select)
+        assert source.capability is not None
         where = leaf.args.get("where")
         parts = list(conjuncts(where.this)) if where is not None else []
         pushed = [part for part in parts if source.capability.refusal(part) is None]
@@ -95,7 +96,11 @@ class _Cutter:
             | {column.name for part in kept for column in part.find_all(exp.Column)}
         )
         selects = [
-            exp.alias_(exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True)), name, quoted=True)
+            exp.alias_(
+                exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True)),
+                name,
+                quoted=True,
+            )
             for name in needed
         ] or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]
         scan = exp.Select(expressions=selects).from_(raw.copy())
@@ -197,7 +202,8 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
         relation = planner.entry(node.name).relation.copy()
         relation.set("alias", node.args.get("alias"))
         node.replace(relation)
-    return root.this
+    materialized: exp.Expr = root.this
+    return materialized
 
 
 def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:

@@ -14,10 +14,10 @@ from tauro_nb.errors import AccessDenied, BindError, SchemaMismatch, UsageError
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
 from tauro_nb.query.literals import used_params
+from tauro_nb.query.names import RAW
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
 from tauro_nb.query.plan import Fragment, QueryPlan
-from tauro_nb.query.names import RAW
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
@@ -263,9 +263,7 @@ def _limited(tree: exp.Expr, limit: int) -> exp.Expr:
     return exp.select("*").from_(inner.copy().subquery("limited")).limit(limit)
 
 
-def _cast_relation(
-    relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
-) -> exp.Expr:
+def _cast_relation(relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]) -> exp.Expr:
     """The relation with exactly the declared columns and types."""
     actual = {name.lower(): (name, fact.type) for name, fact in facts.items()}
     if list(columns.items()) == [(name, fact.type) for name, fact in facts.items()]:
@@ -278,5 +276,3 @@ def _cast_relation(
             node = exp.cast(node, kind, dialect="duckdb")
         selects.append(exp.alias_(node, name, quoted=True))
     return exp.Subquery(this=exp.Select(expressions=selects).from_(relation.copy()))
-
-

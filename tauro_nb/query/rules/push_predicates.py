@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -26,7 +25,7 @@ _LEAKPROOF = (
 _IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
 
 
-def push_predicates(query: Query, planner: Planner) -> Query:
+def push_predicates(query: Query, _: Planner) -> Query:
     """Move single-relation conditions of WHERE and ON into their leaf.
 
     Below a barrier go only leak-proof predicates on unmasked columns; all others stay above it. A
@@ -82,7 +81,7 @@ def _push_on(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
             continue
         own = join.this.alias_or_name.lower()
         if join.side.upper() == "LEFT":
-            reachable = {own: leaves[own]} if own in leaves and _only_its_own_side(select, join) else {}
+            reachable = {own: leaves[own]} if own in leaves and _only_left_joins(select) else {}
         elif join.side:
             continue
         else:
@@ -94,8 +93,8 @@ def _push_on(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
             join.set("on", exp.true())
 
 
-def _only_its_own_side(select: exp.Select, join: exp.Join) -> bool:
-    """A later RIGHT or FULL join does not change what this LEFT join's condition means, but stay careful."""
+def _only_left_joins(select: exp.Select) -> bool:
+    """Whether no RIGHT or FULL join complicates what a LEFT join's condition means."""
     return all(other.side.upper() in ("", "LEFT") for other in select.args.get("joins") or [])
 
 
@@ -169,7 +168,7 @@ def _push(part: exp.Expr, leaf: exp.Subquery) -> bool:
 
 
 def _is_leakproof(part: exp.Expr) -> bool:
-    """Only comparisons between columns and literals; dates are typed by a cast of a literal, which is checked when bound."""
+    """Only comparisons of columns and literals; a date is a cast of a literal, checked when bound."""
     stack = [part]
     while stack:
         node = stack.pop()
