@@ -63,7 +63,7 @@ def refuse_strangers(tree: exp.Expression) -> None:
         raise ValueError(f"uses {_label(node)}, which a row filter may not")
 
 
-def _label(node: exp.Expression) -> str:
+def _label(node: exp.Expr) -> str:
     if isinstance(node, exp.Anonymous):
         return node.name.upper()
     return node.sql_name() if isinstance(node, exp.Func) else node.key.upper()
