@@ -65,7 +65,7 @@ def figure(shown: View) -> go.Figure:
             ys += [*(-y for _, y in bends), None]
     for kind, (xs, ys) in sorted(paths.items()):
         line = {"color": _INK, "width": 1.3, "dash": _DASHES.get(kind, "solid")}
-        traces.append(go.Scatter(x=xs, y=ys, mode="lines", name=f"by {_safe(kind)}", hoverinfo="skip", line=line))
+        traces.append(go.Scatter(x=xs, y=ys, mode="lines", name=_safe(kind), hoverinfo="skip", line=line))
     by_kind: defaultdict[str, list[Item]] = defaultdict(list)
     for item in shown.items:
         by_kind[item.kind].append(item)

@@ -20,8 +20,10 @@ _GAP: Final = 84
 _MARGIN: Final = 34
 _LABEL: Final = 30
 
-#: How data got there: declared (solid), defined by a view (dashes), seen in a query (dots); others dash-dot.
-_DASHES: Final = MappingProxyType({"source": "", "table": "", "declared": "", "view": "7 4", "query": "2 4"})
+#: How an edge is known, as a dash pattern and in words; others are dash-dot.
+_LINES: Final = MappingProxyType(
+    {"declared": ("", "declared"), "view": ("7 4", "from a view"), "query": ("2 4", "seen in a query")}
+)
 _SHAPES: Final = ("source", "table", "view", "query")
 
 # Presentation attributes make the picture legible where stylesheets are stripped; these rules then theme it.
@@ -79,7 +81,8 @@ def _line(points: Sequence[Point], dash: str, title: str) -> Html:
     )  # fmt: skip
 
 
-def _node(place: int, item: Item, focus: bool, x: float, y: float, wide: float) -> Html:
+def _node(place: int, item: Item, corner: Point, wide: float, *, focus: bool) -> Html:
+    x, y = corner
     middle, shape = x + wide / 2, item.kind if item.kind in _SHAPES else "table"
     label = one_line(item.label)
     more = [
@@ -155,8 +158,8 @@ def svg(shown: View, title: str, description: str) -> Html:
 
     nodes = []
     for place, item in enumerate(shown.items):
-        x, y = corner(placed.positions[item.name])
-        nodes.append(_node(place, item, item.name == shown.focus, x, y, widths[layer_of[item.name]]))
+        wide = widths[layer_of[item.name]]
+        nodes.append(_node(place, item, corner(placed.positions[item.name]), wide, focus=item.name == shown.focus))
     wide = _MARGIN * 2 + sum(widths) + _GAP * max(placed.layers - 1, 0)
     high = _MARGIN + _HEIGHT + _PITCH * max((y for _, y in placed.positions.values()), default=0)
     return el(
@@ -174,8 +177,12 @@ def svg(shown: View, title: str, description: str) -> Html:
     )
 
 
+def _line_of(kind: str) -> tuple[str, str]:
+    return _LINES.get(kind, ("10 3 2 3", one_line(kind)))
+
+
 def _dash(kinds: Sequence[str]) -> str:
-    dashes = [_DASHES.get(kind, "10 3 2 3") for kind in kinds]
+    dashes = [_line_of(kind)[0] for kind in kinds]
     return min(dashes, key=lambda dash: (dash != "", dash))
 
 
@@ -191,7 +198,7 @@ def legend(shown: View) -> Html:
     strokes = [
         el("span", el("svg", el("path", d="M0 9h30", class_="tl-link", fill="none", stroke="currentColor",
                                 stroke_width="1.4", stroke_dasharray=_dash([kind]) or None),
-                      class_="tl", width=30, height=18, aria_hidden="true"), f"by {one_line(kind)}")
+                      class_="tl", width=30, height=18, aria_hidden="true"), _line_of(kind)[1])
         for kind in lines
     ]  # fmt: skip
     more = any(item.more_up or item.more_down for item in shown.items)
