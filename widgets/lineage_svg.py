@@ -16,8 +16,8 @@ __all__ = ["CSS", "legend", "svg"]
 
 _HEIGHT: Final = 42
 _PITCH: Final = 62
-_GAP: Final = 84
-_MARGIN: Final = 34
+_GAP: Final = 62
+_MARGIN: Final = 26
 _LABEL: Final = 30
 
 #: How an edge is known, as a dash pattern and in words; others are dash-dot.
@@ -49,7 +49,7 @@ def _shape(kind: str, x: float, y: float, wide: float, high: float) -> Html:
     common = {"class_": "tl-shape", "fill": "none", "stroke": "currentColor", "stroke_width": "1.5"}
     x2, y2, mid = x + wide, y + high, y + high / 2
     if kind == "source":
-        bow = high / 7
+        bow = high / 9
         left, top, deep, across = _number(x), _number(y + bow), _number(1.4 * bow), _number(wide)
         rim = f"M{left} {top}c0 -{deep} {across} -{deep} {across} 0"
         body = f"v{_number(high - 2 * bow)}c0 {deep} -{across} {deep} -{across} 0z"
@@ -83,7 +83,9 @@ def _line(points: Sequence[Point], dash: str, title: str) -> Html:
 
 def _node(place: int, item: Item, corner: Point, wide: float, *, focus: bool) -> Html:
     x, y = corner
-    middle, shape = x + wide / 2, item.kind if item.kind in _SHAPES else "table"
+    # The lid of a drum takes some of its height.
+    middle, low = x + wide / 2, y + (3 if item.kind == "source" else 0)
+    shape = item.kind if item.kind in _SHAPES else "table"
     label = one_line(item.label)
     more = [
         (x - 6, y + 13, "end", item.more_up, "upstream"),
@@ -93,9 +95,9 @@ def _node(place: int, item: Item, corner: Point, wide: float, *, focus: bool) ->
         "g",
         el("title", f"{label} ({one_line(item.kind)})" + (", in focus" if focus else "")),
         _shape(shape, x, y, wide, _HEIGHT),
-        el("text", clip(label, _LABEL), x=_number(middle), y=_number(y + 20), text_anchor="middle", font_size="12",
+        el("text", clip(label, _LABEL), x=_number(middle), y=_number(low + 19), text_anchor="middle", font_size="12",
            font_weight="700" if focus else "500", fill="currentColor"),
-        el("text", ("◎ " if focus else "") + one_line(item.kind), x=_number(middle), y=_number(y + 34),
+        el("text", ("◎ " if focus else "") + one_line(item.kind), x=_number(middle), y=_number(low + 33),
            text_anchor="middle", font_size="10", fill="currentColor", class_="tl-dim"),
         [
             el("text", f"+{count}", el("title", f"{count:,} more {way}"), x=_number(at), y=_number(high),
@@ -111,7 +113,7 @@ def _node(place: int, item: Item, corner: Point, wide: float, *, focus: bool) ->
 def _widths(shown: View, layer_of: dict[str, int], layers: int) -> list[float]:
     widths = [72.0] * layers
     for item in shown.items:
-        need = width(clip(one_line(item.label), _LABEL)) * 7.6 + 34
+        need = width(clip(one_line(item.label), _LABEL)) * 7.3 + 30
         widths[layer_of[item.name]] = max(widths[layer_of[item.name]], need)
     return widths
 

@@ -15,7 +15,7 @@ __all__ = ["plan_html", "plan_text"]
 KINDS: Final = {"query": ("⇢", "SQL pushed down"), "relation": ("▤", "scanned"), "stream": ("≋", "streamed")}
 CSS: Final = """
 .tauro table.tp-grid td:first-child{white-space:nowrap}
-.tauro .tp-branch{color:var(--t-dim);margin-right:4px}
+.tauro .tp-branch{color:var(--t-dim);margin:0 6px 0 2px}
 .tauro table.tp-grid td ul{margin:0;padding:0 0 0 14px}.tauro table.tp-grid td li{margin:0}
 .tauro .tp-rules ol{margin:2px 0;padding-left:26px}
 .tauro .tp-pair{display:grid;grid-template-columns:max-content 1fr;gap:0 10px}
