@@ -46,8 +46,10 @@ def _nodes(shown: View, kind: str, items: list[Item], at: dict[str, tuple[float,
         customdata=[item.name for item in items],
         hovertext=[f"{_safe(item.label)} ({_safe(kind)})" for item in items],
         hoverinfo="text",
-        marker={"symbol": symbol, "color": colour, "size": [20 if i.name == shown.focus else 14 for i in items],
-                "line": {"width": 2, "color": colour}},
+        marker={
+            "symbol": symbol, "color": colour, "opacity": 1, "line": {"width": 2, "color": colour},
+            "size": [20 if item.name == shown.focus else 14 for item in items],
+        },
     )  # fmt: skip
 
 

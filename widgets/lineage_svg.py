@@ -29,7 +29,8 @@ _SHAPES: Final = ("source", "table", "view", "query")
 # Presentation attributes make the picture legible where stylesheets are stripped; these rules then theme it.
 CSS: Final = """
 .tauro svg.tl{display:block;font-family:inherit;margin:4px 0}
-.tauro svg.tl .tl-link{stroke:var(--t-dim);opacity:.75}.tauro svg.tl .tl-tip{fill:var(--t-dim);opacity:.9}
+.tauro svg.tl .tl-link{stroke:var(--t-dim);opacity:.75}
+.tauro svg.tl .tl-tip{fill:color-mix(in srgb,var(--t-fg) 70%,var(--jp-layout-color1,gray))}
 .tauro svg.tl .tl-shape{fill:var(--t-sub);stroke:var(--t-dim)}
 .tauro svg.tl .tl-source .tl-shape{stroke:var(--t-ok)}.tauro svg.tl .tl-table .tl-shape{stroke:var(--t-accent)}
 .tauro svg.tl .tl-view .tl-shape{stroke:var(--t-accent)}.tauro svg.tl .tl-query .tl-shape{stroke:var(--t-warn)}
