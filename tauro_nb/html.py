@@ -34,7 +34,8 @@ max-width:100%;text-align:left}
 .tauro *,.tauro{box-sizing:border-box}
 .tauro p{margin:2px 0 5px}.tauro .t-dim{color:var(--t-dim)}.tauro .t-title{font-weight:600;font-size:14px;margin:0}
 .tauro .t-head{display:flex;flex-wrap:wrap;gap:2px 12px;align-items:baseline;margin:0 0 8px}
-.tauro.tauro :is(code,pre,.t-code){font:12px/1.55 var(--t-code);color:var(--t-fg);background:none;padding:0;border:0}
+.tauro.tauro code,.tauro.tauro pre,.tauro.tauro .t-code{font:12px/1.55 var(--t-code);color:var(--t-fg);background:none;
+padding:0;border:0}
 .tauro.tauro pre{margin:4px 0 8px;padding:8px 10px;background:var(--t-sub);border-radius:4px;white-space:pre-wrap;
 overflow-wrap:anywhere}
 .tauro details{margin:2px 0}.tauro summary{cursor:pointer;padding:1px 2px;border-radius:3px}
