@@ -224,7 +224,7 @@ def _is_leaf(node: exp.Expr) -> bool:
     return leaf_kind(node.args["from_"].this) == RAW
 
 
-def _topmost_queries(node: exp.Expr) -> Iterator[exp.Expr]:
+def _topmost_queries(node: exp.Expr) -> Iterator[exp.Query]:
     """Queries at or below `node` that are not inside another one."""
     if isinstance(node, exp.Query) and not isinstance(node, exp.Subquery):
         yield node

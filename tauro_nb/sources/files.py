@@ -153,7 +153,9 @@ class FileSource:
             import pyarrow.parquet as pq
 
             rows = sum(pq.read_metadata(path).num_rows for path in paths)
-        return TableStatistics(row_count=rows, size_bytes=sum(Path(path).stat().st_size for path in paths), source="files")
+        return TableStatistics(
+            row_count=rows, size_bytes=sum(Path(path).stat().st_size for path in paths), source="files"
+        )
 
     def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Nothing is cached."""
