@@ -14,7 +14,7 @@ from sqlglot.schema import MappingSchema
 
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
 from tauro_nb.query.functions import check_functions, check_serialized
-from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind
+from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
@@ -80,9 +80,16 @@ def _is_dynamic(tree: exp.Expr) -> bool:
 
 def _describe(query: Query, sql: str, tables: list[str], planner: Planner) -> dict[str, str]:
     try:
-        return planner.binder.describe(sql, query.params)
+        return _user_names(planner.binder.describe(sql, query.params))
     except duckdb.Error as error:
         raise _explain(str(error), query, tables, planner) from None
+
+
+def _user_names(columns: dict[str, str]) -> dict[str, str]:
+    """DuckDB names an unnamed column by its SQL, in which our marks would show."""
+    if not any("~" in name for name in columns):
+        return columns
+    return {unmarked(name): kind for name, kind in columns.items()}
 
 
 def _explain(message: str, query: Query, tables: list[str], planner: Planner) -> TauroError:
@@ -107,8 +114,7 @@ def _explain(message: str, query: Query, tables: list[str], planner: Planner) ->
         hint = nearest(name, known) if kind == "column" else ""
         return BindError(f"unknown {kind} `{name}`.{hint}", sql=query.text, line=line, col=col)
     first = message.split("\n\n", maxsplit=1)[0].split("\nLINE ", maxsplit=1)[0].replace("\n", " ").strip()
-    for mark in (VISIBLE, LOCAL):
-        first = first.replace(f'"{mark}".', "").replace(f"{mark}.", "")
+    first = unmarked(first)
     first = first.removeprefix("Binder Error: ").removeprefix("Catalog Error: ")
     return BindError(first if first.endswith((".", "!")) else f"{first}.", sql=query.text)
 

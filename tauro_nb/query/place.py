@@ -210,7 +210,8 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
     for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) in (RAW, LOCAL)]:
         local = leaf_kind(node) == LOCAL
         relation = handed_table(frame_name(node.name)) if local else planner.entry(node.name).relation.copy()
-        relation.set("alias", node.args.get("alias"))
+        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+        relation.set("alias", alias)
         node.replace(relation)
     materialized: exp.Expr = root.this
     return materialized
