@@ -19,7 +19,8 @@ from tauro_nb.catalog.redact import redact_text
 from tauro_nb.errors import nearest
 
 __all__ = [
-    "WRONG", "Parser", "Site", "anything", "choice", "flag", "integer", "kind_of", "listed", "mapping_of", "read_fields", "text",
+    "WRONG", "Parser", "Site", "anything", "as_it_is", "choice", "escaped", "flag", "integer", "kind_of", "listed", "mapping_of",
+    "read_fields", "show_key", "text",
 ]  # fmt: skip
 
 
@@ -28,7 +29,9 @@ class _Wrong(Enum):
 
 
 WRONG: Final = _Wrong.WRONG
-_VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\$\{[^}]*\}?)")
+_VARIABLE: Final = re.compile(
+    r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\$\{[^}]*\}?)"
+)
 _SHOWN: Final = re.compile(r"[\w\- .${}:]{1,40}")
 _MAX_DEPTH: Final = 32
 
@@ -64,11 +67,13 @@ class Site:
 
         def value(found: re.Match[str]) -> str:
             if found["bad"]:
-                missing.append("`${...}` needs the name of an environment variable; write `$${` for the characters themselves")
+                missing.append("`${` begins the name of an environment variable; write `$${` for the characters")
                 return ""
             if not found["name"]:
                 return "${"
-            given = env.get(found["name"]) or found["default"]
+            given = env.get(found["name"])
+            if not given and found["default"] is not None:
+                return found["default"]
             if given is None:
                 missing.append(f"the environment variable `{found['name']}` is not set")
             return given or ""
@@ -208,6 +213,27 @@ def anything(raw: Any, site: Site) -> Any:
         case list() | tuple():
             return listed(anything)(raw, site)
     return site.report(f"expected text, a number, a list or a mapping, got {kind_of(raw)}")
+
+
+def escaped(value: Any) -> Any:
+    """Copy a nested value with every `${` written so that reading it again gives the characters themselves.
+
+    >>> escaped({"query": "SELECT '${x}'"})
+    {'query': "SELECT '$${x}'"}
+    """
+    match value:
+        case str():
+            return value.replace("${", "$${")
+        case Mapping():
+            return {key: escaped(item) for key, item in value.items()}
+        case list():
+            return [escaped(item) for item in value]
+    return value
+
+
+def as_it_is(raw: Any, site: Site) -> Any:  # noqa: ARG001 - a parser has two arguments
+    """Whatever there is; somebody else will read it."""
+    return raw
 
 
 def read_fields(

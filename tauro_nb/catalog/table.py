@@ -16,7 +16,9 @@ from tauro_nb.catalog.reading import (
     Parser,
     Site,
     anything,
+    as_it_is,
     choice,
+    escaped,
     flag,
     integer,
     kind_of,
@@ -195,7 +197,7 @@ class VirtualTable:
         return table
 
     def to_mapping(self, *, secrets: bool = False) -> dict[str, Any]:
-        """The table as JSON can hold it, without fields at their defaults; secrets are masked unless asked for.
+        """The table as a configuration writes it, without fields at their defaults; secrets are masked unless asked for.
 
         >>> VirtualTable("c", connector_type="csv", path="c.csv", options={"token": "t"}).to_mapping()
         {'source_type': 'filesystem', 'connector_type': 'csv', 'path': 'c.csv', 'options': {'token': '***'}}
@@ -207,7 +209,7 @@ class VirtualTable:
             if value != getattr(defaults, item.name):
                 value = dataclasses.asdict(value) if isinstance(value, EncryptionConfig) else value
                 hide = not secrets and item.name in _MAY_HOLD_SECRETS
-                out[item.name] = plain(redact(value) if hide else value)
+                out[item.name] = escaped(plain(redact(value) if hide else value))
         return out
 
     def copy(self) -> VirtualTable:
@@ -320,8 +322,8 @@ _PYTHON_FIELDS: Final[Mapping[str, Parser]] = MappingProxyType(
         **_TABLE_FIELDS,
         "connector_type": lambda raw, site: canonical_connector(raw) if isinstance(raw, str) else text(raw, site),
         "path": lambda raw, site: text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw, site),
-        "parameters": mapping_of(lambda raw, site: raw),
-        "options": mapping_of(lambda raw, site: raw),
+        "parameters": mapping_of(as_it_is),
+        "options": mapping_of(as_it_is),
     }
 )
 
