@@ -152,7 +152,7 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
     _report_same_names(found.get("security_policies"), place.at("security_policies"))
     _report_lost_policies(found, tables, place.at("security_policies"))
     for name, table in tables.items():
-        declared = found.get("connections") or {}
+        declared = dict(_entries(found.get("connections")))
         _check_connection(table, connections, declared, place.at("virtual_tables").at(name))
     audit = found.get("audit", AuditConfig())
     enabled = found.get("enabled", True)
@@ -206,7 +206,7 @@ def _report_same_names(raw: Any, site: Site) -> None:
 
 def _report_lost_policies(found: Mapping[str, Any], tables: Mapping[str, VirtualTable], site: Site) -> None:
     """Report policies that protect nothing: a misspelt name would leave the real table or column open."""
-    declared = {name.casefold(): name for name in found.get("virtual_tables") or {} if isinstance(name, str)}
+    declared = {name.casefold(): name for name, _ in _entries(found.get("virtual_tables"))}
     for name, raw in _entries(found.get("security_policies")):
         if declared and name.casefold() not in declared:
             site.at(name).report(f"no virtual table of this name is declared.{nearest(name, declared.values())}")
@@ -223,7 +223,7 @@ def _entries(raw: Any) -> list[tuple[str, Any]]:
 
 
 def _check_connection(
-    table: VirtualTable, connections: Mapping[str, ConnectionSpec], declared: Iterable[object], site: Site
+    table: VirtualTable, connections: Mapping[str, ConnectionSpec], declared: Iterable[str], site: Site
 ) -> None:
     """Report a connection that cannot be meant: missing where one is needed, of another type, or misspelt."""
     known = CONNECTORS.get(table.connector_type)

@@ -19,8 +19,8 @@ from tauro_nb.catalog.redact import redact_text
 from tauro_nb.errors import nearest
 
 __all__ = [
-    "WRONG", "Parser", "Site", "anything", "as_it_is", "choice", "escaped", "flag", "integer", "kind_of", "listed", "mapping_of",
-    "read_fields", "show_key", "text",
+    "WRONG", "Parser", "Site", "anything", "as_it_is", "choice", "escaped", "flag", "integer", "kind_of", "listed",
+    "mapping_of", "read_fields", "show_key", "text",
 ]  # fmt: skip
 
 

@@ -277,7 +277,7 @@ class SchemaRegistry:
             name = self.resolve(table_name).name
         return {"upstream": list(graph.upstream(name, depth)), "downstream": list(graph.downstream(name, depth))}
 
-    def export_catalog(self, format: str = "json") -> dict[str, Any]:  # noqa: A002 - the published name
+    def export_catalog(self, format: str = "json") -> dict[str, Any]:
         """Everything but the secrets, in a stable order.
 
         Parameters

@@ -197,7 +197,7 @@ class VirtualTable:
         return table
 
     def to_mapping(self, *, secrets: bool = False) -> dict[str, Any]:
-        """The table as a configuration writes it, without fields at their defaults; secrets are masked unless asked for.
+        """The table as a configuration writes it, defaults left out; secrets are masked unless asked for.
 
         >>> VirtualTable("c", connector_type="csv", path="c.csv", options={"token": "t"}).to_mapping()
         {'source_type': 'filesystem', 'connector_type': 'csv', 'path': 'c.csv', 'options': {'token': '***'}}
