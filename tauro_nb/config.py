@@ -44,7 +44,7 @@ from tauro_nb.catalog.reading import (
     text,
 )  # fmt: skip
 from tauro_nb.catalog.table import VirtualTable, read_table
-from tauro_nb.errors import ConfigError, nearest
+from tauro_nb.errors import ConfigError, TauroError, nearest
 
 if TYPE_CHECKING:
     from tauro_nb.security.policy import TableSecurityPolicy
@@ -122,12 +122,13 @@ def load_config(
 
 def _read_file(source: str | os.PathLike[str], site: Site) -> tuple[str, Path, Any]:
     """Name for messages, folder and content of a file."""
-    name = os.fspath(source)
+    name: Any = os.fspath(source)  # bytes, from a strange PathLike
     if not isinstance(name, str) or not name.isprintable() or "://" in name:
         site.report("expected a mapping or the path of a file; of YAML text, pass what `yaml.safe_load` returns")
         return "configuration", Path.cwd(), None
-    path = Path(name).expanduser()
+    path = Path(name)
     try:
+        path = path.expanduser()
         base, document = path.resolve().parent, path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         site.report("the file is not UTF-8 text")
@@ -308,7 +309,11 @@ def _read_principal(name: str, raw: Any, site: Site) -> Principal | None:
     found = read_fields({} if given is None else given, site, _PRINCIPAL)
     if found is None or len(site.mistakes) > before:
         return None
-    return Principal(name=name, roles=frozenset(found.get("roles", ())), attributes=found.get("attributes", {}))
+    try:
+        return Principal(name=name, roles=frozenset(found.get("roles", ())), attributes=found.get("attributes", {}))
+    except TauroError as error:
+        site.report(str(error))
+    return None
 
 
 def _read_audit(raw: Any, site: Site) -> Any:

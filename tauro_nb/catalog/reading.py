@@ -56,7 +56,8 @@ class Site:
 
     def report(self, sentence: str) -> Any:
         """Remember a mistake made here; returns `WRONG`."""
-        self.mistakes.append(f"{self.path}: {sentence}" if self.path else sentence)
+        line = f"{self.path}: {sentence}" if self.path else sentence
+        self.mistakes.append("".join(char if char.isprintable() else "?" for char in line))
         return WRONG
 
     def expand(self, raw: str) -> Any:

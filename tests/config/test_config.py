@@ -298,7 +298,14 @@ def test_what_stands_beside_the_wrapper() -> None:
     assert mistakes({"virtualisation": {}}) == ["virtualisation: unknown key."]
 
 
-@pytest.mark.parametrize("source", [3, "a\nb: 1", ["x"], "postgresql://ana:s3cr3t@h/d", "no/such/file.yaml", b"x"])
+@pytest.mark.parametrize(
+    "source", [3, "a\nb: 1", ["x"], "postgresql://ana:s3cr3t@h/d", "no/such/file.yaml", b"x", "~nobody/c.yaml"]
+)
 def test_no_configuration_at_all(source: Any) -> None:
     assert len(mistakes(source)) == 1
     assert "s3cr3t" not in "".join(mistakes(source))
+
+
+def test_what_the_security_room_refuses_is_a_mistake_with_its_place() -> None:
+    found = mistakes({"principals": {"ana": {"roles": [""]}, "bob": {"attributes": {"a": {"b": 1}}}}})
+    assert [line.partition(": ")[0] for line in found] == ["principals.ana", "principals.bob"]

@@ -86,6 +86,23 @@ def test_any_document_is_read_or_reported(document: str) -> None:
     assert value is None or not site.mistakes or "twice" in "".join(site.mistakes)
 
 
+POLICY = (
+    "allowed_roles row_level_filters field_policies audit_all_access requires_encryption table_name field_name "
+    "access_level masking_enabled mask mask_value encryption_enabled"
+).split()
+policies = st.dictionaries(
+    st.sampled_from(POLICY), st.one_of(values, st.dictionaries(keys, st.dictionaries(st.sampled_from(POLICY), values)))
+)
+principals = st.one_of(values, st.fixed_dictionaries({}, optional={"roles": values, "attributes": values}))
+
+
+@given(st.dictionaries(st.sampled_from(["ana", "bob"]), principals), st.dictionaries(st.just("t"), policies))
+@settings(max_examples=150, deadline=None)
+def test_the_security_room_reports_and_does_not_raise(people: Any, rules: Any) -> None:
+    result = outcome({"principals": people, "security_policies": rules})
+    assert isinstance(result, CatalogConfig) or (result and all(line and line.isprintable() for line in result))
+
+
 def test_a_bomb_is_refused_before_it_goes_off() -> None:
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 20))
     site = Site()
