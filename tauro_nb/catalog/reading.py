@@ -43,20 +43,28 @@ class Site:
     Without an environment, `${NAME}` is text like any other: values given in Python are not expanded.
     """
 
-    path: str = ""
+    root: str = ""
     env: Mapping[str, str] | None = None
     mistakes: list[str] = field(default_factory=list)
-    depth: int = 0
+    steps: tuple[object, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The place as messages show it: `virtual_tables.customers.tags[0]`."""
+        path = self.root
+        for key in self.steps:
+            step = f"[{key}]" if isinstance(key, int) else show_key(key)
+            path += f".{step}" if path and not isinstance(key, int) else step
+        return path
 
     def at(self, key: object) -> Site:
         """The place one key further down."""
-        step = f"[{key}]" if isinstance(key, int) else show_key(key)
-        dot = "." if self.path and not step.startswith("[") else ""
-        return Site(f"{self.path}{dot}{step}", self.env, self.mistakes, self.depth + 1)
+        return Site(self.root, self.env, self.mistakes, (*self.steps, key))
 
     def report(self, sentence: str) -> Any:
         """Remember a mistake made here; returns `WRONG`."""
-        line = f"{self.path}: {sentence}" if self.path else sentence
+        path = self.path
+        line = f"{path}: {sentence}" if path else sentence
         self.mistakes.append("".join(char if char.isprintable() else "?" for char in line))
         return WRONG
 
@@ -202,7 +210,7 @@ def mapping_of(parser: Parser) -> Parser:
 
 def anything(raw: Any, site: Site) -> Any:
     """Whatever YAML can say, with variables replaced in every text."""
-    if site.depth > _MAX_DEPTH:
+    if len(site.steps) > _MAX_DEPTH:
         return site.report(f"nested more than {_MAX_DEPTH} levels deep")
     match raw:
         case str():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping
@@ -202,11 +203,10 @@ class VirtualTable:
         >>> VirtualTable("c", connector_type="csv", path="c.csv", options={"token": "t"}).to_mapping()
         {'source_type': 'filesystem', 'connector_type': 'csv', 'path': 'c.csv', 'options': {'token': '***'}}
         """
-        defaults = VirtualTable("x")
         out: dict[str, Any] = {}
         for item in dataclasses.fields(self)[1:]:
             value = getattr(self, item.name)
-            if value != getattr(defaults, item.name):
+            if value not in (None, item.default) and value not in ("", [], {}):
                 value = dataclasses.asdict(value) if isinstance(value, EncryptionConfig) else value
                 hide = not secrets and item.name in _MAY_HOLD_SECRETS
                 out[item.name] = escaped(plain(redact(value) if hide else value))
@@ -214,7 +214,9 @@ class VirtualTable:
 
     def copy(self) -> VirtualTable:
         """A table of its own, which shares nothing that can change."""
-        return dataclasses.replace(self)
+        twin = copy.copy(self)
+        twin.__dict__.update({key: _fresh(value) for key, value in self.__dict__.items()})
+        return twin
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={value!r}" for key, value in self.to_mapping().items())
@@ -224,6 +226,13 @@ class VirtualTable:
 # Schema and tags are left as they are: a column called `token` is no secret.
 _MAY_HOLD_SECRETS: Final = frozenset({"query", "path", "transformation", "description", "parameters", "options"})
 _TABLE_ALIASES: Final = MappingProxyType({"connection": "connection_id", "table": "table_name", "columns": "schema"})
+
+
+def _fresh(value: Any) -> Any:
+    """Copy the lists and mappings of a value; what they hold at last is not ours to copy."""
+    if isinstance(value, dict):
+        return {key: _fresh(item) for key, item in value.items()}
+    return [_fresh(item) for item in value] if isinstance(value, list) else value
 
 
 def check_name(name: object, site: Site) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from tauro_nb.catalog.type_names import SCALARS
@@ -81,6 +82,11 @@ def normalize(type_text: str) -> str:
     ...
     ValueError: unknown type `VARCHR`. Did you mean `VARCHAR`?
     """
+    return _canonical(type_text)
+
+
+@lru_cache(maxsize=4096)
+def _canonical(type_text: str) -> str:
     return str(parse_type(type_text))
 
 
