@@ -47,7 +47,7 @@ def answer(con: duckdb.DuckDBPyConnection, text: str) -> Answer:
     return Answer(table, _sort_keys(tree, table.column_names), universe)
 
 
-def _sort_keys(tree: exp.Expression, names: Sequence[str]) -> tuple[int, ...]:
+def _sort_keys(tree: exp.Expr, names: Sequence[str]) -> tuple[int, ...]:
     """Positions of the leading ORDER BY terms that are output columns; the rest cannot be seen in the output."""
     order = tree.args.get("order")
     found: list[int] = []
@@ -59,7 +59,7 @@ def _sort_keys(tree: exp.Expression, names: Sequence[str]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _position(term: exp.Expression, names: list[str]) -> int | None:
+def _position(term: exp.Expr, names: list[str]) -> int | None:
     if isinstance(term, exp.Literal) and term.is_int:
         return int(term.name) - 1
     if isinstance(term, exp.Column) and names.count(term.name.lower()) == 1:

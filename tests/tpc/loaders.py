@@ -106,21 +106,25 @@ def _fetch(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
         yield from batch
 
 
-def load_sqlite(path: Path, paths: Mapping[str, Path]) -> dict[str, Columns]:
-    """Create each Parquet file's table in an SQLite file; gives back the schemas to declare."""
+def load_sqlite(
+    path: Path, paths: Mapping[str, Path], *, collations: Mapping[tuple[str, str], str] | None = None
+) -> None:
+    """Create each Parquet file's table in an SQLite file."""
     con = duckdb.connect()
-    declared: dict[str, Columns] = {}
+    collations = collations or {}
     with sqlite3.connect(path) as file:
         for name, source in paths.items():
-            columns = declared[name] = describe(con, f"'{source}'")
-            body = ", ".join(f'"{column}" {_sqlite(kind)}' for column, kind in columns.items())
+            columns = describe(con, f"'{source}'")
+            body = ", ".join(
+                f'"{column}" {_sqlite(kind)} COLLATE {collations.get((name, column), "BINARY")}'
+                for column, kind in columns.items()
+            )
             file.execute(f'DROP TABLE IF EXISTS "{name}"')
             file.execute(f'CREATE TABLE "{name}" ({body})')
             marks = ", ".join("?" * len(columns))
             rows = map(_sqlite_row, _fetch(con.execute(f"FROM '{source}'")))
             file.executemany(f'INSERT INTO "{name}" VALUES ({marks})', rows)
     file.close()
-    return declared
 
 
 def _sqlite(kind: str) -> str:

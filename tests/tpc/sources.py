@@ -63,6 +63,8 @@ class Sources:
         `postgresql`, `sqlite`, `duckdb`, `csv`, `json` or (the default) `parquet` for each table.
     postgres_uri, schema
         A server and a schema to load into; needed only if `placement` says so.
+    sqlite_collations
+        For (table, column), the collation that SQLite is told to compare it with.
     columns
         Filled by `load`: the schemas that the catalog declares.
     """
@@ -72,6 +74,7 @@ class Sources:
     placement: Placement
     postgres_uri: str = ""
     schema: str = "public"
+    sqlite_collations: Mapping[tuple[str, str], str] = field(default_factory=dict)
     columns: dict[str, Columns] = field(default_factory=dict)
 
     def load(self, keys: Mapping[str, list[list[str]]] | None = None) -> Sources:
@@ -86,7 +89,7 @@ class Sources:
         if self._placed("postgresql"):
             load_postgres(self.postgres_uri, self._placed("postgresql"), schema=self.schema, keys=keys)
         if self._placed("sqlite"):
-            load_sqlite(self.folder / "tables.sqlite", self._placed("sqlite"))
+            load_sqlite(self.folder / "tables.sqlite", self._placed("sqlite"), collations=self.sqlite_collations)
         if self._placed("duckdb"):
             load_duckdb(self.folder / "tables.duckdb", self._placed("duckdb"))
         return self
