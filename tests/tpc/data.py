@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-__all__ = ["TPCDS_TABLES", "TPCH_TABLES", "make_tpcds", "make_tpch", "queries", "tpc_connection"]
+__all__ = ["TPCDS_TABLES", "TPCH_TABLES", "extension_file", "make_tpcds", "make_tpch", "queries", "tpc_connection"]
 
 TPCH_TABLES = ("region", "nation", "supplier", "customer", "part", "partsupp", "orders", "lineitem")
 
@@ -46,12 +46,12 @@ def tpc_connection(extension_directory: Path) -> duckdb.DuckDBPyConnection:
     con = duckdb.connect(config={"extension_directory": str(extension_directory)})
     con.execute("SET enable_progress_bar = false")
     for name in ("tpch", "tpcds"):
-        con.execute(f"INSTALL '{_extension_file(name)}'")
+        con.execute(f"INSTALL '{extension_file(name)}'")
         con.execute(f"LOAD {name}")
     return con
 
 
-def _extension_file(name: str) -> Path:
+def extension_file(name: str) -> Path:
     """Where the wheel `duckdb-extension-<name>` keeps its binary for this DuckDB."""
     packages = Path(sysconfig.get_paths()["platlib"])
     version = f"v{duckdb.__version__}"
