@@ -1,0 +1,1 @@
+"""The engine room: run a plan, stream Arrow, stop when told."""

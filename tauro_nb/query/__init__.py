@@ -1,0 +1,1 @@
+"""The query room: the steps from text to a plan."""

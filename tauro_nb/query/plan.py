@@ -57,6 +57,8 @@ class Fragment:
         None when nothing is known.
     reason
         Why this much was given to the source, and not more.
+    scan
+        How the engine reads it (`sources.base.Scan`); None when the engine scans by itself.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Fragment:
     estimated_rows: int | None = None
     estimated_bytes: int | None = None
     reason: str = ""
+    scan: Any = field(default=None, repr=False, compare=False)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -81,7 +84,7 @@ class Fragment:
 class QueryPlan:
     """A secured, placed query, ready to run.
 
-    `residual` is what the engine does with the fragments; `residual_sql` shows it.
+    `residual` is what the engine runs, over relations and `streams`; `residual_sql` shows it in virtual names.
     """
 
     sql: str
@@ -89,11 +92,13 @@ class QueryPlan:
     tables: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...]]
     fragments: tuple[Fragment, ...]
-    residual: exp.Query
+    residual: exp.Expression
     residual_sql: str
     schema: Mapping[str, str]
     rules: tuple[RuleFired, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
+    frames: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    streams: Mapping[str, Any] = field(default_factory=dict, repr=False)
     fenced: bool = False
     execution_strategy: ExecutionStrategy = ExecutionStrategy.DIRECT
     estimated_rows: int = 0

@@ -1,0 +1,23 @@
+"""Rewrites that make a secured query smaller: one rule a file, each a pure function on a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tauro_nb.query.query import Query
+from tauro_nb.query.rules.fold_constants import fold_constants
+from tauro_nb.query.rules.prune_columns import prune_columns
+from tauro_nb.query.rules.push_predicates import push_predicates
+
+if TYPE_CHECKING:
+    from tauro_nb.query.planner import Planner
+
+__all__ = ["RULES"]
+
+RULES: tuple[Callable[[Query, "Planner"], Query], ...] = (
+    prune_columns,
+    fold_constants,
+    push_predicates,
+)
+"""In this order: fewer columns first, then constants as literals, then predicates to the leaves."""

@@ -1,0 +1,77 @@
+# Targets need Python 3.11+ and make, nothing else: each builds the environment it needs in .venv and reuses it.
+# A `##` comment behind a target is its help text.
+
+VENV   ?= .venv
+DEMO   ?= .demo
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip --quiet --disable-pip-version-check
+
+# The environment decides nothing: no telemetry, no user site-packages, no inherited module path.
+export PLOOMBER_STATS_ENABLED := false
+export PYTHONNOUSERSITE := 1
+export JUPYTER_PLATFORM_DIRS := 1
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab test bench ibis-suite notebooks lint format clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.notebook ## build the demo catalog, run the quickstart, print its key answers
+	$(PY) -m tauro_nb.demo build $(DEMO)
+	$(PY) notebooks/run.py notebooks/01_quickstart.ipynb --answers --html $(DEMO)/quickstart.html
+
+lab: $(VENV)/.notebook ## open the quickstart in JupyterLab
+	$(PY) -m tauro_nb.demo build $(DEMO)
+	$(PY) -m jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/01_quickstart.ipynb
+
+test: $(VENV)/.dev ## run everything: tests, doctests, committed notebooks, linters, packaging
+	@$(MAKE) --no-print-directory chromium
+	$(PY) -m pytest --nbval tests tauro_nb notebooks $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev ## run the benchmarks
+	$(PY) -m benchmarks
+
+ibis-suite: $(VENV)/.dev ## run the backend tests inside the Ibis wheel against ours and against DuckDB's own
+	$(PY) -m tests.ibis_suite
+
+notebooks: $(VENV)/.dev ## run the committed notebooks again and store their outputs
+	$(PY) notebooks/run.py notebooks/*.ipynb --in-place
+
+lint: $(VENV)/.dev ## ruff and mypy over the checkout
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy tauro_nb
+
+format: $(VENV)/.dev ## let ruff lay out the code
+	$(PY) -m ruff check --fix-only
+	$(PY) -m ruff format
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The browser tests need a Chromium. Debian as root: install it; anywhere else they skip and say what to install.
+.PHONY: chromium
+chromium:
+	@if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing chromium for the browser tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	fi
+
+$(VENV)/.python:
+	@test -n "$(PYTHON)" || { echo "tauro_nb needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Stamps: an environment is built again only when pyproject.toml changes.
+$(VENV)/.notebook: $(VENV)/.python pyproject.toml
+	$(PIP) install -e '.[notebook]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.python pyproject.toml
+	$(PIP) install -e '.[dev]'
+	@touch $(VENV)/.notebook $@

@@ -1,0 +1,328 @@
+"""From a YAML file or a dict to a validated catalog configuration; one error lists every mistake.
+
+Keys (all of them optional, perhaps under one key `virtualization`)::
+
+    connections:        id -> {type, uri | path | host ..., options} or just a uri
+    virtual_tables:     name -> what `VirtualTable.from_mapping` reads
+    security_policies:  table -> what `TableSecurityPolicy.from_mapping` reads
+    principals:         name -> {roles: [...], attributes: {...}} or just the roles
+    default_access:     allow | deny, for tables without a policy
+    audit:              {path, on_failure}
+    enabled:            false leaves the catalog empty
+
+Every text may hold `${NAME}` or `${NAME:-default}`; `$${` stands for `${`. What the environment holds is never shown.
+
+A table may name a connection that is not declared: the environment can give it until the moment it is used
+(`TAURO_CONNECTION_<ID>`). It is a mistake only where it looks like the misspelt name of a declared one.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from tauro_nb.catalog.connections import ConnectionSpec, environment_name, read_connection
+from tauro_nb.catalog.connectors import CONNECTORS, FILE_FORMATS
+from tauro_nb.catalog.documents import read_document
+from tauro_nb.catalog.reading import (
+    WRONG,
+    Parser,
+    Site,
+    anything,
+    choice,
+    flag,
+    kind_of,
+    listed,
+    mapping_of,
+    read_fields,
+    text,
+)  # fmt: skip
+from tauro_nb.catalog.table import VirtualTable, read_table
+from tauro_nb.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from tauro_nb.security.policy import TableSecurityPolicy
+    from tauro_nb.security.principal import Principal
+
+__all__ = ["AuditConfig", "CatalogConfig", "ConnectionSpec", "load_config"]
+
+Access = Literal["allow", "deny"]
+_WRAPPER: Final = "virtualization"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditConfig:
+    """Where the audit trail goes, and what happens when it cannot be written.
+
+    `path` None keeps it in memory. `on_failure` is `fail_operation` (no record, no query) or `continue`.
+    """
+
+    path: Path | None = None
+    on_failure: Literal["fail_operation", "continue"] = "fail_operation"
+
+
+@dataclass(frozen=True)
+class CatalogConfig:
+    """A configuration without mistakes; its secrets are in `connections`, whose repr hides them."""
+
+    connections: dict[str, ConnectionSpec] = field(default_factory=dict)
+    tables: tuple[VirtualTable, ...] = ()
+    policies: tuple[TableSecurityPolicy, ...] = ()
+    principals: dict[str, Principal] = field(default_factory=dict)
+    default_access: Access = "allow"
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    base_path: Path = field(default_factory=Path.cwd)
+    enabled: bool = True
+
+
+def load_config(
+    source: Mapping[str, Any] | str | os.PathLike[str] | None, *, env: Mapping[str, str] | None = None
+) -> CatalogConfig:
+    """Read a configuration.
+
+    Parameters
+    ----------
+    source
+        A mapping, the path of a YAML or JSON file, or None for an empty catalog. Relative paths in it start at the
+        file's folder, or at the working directory for a mapping.
+    env
+        Values of `${NAME}`; the process environment by default.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake and its place. Nothing else is raised, whatever the input.
+
+    Examples
+    --------
+    >>> config = load_config({"virtual_tables": {"c": {"connection": "crm", "connector_type": "postgresql", "table": "c"}}})
+    >>> config.tables[0].connection_id
+    'crm'
+    >>> load_config({"virtual_tables": {"c": {"path": "c.csv", "cache_stragety": "smart"}}})
+    Traceback (most recent call last):
+    ...
+    tauro_nb.errors.ConfigError: configuration: 1 mistake
+      - virtual_tables.c.cache_stragety: unknown key. Did you mean `cache_strategy`?
+    """
+    site = Site("", os.environ if env is None else env)
+    origin, base, raw = "configuration", Path.cwd(), source
+    if isinstance(source, (str, os.PathLike)):
+        origin, base, raw = _read_file(source, site)
+    config = None if site.mistakes and raw is None else _read_config(raw, base, site)
+    if config is None or site.mistakes:
+        raise ConfigError(site.mistakes, origin=origin)
+    return config
+
+
+def _read_file(source: str | os.PathLike[str], site: Site) -> tuple[str, Path, Any]:
+    """Name for messages, folder and content of a file."""
+    name = os.fspath(source)
+    if not isinstance(name, str) or "\n" in name or "\x00" in name:
+        site.report("expected a mapping or the path of a file; for YAML text, pass `yaml.safe_load(text)`")
+        return "configuration", Path.cwd(), None
+    path = Path(name).expanduser()
+    try:
+        base, document = path.resolve().parent, path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        site.report("the file is not UTF-8 text")
+    except OSError as error:
+        site.report(f"the file cannot be read: {error.strerror or type(error).__name__}")
+    except (RuntimeError, ValueError):
+        site.report("this is not the path of a file")
+    else:
+        return path.name, base, read_document(document, site)
+    return path.name, Path.cwd(), None
+
+
+def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
+    body, place = _unwrap({} if raw is None else raw, site)
+    found = read_fields(body, place, _SECTIONS)
+    if found is None:
+        return None
+    connections = _read_all(found.get("connections"), place.at("connections"), read_connection)
+    connections = {name: _rooted(spec, base) for name, spec in connections.items()}
+    tables = _read_all(found.get("virtual_tables"), place.at("virtual_tables"), read_table)
+    _report_same_names(found.get("virtual_tables"), place.at("virtual_tables"))
+    _report_same_names(found.get("security_policies"), place.at("security_policies"))
+    for name, table in tables.items():
+        _check_connection(table, connections, found.get("connections") or {}, place.at("virtual_tables").at(name))
+    audit = found.get("audit", AuditConfig())
+    enabled = found.get("enabled", True)
+    return CatalogConfig(
+        connections=connections,
+        tables=tuple(_located(table, connections, base) for table in tables.values()) if enabled else (),
+        policies=tuple(_read_all(found.get("security_policies"), place.at("security_policies"), _read_policy).values()),
+        principals=_read_all(found.get("principals"), place.at("principals"), _read_principal),
+        default_access=found.get("default_access", "allow"),
+        audit=AuditConfig(_absolute(audit.path, base), audit.on_failure),
+        base_path=base,
+        enabled=enabled,
+    )
+
+
+def _unwrap(raw: Any, site: Site) -> tuple[Any, Site]:
+    """Step into `virtualization:`. What stands beside it belongs to others, unless it is one of our keys."""
+    if not isinstance(raw, Mapping) or _WRAPPER not in raw:
+        return raw, site
+    for key in raw:
+        if key in _SECTIONS:
+            site.at(key).report(f"stands beside `{_WRAPPER}`; move it below")
+    return ({} if raw[_WRAPPER] is None else raw[_WRAPPER]), site.at(_WRAPPER)
+
+
+def _read_all(raw: Any, site: Site, read: Any) -> dict[str, Any]:
+    """Read every entry of a section; entries with mistakes are left out, the site has the mistakes."""
+    found: dict[str, Any] = {}
+    if raw is None:
+        return found
+    if not isinstance(raw, Mapping):
+        site.report(f"expected a mapping from names, got {kind_of(raw)}")
+        return found
+    for name, item in raw.items():
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            site.report(f"a name is {kind_of(name)}; it must be text that can be seen, put it in quotes")
+            continue
+        value = read(name, item, site.at(name))
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _report_same_names(raw: Any, site: Site) -> None:
+    """Names of tables are unique whatever their case."""
+    seen: dict[str, str] = {}
+    for name in raw if isinstance(raw, Mapping) else ():
+        if isinstance(name, str) and seen.setdefault(name.casefold(), name) != name:
+            site.at(name).report(f"the same name as `{seen[name.casefold()]}`; names do not depend on case")
+
+
+def _check_connection(
+    table: VirtualTable, connections: Mapping[str, ConnectionSpec], declared: Iterable[object], site: Site
+) -> None:
+    """Report a connection that cannot be meant: missing where one is needed, of another type, or misspelt."""
+    known = CONNECTORS.get(table.connector_type)
+    wanted = table.connection_id
+    spec = connections.get(wanted)
+    if not wanted:
+        if known is not None and known.implemented and not (known.name in _OWN_FILE and table.path):
+            site.report(f"a {known.name} table needs its `connection`")
+    elif spec is not None:
+        _check_type(table, spec, site)
+    elif wanted not in set(declared) and environment_name(wanted) not in (site.env or {}):
+        hint = nearest(wanted, connections)
+        if hint and (known is None or known.implemented):
+            site.at("connection_id").report(
+                f"no connection `{wanted}` is declared.{hint} Or set {environment_name(wanted)} to its uri."
+            )
+
+
+def _check_type(table: VirtualTable, spec: ConnectionSpec, site: Site) -> None:
+    """A table of one database cannot be reached through a connection to another."""
+    mine, theirs = CONNECTORS.get(table.connector_type), CONNECTORS[spec.type]
+    if mine is not None and mine.implemented and theirs.implemented and mine is not theirs:
+        site.at("connector_type").report(f"is {mine.name}, but the connection `{spec.id}` is {spec.type}")
+
+
+_OWN_FILE: Final = frozenset({"sqlite", "duckdb"})
+
+
+def _located(table: VirtualTable, connections: Mapping[str, ConnectionSpec], base: Path) -> VirtualTable:
+    """Infer the connector from the connection, and make a local path absolute."""
+    spec = connections.get(table.connection_id)
+    if spec is not None and not table.connector_type:
+        table.connector_type = spec.type
+        table.source_type = table.source_type or CONNECTORS[spec.type].source_type
+    local = table.connector_type in {*FILE_FORMATS, *_OWN_FILE, "files", "delta", ""}
+    if table.path and local and (spec is None or spec.type == "files"):
+        folder = Path(str(spec.options.get("path", base))) if spec is not None else base
+        table.path = _absolute_text(table.path, folder)
+    return table
+
+
+def _rooted(spec: ConnectionSpec, base: Path) -> ConnectionSpec:
+    """Make the path of a local connection absolute."""
+    path = spec.options.get("path")
+    if spec.type not in {*_OWN_FILE, "files"} or not isinstance(path, str):
+        return spec
+    return ConnectionSpec(spec.id, spec.type, {**spec.options, "path": _absolute_text(path, base)})
+
+
+def _absolute(path: Path | None, base: Path) -> Path | None:
+    return None if path is None else Path(_absolute_text(str(path), base))
+
+
+def _absolute_text(path: str, base: Path) -> str:
+    """Join to the folder, with care: a uri stays, `:memory:` stays, a glob in the folder's own name is no glob."""
+    if "://" in path or path.startswith(":"):
+        return path
+    expanded = os.path.expanduser(path)
+    if os.path.isabs(expanded):
+        return expanded
+    folder = glob.escape(str(base)) if glob.has_magic(expanded) else str(base)
+    ending = os.sep if expanded.endswith("/") else ""
+    return os.path.normpath(os.path.join(folder, expanded)) + ending
+
+
+def _read_policy(name: str, raw: Any, site: Site) -> TableSecurityPolicy | None:
+    """Let the security room read its own mapping, with the environment's variables in place."""
+    from tauro_nb.security.policy import TableSecurityPolicy  # a catalog without policies needs no security room
+
+    expanded = mapping_of(anything)(raw, site)
+    if expanded is WRONG:
+        return None
+    policy, mistakes = TableSecurityPolicy.from_mapping(name, expanded, site.path)
+    site.mistakes.extend(mistakes)
+    return policy
+
+
+def _read_principal(name: str, raw: Any, site: Site) -> Principal | None:
+    """`{roles: [...], attributes: {...}}`, or a list of roles, or one role."""
+    from tauro_nb.security.principal import Principal
+
+    before = len(site.mistakes)
+    given = {"roles": raw} if isinstance(raw, list) else {"roles": [raw]} if isinstance(raw, str) else raw
+    found = read_fields({} if given is None else given, site, _PRINCIPAL)
+    if found is None or len(site.mistakes) > before:
+        return None
+    return Principal(name=name, roles=frozenset(found.get("roles", ())), attributes=found.get("attributes", {}))
+
+
+def _read_audit(raw: Any, site: Site) -> Any:
+    before = len(site.mistakes)
+    found = read_fields(raw, site, _AUDIT)
+    if found is None or len(site.mistakes) > before:
+        return WRONG
+    path = found.get("path")
+    return AuditConfig(Path(path) if path else None, found.get("on_failure", "fail_operation"))
+
+
+def _one_of(*words: str) -> Parser:
+    def meaning(word: str) -> str:
+        folded = word.strip().casefold()
+        if folded not in words:
+            raise ValueError(word)
+        return folded
+
+    return choice(meaning, words)
+
+
+def _as_it_is(raw: Any, site: Site) -> Any:
+    """Sections are read entry by entry, so that one mistake does not hide those of its neighbours."""
+    return raw
+
+
+_PRINCIPAL: Final[Mapping[str, Parser]] = {"roles": listed(text), "attributes": mapping_of(anything)}
+_AUDIT: Final[Mapping[str, Parser]] = {"path": text, "on_failure": _one_of("fail_operation", "continue")}
+_SECTIONS: Final[Mapping[str, Parser]] = {
+    "enabled": flag,
+    "connections": _as_it_is,
+    "virtual_tables": _as_it_is,
+    "security_policies": _as_it_is,
+    "principals": _as_it_is,
+    "default_access": _one_of("allow", "deny"),
+    "audit": _read_audit,
+}

@@ -1,0 +1,220 @@
+"""DuckDB runs the residual: attaches sources, reads streams, gives back an Arrow stream."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from sqlglot import exp
+
+from tauro_nb.engine.interrupt import Interruptible
+from tauro_nb.engine.redact import redacted
+from tauro_nb.errors import TauroError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tauro_nb.query.plan import QueryPlan
+    from tauro_nb.sources.base import Source
+
+__all__ = ["DuckDBEngine", "Execution"]
+
+_BATCH_ROWS = 65_536
+_SETTINGS = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+    "python_scan_all_frames": "false",
+}
+
+
+class DuckDBEngine:
+    """Two in-memory instances: one for plans without a barrier, one for plans with.
+
+    Behind a barrier DuckDB must not reason from the minimum and maximum of hidden rows, so the fenced
+    instance runs without `statistics_propagation`; the setting is global to an instance.
+    """
+
+    def __init__(self) -> None:
+        self._instances: dict[bool, duckdb.DuckDBPyConnection] = {}
+        self._attached: set[tuple[bool, int]] = set()
+        self._lock = threading.RLock()
+
+    def cursor(self, sources: Sequence[Source], *, fenced: bool = False) -> duckdb.DuckDBPyConnection:
+        """A cursor of an instance in which `sources` are attached.
+
+        Raises
+        ------
+        SourceUnavailable
+            One of them cannot be attached.
+        """
+        with self._lock:
+            if fenced not in self._instances:
+                self._instances[fenced] = self._start(fenced)
+            instance = self._instances[fenced]
+            for source in sources:
+                key = (fenced, id(source))
+                if key not in self._attached:
+                    source.attach(instance)
+                    self._attached.add(key)
+            return instance.cursor()
+
+    def _start(self, fenced: bool) -> duckdb.DuckDBPyConnection:
+        instance = duckdb.connect(":memory:", config=dict(_SETTINGS))
+        instance.execute("SET enable_progress_bar = false")
+        if fenced:
+            instance.execute("SET disabled_optimizers = 'statistics_propagation'")
+        instance.execute("SET lock_configuration = true")
+        return instance
+
+    def describe(self, source: Source, relation: exp.Expression) -> dict[str, str]:
+        """Columns and types of a source's relation.
+
+        Raises
+        ------
+        SourceUnavailable
+            The source cannot be read.
+        """
+        cursor = self.cursor([source])
+        sql = exp.select("*").from_(relation.copy()).sql("duckdb")
+        try:
+            return {row[0]: row[1] for row in cursor.execute(f"DESCRIBE {sql}").fetchall()}
+        except duckdb.Error as error:
+            raise redacted(error, "", (source.connection.id,)) from None
+        finally:
+            cursor.close()
+
+    def refresh(self, source: Source) -> None:
+        """Make every instance forget what it cached of a source's schema."""
+        with self._lock:
+            for fenced, instance in self._instances.items():
+                if (fenced, id(source)) in self._attached:
+                    with instance.cursor() as cursor:
+                        source.refresh(cursor)
+
+    def run(self, plan: QueryPlan, sources: Mapping[str, Source]) -> Execution:
+        """Start a plan; the first batch is on its way when this returns."""
+        return Execution(self, plan, sources)
+
+    def close(self) -> None:
+        """Close both instances."""
+        with self._lock:
+            for instance in self._instances.values():
+                instance.close()
+            self._instances.clear()
+            self._attached.clear()
+
+
+class Execution:
+    """One running plan: an iterator of record batches that can be stopped."""
+
+    def __init__(self, engine: DuckDBEngine, plan: QueryPlan, sources: Mapping[str, Source]) -> None:
+        self._plan = plan
+        self._sources = sources
+        self._failure: TauroError | None = None
+        self._worker = Interruptible(self.cancel)
+        self._cursor: duckdb.DuckDBPyConnection | None = None
+        try:
+            self._cursor = self._guarded(lambda: engine.cursor(list(sources.values()), fenced=plan.fenced))
+            self._reader: pa.RecordBatchReader = self._guarded(self._execute)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the result, under the names the user wrote."""
+        import pyarrow as pa
+
+        given = self._reader.schema
+        names = list(self._plan.schema) or given.names
+        return pa.schema([field.with_name(name) for field, name in zip(given, names, strict=True)])
+
+    def _execute(self) -> pa.RecordBatchReader:
+        assert self._cursor is not None
+        for name, stream in self._plan.streams.items():
+            self._cursor.register(name, self._watched(stream))
+        for name, frame in self._plan.frames.items():
+            self._cursor.register(name, frame)
+        sql = self._plan.residual.sql("duckdb")
+        return self._cursor.execute(sql, dict(self._plan.params) or None).to_arrow_reader(_BATCH_ROWS)
+
+    def _watched(self, stream: Callable[[], pa.RecordBatchReader]) -> pa.RecordBatchReader:
+        """The stream, remembering its own error: DuckDB would only pass on its text."""
+        import pyarrow as pa
+
+        reader = stream()
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from reader
+            except TauroError as error:
+                self._failure = error
+                raise
+
+        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+    def _guarded(self, work: Callable[[], Any]) -> Any:
+        """Run `work` interruptibly; engine errors come out redacted."""
+        try:
+            return self._worker.call(work)
+        except duckdb.Error as error:
+            if self._failure is not None:
+                raise self._failure from None
+            raise redacted(error, self._plan.sql, tuple(sorted(self._sources))) from None
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        schema = self.schema
+        try:
+            while (batch := self._guarded(self._next)) is not None:
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        finally:
+            self.close()
+
+    def _next(self) -> pa.RecordBatch | None:
+        import pyarrow as pa
+
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
+        except (pa.ArrowException, OSError) as error:
+            # The reader wraps DuckDB's error as text; only its class name is kept.
+            raise _engine_error(str(error)) from None
+
+    def cancel(self) -> None:
+        """Interrupt the engine, and every source that runs something for it."""
+        if self._cursor is not None:
+            self._cursor.interrupt()
+        for source in self._sources.values():
+            # A source that is down cannot be told to stop; the engine's side has stopped all the same.
+            with contextlib.suppress(TauroError):
+                source.cancel()
+
+    def close(self) -> None:
+        """Free the cursor and the worker; may be called twice."""
+        self._worker.close()
+        if self._cursor is not None:
+            self._cursor.close()
+            self._cursor = None
+
+
+_BY_WORD = {
+    "Conversion Error": duckdb.ConversionException,
+    "Out of Range Error": duckdb.OutOfRangeException,
+    "Out of Memory Error": duckdb.OutOfMemoryException,
+    "Invalid Input Error": duckdb.InvalidInputException,
+    "IO Error": duckdb.IOException,
+    "INTERRUPT Error": duckdb.InterruptException,
+    "Mismatch Type Error": duckdb.TypeMismatchException,
+}
+
+
+def _engine_error(text: str) -> duckdb.Error:
+    return next((kind(text) for word, kind in _BY_WORD.items() if word in text), duckdb.Error(text))

@@ -1,0 +1,43 @@
+"""Engine errors in words that carry no value, no policy text, no physical name and no address."""
+
+from __future__ import annotations
+
+import duckdb
+
+from tauro_nb.errors import ExecutionError, QueryCancelled, SourceUnavailable, TauroError
+
+__all__ = ["redacted"]
+
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (duckdb.ConversionException, "a value could not be converted to the type asked for"),
+    (duckdb.OutOfRangeException, "a number left the range of its type"),
+    (duckdb.OutOfMemoryException, "the query needs more memory than the engine may use"),
+    (duckdb.ConstraintException, "a constraint was violated"),
+    (duckdb.InvalidInputException, "a function was given a value it does not take"),
+    (duckdb.InvalidTypeException, "types do not fit"),
+    (duckdb.TypeMismatchException, "a stored value does not have its column's type"),
+    (duckdb.SyntaxException, "the query cannot be run in this form"),
+    (duckdb.BinderException, "the source no longer has the columns it had"),
+    (duckdb.CatalogException, "the source no longer has the tables it had"),
+    (duckdb.NotImplementedException, "the engine cannot do this"),
+)
+
+
+def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroError:
+    """The error to show for what DuckDB raised while running on data.
+
+    DuckDB's own text quotes values (also of hidden rows), file paths and connection strings, so nothing
+    of it is kept but its class.
+    """
+    names = ", ".join(f"`{name}`" for name in sources)
+    if isinstance(error, duckdb.InterruptException):
+        return QueryCancelled("the query was interrupted; every source was told to stop.")
+    if isinstance(error, (duckdb.IOException, duckdb.ConnectionException, duckdb.HTTPException)):
+        return SourceUnavailable(
+            f"a source failed while it was read ({names or 'none named'}); nothing was returned.",
+            sql=text,
+            hint="Is it still there and unchanged? Run the query again.",
+        )
+    cause = next((words for kind, words in _CAUSES if isinstance(error, kind)), "the engine failed")
+    code = type(error).__name__.removesuffix("Exception")
+    return ExecutionError(f"{cause} ({code}); nothing was returned.", sql=text)

@@ -1,0 +1,179 @@
+"""Second step: every name of a query is resolved, every function is on the list, every type fits."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import duckdb
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import traverse_scope
+from sqlglot.schema import MappingSchema
+
+from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
+from tauro_nb.query.functions import check_functions, check_serialized
+from tauro_nb.query.parse import position_of
+from tauro_nb.query.query import LOCAL, VISIBLE, Leaf, Query, leaf_kind
+from tauro_nb.query.resolve import resolve
+
+if TYPE_CHECKING:
+    from tauro_nb.query.planner import Planner
+
+__all__ = ["bind", "leaf_columns"]
+
+# DuckDB syntax whose columns sqlglot does not resolve as DuckDB does; such queries run as they are bound.
+_NOT_QUALIFIED = (exp.Pivot, exp.Columns, exp.Comprehension, exp.Lateral, exp.Unnest, exp.Dot, exp.Bracket, exp.Lambda)
+
+_COLUMN_NOT_FOUND = re.compile(r'(?:Referenced column "(?P<a>[^"]+)" not found|does not have a column named "(?P<b>[^"]+)")')
+_FUNCTION_NOT_FOUND = re.compile(r"Function with name (?P<name>\S+) does not exist")
+_TABLE_NOT_FOUND = re.compile(r'Referenced table "(?P<name>[^"]+)" not found')
+
+
+def bind(query: Query, planner: Planner) -> Query:
+    """Resolve relations, functions, columns and types of `query` for the planner's principal.
+
+    Raises
+    ------
+    UnknownTable
+        A relation is neither a CTE in scope nor a virtual table.
+    BindError
+        A column or function is unknown, or types do not fit.
+    AccessDenied
+        A column or table exists, and is denied.
+    """
+
+    def lookup(node: exp.Table, dotted: str) -> tuple[str, str]:
+        for frame in query.frames:
+            if frame.lower() == dotted.lower():
+                return frame, LOCAL
+        try:
+            return planner.registry.resolve(dotted).name, VISIBLE
+        except UnknownTable as error:
+            line, col = position_of(node)
+            raise UnknownTable(error.message, sql=query.text, line=line, col=col, hint=error.hint) from None
+
+    tree = resolve(query.tree, lookup)
+    names = {(node.name, leaf_kind(node)) for node in tree.find_all(exp.Table) if leaf_kind(node)}
+    for name, kind in sorted(names, key=str):
+        if kind == LOCAL:
+            planner.binder.ensure(name, LOCAL, planner.frame_columns(query.frames[name]))
+        else:
+            planner.binder.ensure(name, VISIBLE, planner.visible_columns(name))
+    sql = tree.sql("duckdb")
+    if not check_serialized(planner.binder.serialize(sql), query.text):
+        check_functions(tree, query.text)
+    tables = sorted(name for name, kind in names if kind == VISIBLE)
+    schema = _describe(query, sql, tables, planner)
+    query = query.evolve("bind", tree, schema=None if _is_dynamic(tree) else schema)
+    return _qualify(query, tables, planner)
+
+
+def _is_dynamic(tree: exp.Expression) -> bool:
+    return any(not pivot.args.get("fields") or pivot.args.get("using") for pivot in tree.find_all(exp.Pivot))
+
+
+def _describe(query: Query, sql: str, tables: list[str], planner: Planner) -> dict[str, str]:
+    try:
+        return planner.binder.describe(sql, query.params)
+    except duckdb.Error as error:
+        raise _explain(str(error), query, tables, planner) from None
+
+
+def _explain(message: str, query: Query, tables: list[str], planner: Planner) -> TauroError:
+    """DuckDB's complaint in our words: the user's names, a position in the user's text, the nearest name."""
+    for pattern, kind in ((_COLUMN_NOT_FOUND, "column"), (_TABLE_NOT_FOUND, "table"), (_FUNCTION_NOT_FOUND, "function")):
+        match = pattern.search(message)
+        if not match:
+            continue
+        name = next(group for group in match.groups() if group)
+        line, col = _find_name(query.tree, name)
+        for table in tables:
+            decision = planner.entry(table).decision
+            column = next((c for c in decision.columns.values() if c.name.lower() == name.lower()), None)
+            if kind == "column" and column is not None and column.access == "denied":
+                reason = f"column `{column.name}` of `{table}` is denied to {planner.principal.name!r}: {column.rule}."
+                return AccessDenied(reason, sql=query.text, line=line, col=col)
+        known = {column for table in tables for column in planner.visible_columns(table)}
+        hint = nearest(name, known) if kind == "column" else ""
+        return BindError(f"unknown {kind} `{name}`.{hint}", sql=query.text, line=line, col=col)
+    first = message.split("\n\n")[0].split("\nLINE ")[0].replace("\n", " ").strip()
+    for mark in (VISIBLE, LOCAL):
+        first = first.replace(f'"{mark}".', "").replace(f"{mark}.", "")
+    first = first.removeprefix("Binder Error: ").removeprefix("Catalog Error: ")
+    return BindError(first if first.endswith((".", "!")) else f"{first}.", sql=query.text)
+
+
+def _find_name(tree: exp.Expression, name: str) -> tuple[int | None, int | None]:
+    for node in tree.find_all(exp.Column, exp.Identifier, exp.Anonymous):
+        if node.name.lower() == name.lower():
+            line, col = position_of(node)
+            if line:
+                return line, col
+    return None, None
+
+
+def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
+    """Write every column with its relation, if sqlglot and DuckDB agree on what that means.
+
+    Otherwise the bound tree stays as it is: slower to plan around, never wrong.
+    """
+    columns = {name: planner.visible_columns(name) for name in tables}
+    everything = tuple(Leaf(name, tuple(columns[name])) for name in tables)
+    fallback = query.evolve("bind", query.tree, leaves=everything)
+    if query.schema is None or _resists(query.tree):
+        return fallback
+    schema = MappingSchema(
+        {
+            VISIBLE: {name.lower(): {c.lower(): t for c, t in columns[name].items()} for name in tables},
+            LOCAL: {
+                name.lower(): {c.lower(): t for c, t in planner.frame_columns(frame).items()}
+                for name, frame in query.frames.items()
+            },
+        },
+        dialect="duckdb",
+        normalize=False,
+    )
+    try:
+        tree = qualify(query.tree.copy(), schema=schema, dialect="duckdb", infer_schema=False)
+        described = planner.binder.describe(tree.sql("duckdb"), query.params)
+    except (SqlglotError, duckdb.Error):
+        return fallback
+    if list(described.values()) != list(query.schema.values()) or _leftover_star(tree):
+        return fallback
+    leaves: dict[str, set[str]] = {}
+    for name, used in leaf_columns(tree).values():
+        leaves.setdefault(name, set()).update(used)
+    exact = tuple(
+        Leaf(name, tuple(c for c in columns[name] if c.lower() in leaves.get(name.lower(), set()))) for name in tables
+    )
+    return query.evolve("qualify", tree, leaves=exact, qualified=True)
+
+
+def _leftover_star(tree: exp.Expression) -> bool:
+    """Whether a star other than that of `count(*)` was left unexpanded."""
+    return any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+
+
+def _resists(tree: exp.Expression) -> bool:
+    if tree.find(*_NOT_QUALIFIED) is not None:
+        return True
+    return any(
+        join.method.upper() in ("NATURAL", "POSITIONAL") or (join.method.upper() == "ASOF" and join.args.get("using"))
+        for join in tree.find_all(exp.Join)
+    )
+
+
+def leaf_columns(tree: exp.Expression) -> dict[int, tuple[str, set[str]]]:
+    """For every marked relation of a qualified tree (by `id`): its name and the lower-case columns used of it."""
+    out: dict[int, tuple[str, set[str]]] = {}
+    for scope in traverse_scope(tree):
+        used: dict[str, set[str]] = {}
+        for column in scope.columns:
+            used.setdefault(column.table.lower(), set()).add(column.name.lower())
+        for alias, source in scope.sources.items():
+            if isinstance(source, exp.Table) and leaf_kind(source):
+                name, known = out.setdefault(id(source), (source.name.lower(), set()))
+                known.update(used.get(alias.lower(), set()))
+    return out

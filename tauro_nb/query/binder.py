@@ -1,0 +1,101 @@
+"""DuckDB as the judge of names and types: an empty, locked-in copy of what one principal may see."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+from sqlglot import exp
+
+from tauro_nb.query.query import LOCAL, RAW, VISIBLE
+
+__all__ = ["LOCKDOWN", "Binder"]
+
+LOCKDOWN = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+    "python_scan_all_frames": "false",
+}
+"""Settings of a connection that must never reach a file, the network or the caller's variables."""
+
+
+class Binder:
+    """Empty tables with the columns one principal sees; statements are described here, never run on data.
+
+    Even if a function slipped through the allow-list it would meet an engine without files, network,
+    extensions and rows. DuckDB's error texts from here can be shown: there is no data to quote.
+
+    Examples
+    --------
+    >>> binder = Binder()
+    >>> binder.ensure("t", VISIBLE, {"a": "INTEGER"})
+    >>> binder.describe('SELECT a + 1 AS b FROM "~visible".t', {})
+    {'b': 'INTEGER'}
+    """
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect(":memory:", config=dict(LOCKDOWN))
+        for schema in (VISIBLE, LOCAL, RAW):
+            self.connection.execute(f'CREATE SCHEMA "{schema}"')
+        self._tables: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
+        self._lock = threading.Lock()
+
+    def ensure(self, name: str, kind: str, columns: Mapping[str, str]) -> None:
+        """Make the empty table `kind`.`name` have exactly these columns."""
+        shape = tuple(columns.items())
+        if self._tables.get((kind, name)) == shape:
+            return
+        quoted = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True)).sql("duckdb")
+        inner = ", ".join(f"{exp.to_identifier(column, quoted=True).sql('duckdb')} {kind_}" for column, kind_ in shape)
+        with self._lock:
+            self.connection.execute(f"CREATE OR REPLACE TABLE {quoted} ({inner})")
+            self._tables[kind, name] = shape
+
+    def describe(self, sql: str, params: Mapping[str, Any]) -> dict[str, str]:
+        """Output columns and types of a statement, by DuckDB's own binder.
+
+        Raises
+        ------
+        duckdb.Error
+            It does not bind.
+        """
+        with self._lock:
+            rows = self.connection.execute(f"DESCRIBE {sql}", dict(params) or None).fetchall()
+        return _distinct_names([(row[0], row[1]) for row in rows])
+
+    def serialize(self, sql: str) -> str:
+        """DuckDB's syntax tree of a statement as JSON (an `error` member when it cannot)."""
+        with self._lock:
+            row = self.connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+        return str(row[0]) if row else '{"error": true}'
+
+    def evaluate(self, expressions: list[str]) -> list[tuple[Any, str]]:
+        """Values and types of constant expressions."""
+        sql = ", ".join(f"{text} AS c{index}" for index, text in enumerate(expressions))
+        with self._lock:
+            cursor = self.connection.execute(f"SELECT {sql}")
+            kinds = [str(column[1]) for column in cursor.description or ()]
+            row = cursor.fetchone() or ()
+        return list(zip(row, kinds, strict=True))
+
+    def close(self) -> None:
+        """Drop the tables."""
+        self.connection.close()
+
+
+def _distinct_names(columns: list[tuple[str, str]]) -> dict[str, str]:
+    """Columns by name; repeated names get `_1`, `_2` as DuckDB's own result tables do."""
+    out: dict[str, str] = {}
+    taken = {name.lower() for name, _ in columns}
+    for name, kind in columns:
+        unique, number = name, 0
+        while unique.lower() in {known.lower() for known in out} or (number and unique.lower() in taken):
+            number += 1
+            unique = f"{name}_{number}"
+        out[unique] = kind
+    return out

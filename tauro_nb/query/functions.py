@@ -1,0 +1,100 @@
+"""Which functions a query may call. A function that is not listed does not run."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+from sqlglot import exp
+
+from tauro_nb.errors import BindError, nearest
+
+__all__ = ["TABLE_FUNCTIONS", "allowed_functions", "check_functions"]
+
+TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "repeat", "unnest"})
+"""Table functions that compute from their arguments alone; all others read files, run SQL or show the engine."""
+
+
+@functools.cache
+def allowed_functions() -> frozenset[str]:
+    """Scalar, aggregate and window functions of DuckDB 1.5 without those that read state, settings or files.
+
+    >>> "sum" in allowed_functions(), "getenv" in allowed_functions()
+    (True, False)
+    """
+    text = resources.files("tauro_nb.query").joinpath("functions.txt").read_text(encoding="utf-8")
+    return frozenset(text.split("\n")) - {""}
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Every JSON object below `value`."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            yield item
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def _refuse(name: str, kind: str, text: str) -> BindError:
+    names = TABLE_FUNCTIONS if kind == "table function" else allowed_functions()
+    start = text.lower().find(name.lower())
+    line = text.count("\n", 0, start) + 1 if start >= 0 else None
+    col = start - text.rfind("\n", 0, start) if start >= 0 else None
+    return BindError(
+        f"{kind} `{name}` is not available here.{nearest(name, names)}",
+        sql=text,
+        line=line,
+        col=col,
+        hint="Files and other databases are read through virtual tables." if kind == "table function" else None,
+    )
+
+
+def check_serialized(serialized: str, text: str) -> bool:
+    """Check the functions in DuckDB's own syntax tree, as JSON; False when DuckDB gave none.
+
+    The engine's reading of the SQL decides, not ours: a gap between two parsers would be a way around.
+
+    Raises
+    ------
+    BindError
+        A function is not on the list.
+    """
+    tree = json.loads(serialized)
+    if tree.get("error"):
+        return False
+    table_functions = set()
+    for node in _nodes(tree):
+        if node.get("type") == "TABLE_FUNCTION":
+            function = node.get("function") or {}
+            table_functions.add(id(function))
+            name = str(function.get("function_name", "?"))
+            if name.lower() not in TABLE_FUNCTIONS:
+                raise _refuse(name, "table function", text)
+    for node in _nodes(tree):
+        name = str(node.get("function_name", "")).lower()
+        if name and id(node) not in table_functions and name not in allowed_functions():
+            raise _refuse(name, "function", text)
+    return True
+
+
+def check_functions(tree: exp.Expression, text: str) -> None:
+    """The same check on our tree, for the few statements DuckDB cannot serialize (PIVOT).
+
+    Typed nodes are functions that sqlglot knows; only those that read files are refused among them.
+    """
+    for table in tree.find_all(exp.Table):
+        function = table.this
+        if isinstance(function, exp.Func) and not isinstance(function, (exp.GenerateSeries, exp.Unnest)):
+            name = function.name if isinstance(function, exp.Anonymous) else function.sql_name()
+            if name.lower() not in TABLE_FUNCTIONS:
+                raise _refuse(name, "table function", text)
+    for node in tree.find_all(exp.Anonymous, exp.AnonymousAggFunc, exp.ReadCSV, exp.ReadParquet):
+        name = str(node.this) if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)) else node.sql_name()
+        if name.lower() not in allowed_functions() | TABLE_FUNCTIONS:
+            raise _refuse(name, "function", text)

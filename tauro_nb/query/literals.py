@@ -1,0 +1,93 @@
+"""Python values as typed literal nodes: the only way a value enters a tree."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlglot import exp
+
+from tauro_nb.errors import UsageError
+
+__all__ = ["bind_literals", "literal"]
+
+
+def _cast(text: str, kind: str) -> exp.Expression:
+    return exp.cast(exp.Literal.string(text), kind, dialect="duckdb")
+
+
+def _float(value: float) -> exp.Expression:
+    if math.isfinite(value):
+        return exp.cast(exp.Literal.number(repr(value)), "DOUBLE", dialect="duckdb")
+    return _cast(str(value), "DOUBLE")
+
+
+def _decimal(value: decimal.Decimal) -> exp.Expression:
+    if not value.is_finite():
+        raise UsageError(f"parameter value {value} has no SQL form.", hint="Use a float for NaN and infinity.")
+    return exp.Literal.number(format(value, "f")) if value >= 0 else exp.Neg(this=exp.Literal.number(format(-value, "f")))
+
+
+def _integer(value: int) -> exp.Expression:
+    number = exp.Literal.number(str(abs(value)))
+    return exp.Neg(this=number) if value < 0 else number
+
+
+def _timestamp(value: dt.datetime) -> exp.Expression:
+    return _cast(value.isoformat(sep=" "), "TIMESTAMPTZ" if value.tzinfo else "TIMESTAMP")
+
+
+# bool before int and datetime before date: both are subclasses.
+_FORMS: tuple[tuple[type, Callable[[Any], exp.Expression]], ...] = (
+    (bool, lambda value: exp.true() if value else exp.false()),
+    (int, _integer),
+    (float, _float),
+    (decimal.Decimal, _decimal),
+    (str, exp.Literal.string),
+    (dt.datetime, _timestamp),
+    (dt.date, lambda value: _cast(value.isoformat(), "DATE")),
+    (dt.time, lambda value: _cast(value.isoformat(), "TIME")),
+    (bytes, lambda value: exp.func("unhex", exp.Literal.string(value.hex()), dialect="duckdb")),
+)
+
+
+def literal(value: Any) -> exp.Expression:
+    """Return the literal node of one Python value.
+
+    Raises
+    ------
+    UsageError
+        If the value's type has no SQL form.
+
+    Examples
+    --------
+    >>> literal("O'Brien").sql("duckdb")
+    "'O''Brien'"
+    >>> literal(-3).sql("duckdb")
+    '-3'
+    """
+    if value is None:
+        return exp.null()
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):  # a NumPy scalar
+        value = value.item()
+    for kind, build in _FORMS:
+        if isinstance(value, kind):
+            return build(value)
+    if isinstance(value, Sequence):
+        return exp.Array(expressions=[literal(item) for item in value])
+    raise UsageError(
+        f"a parameter of type {type(value).__name__} has no SQL form.",
+        hint="Use text, numbers, booleans, dates, times, bytes, None or lists of them.",
+    )
+
+
+def bind_literals(tree: exp.Expression, params: Mapping[str, Any]) -> exp.Expression:
+    """Replace every named parameter of `tree` by its literal, for sources that take no parameters."""
+
+    def swap(node: exp.Expression) -> exp.Expression:
+        return literal(params[node.name]) if isinstance(node, exp.Placeholder) else node
+
+    return tree.transform(swap, copy=True)

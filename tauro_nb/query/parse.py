@@ -1,0 +1,193 @@
+"""First step: text (or a tree from Ibis) to exactly one SELECT-like tree."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.errors import ParseError as SqlglotParseError
+from sqlglot.errors import SqlglotError
+from sqlglot.tokens import Token, TokenType
+
+from tauro_nb.errors import ParseError, UnboundParameter, UnsupportedStatement, nearest
+from tauro_nb.query.query import Query
+
+__all__ = ["parse", "position_of"]
+
+# Statements that sqlglot parses only in part, or takes for a column name: told by their first word.
+_COMMANDS = frozenset(
+    "ABORT BEGIN CALL CHECKPOINT COMMENT COMMIT DEALLOCATE EXECUTE EXPLAIN EXPORT FORCE GRANT IMPORT INSTALL LOAD"
+    " PREPARE REINDEX REVOKE ROLLBACK SHOW START VACUUM".split()
+)
+_WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Copy, exp.Command, exp.Into, exp.Lock)
+# Quoted text, names, comments and dollar-quoted text are matched first, so that only real `$name`s are named.
+_DOLLAR_NAME = re.compile(
+    r"""'(?:''|[^'])*'|"(?:""|[^"])*"|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|\$(?P<name>[A-Za-z_]\w*)""",
+    re.DOTALL,
+)
+_CURES = {
+    "DESCRIBE": "Use `%vdescribe TABLE`.",
+    "SUMMARIZE": "Use `%vdescribe TABLE`.",
+    "EXPLAIN": "Use `%%vquery --explain`, or `%vplan`.",
+    "SHOW": "Use `%vcatalog`.",
+}
+
+
+def position_of(node: exp.Expression) -> tuple[int | None, int | None]:
+    """1-based line and column of the first token below `node`, when the parser kept it."""
+    for child in node.walk():
+        line, col = child.meta.get("line"), child.meta.get("col")
+        if line and col:
+            # sqlglot notes the column of a token's last character.
+            start, end = child.meta.get("start", 0), child.meta.get("end", 0)
+            return line, max(col - (end - start), 1)
+    return None, None
+
+
+def _refuse(name: str, text: str) -> UnsupportedStatement:
+    return UnsupportedStatement(
+        f"{name} is not a query; only one SELECT-like statement runs here.",
+        sql=text,
+        line=1,
+        col=1,
+        hint=_CURES.get(name, "Virtual tables are read-only."),
+    )
+
+
+def _tokens(text: str) -> list[Token]:
+    """Tokens of `text` with every parameter, `:name` or `$name`, spelled with a PARAMETER token.
+
+    The DuckDB dialect reads a colon as a slice, a struct entry or a prefix alias, and `$a, $b` as the start
+    of a dollar-quoted text. So dollars become colons first, and colons in front of a name that cannot be
+    one of those become parameters. Lengths never change, so positions stay true.
+    """
+    colons = _DOLLAR_NAME.sub(lambda match: f":{match['name']}" if match["name"] else match[0], text)
+    try:
+        tokens = list(DuckDB().tokenize(colons))
+    except SqlglotError:
+        raise ParseError("syntax error: unterminated text or comment.", sql=text, line=1, col=1) from None
+    open_brackets: list[str] = []
+    for index, (token, following) in enumerate(itertools.pairwise(tokens)):
+        if token.text in ("[", "{", "("):
+            open_brackets.append(token.text)
+        elif token.text in ("]", "}", ")") and open_brackets:
+            open_brackets.pop()
+        adjacent = token.token_type is TokenType.COLON and following.start == token.end + 1
+        if not adjacent or not following.text.isidentifier():
+            continue
+        typed_dollar = text[token.start] == "$"
+        in_parentheses = not open_brackets or open_brackets[-1] == "("
+        after_operator = token.start == 0 or text[token.start - 1] in " \t\r\n(,=<>+-*/%|!"
+        if typed_dollar or (in_parentheses and after_operator):
+            tokens[index] = Token(
+                TokenType.PARAMETER, "$", line=token.line, col=token.col, start=token.start, end=token.end
+            )
+    return tokens
+
+
+def _one_tree(text: str) -> exp.Expression:
+    tokens = _tokens(text)
+    if not tokens:
+        raise ParseError("the query is empty.", sql=text, hint="Write one SELECT.")
+    first_word = tokens[0].text.upper()
+    if first_word in _COMMANDS:
+        raise _refuse(first_word, text)
+    try:
+        trees = [tree for tree in DuckDB().parser().parse(tokens, text) if tree is not None]
+    except SqlglotParseError as error:
+        first = error.errors[0] if error.errors else {}
+        highlight = first.get("highlight")
+        raise ParseError(
+            f"syntax error{f' near `{highlight}`' if highlight else ''}.",
+            sql=text,
+            line=first.get("line"),
+            col=max((first.get("col") or 1) - len(highlight or "") + 1, 1),
+        ) from None
+    if len(trees) > 1:
+        line, col = position_of(trees[1])
+        raise UnsupportedStatement(
+            f"{len(trees)} statements; exactly one SELECT is taken at a time.", sql=text, line=line, col=col
+        )
+    if not isinstance(trees[0], (exp.Query, exp.Pivot, exp.Values)):
+        raise _refuse(first_word, text)
+    return trees[0]
+
+
+def _check_read_only(tree: exp.Expression, text: str) -> None:
+    for node in tree.find_all(*_WRITES):
+        line, col = position_of(node)
+        raise UnsupportedStatement(
+            f"{node.key.upper()} writes or locks; virtual tables are read-only.", sql=text, line=line, col=col
+        )
+
+
+def _check_params(tree: exp.Expression, params: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Give every placeholder a name that has a value; refuse the others by name."""
+    used: dict[str, Any] = {}
+    position = 0
+    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
+        if isinstance(node, exp.Parameter):
+            raise ParseError(f"`{node.sql('duckdb')}` is not a parameter.", sql=text, hint="Write :name or $name.")
+        if not node.this:
+            position += 1
+            node.set("this", str(position))
+        name = node.name
+        if name not in params:
+            line, col = position_of(node)
+            raise UnboundParameter(
+                f"parameter `:{name}` has no value.{nearest(name, params)}",
+                sql=text,
+                line=line,
+                col=col,
+                hint="Give it with params= or a notebook variable of that name.",
+            )
+        used[name] = params[name]
+    return used
+
+
+def parse(
+    source: str | exp.Expression,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
+    frames: Mapping[str, Any] | None = None,
+) -> Query:
+    """Turn SQL text, or a tree that Ibis compiled, into a `Query`.
+
+    Parameters
+    ----------
+    source
+        DuckDB-dialect SQL, or its tree.
+    params
+        Values for `:name`/`$name` (mapping) or `?`/`$1` (sequence).
+    frames
+        Arrow tables the query brings along, by name.
+
+    Raises
+    ------
+    ParseError
+        The text is not SQL.
+    UnsupportedStatement
+        It is not exactly one SELECT-like statement; names the statement.
+    UnboundParameter
+        A parameter has no value.
+
+    Examples
+    --------
+    >>> parse("select :n + 1", {"n": 1}).params
+    {'n': 1}
+    """
+    values: Mapping[str, Any]
+    if params is None or isinstance(params, Mapping):
+        values = params or {}
+    else:
+        values = {str(index): value for index, value in enumerate(params, start=1)}
+    if isinstance(source, str):
+        text = source.strip().rstrip(";").rstrip()
+        tree = _one_tree(text)
+    else:
+        text, tree = source.sql("duckdb"), source.copy()
+    _check_read_only(tree, text)
+    return Query(tree=tree, text=text, params=_check_params(tree, values, text), frames=dict(frames or {}))

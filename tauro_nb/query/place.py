@@ -1,0 +1,266 @@
+"""Sixth step: cut a secured query into fragments, one for each source that can answer its part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.schema import MappingSchema
+
+from tauro_nb.query.plan import Fragment, QueryPlan
+from tauro_nb.query.query import LOCAL, RAW, Query, display_sql, leaf_kind
+from tauro_nb.query.rules.push_predicates import conjuncts
+from tauro_nb.query.secure import INNER
+
+if TYPE_CHECKING:
+    from tauro_nb.query.planner import Planner
+    from tauro_nb.sources.base import Source
+
+__all__ = ["FRAGMENT", "place"]
+
+FRAGMENT = "~fragment"
+"""Schema mark of a relation that stands for a fragment's answer in the residual."""
+
+_LOCAL_REASON = "the engine scans it, with its projection and filters"
+
+
+@dataclass
+class _Cutter:
+    """Walks a tree top-down and takes out the largest parts a single source can answer."""
+
+    planner: Planner
+    fragments: list[Fragment] = field(default_factory=list)
+
+    def cut(self, node: exp.Expression) -> None:
+        """Take `node` as one fragment, or look for smaller ones inside."""
+        for query in list(_topmost_queries(node)):
+            source = self._site(query)
+            if source is None:
+                self._descend(query)
+                continue
+            reason = self._refusal(query, source)
+            if reason is None:
+                self._take(query, source, "the whole subtree can be answered there")
+            elif _is_leaf(query):
+                self._take_leaf(query, source, reason)
+            else:
+                self._descend(query)
+
+    def _descend(self, query: exp.Expression) -> None:
+        if _is_leaf(query):
+            self._take_local(query)
+            return
+        for child in query.iter_expressions():
+            self.cut(child)
+
+    def _site(self, query: exp.Expression) -> Source | None:
+        """The one source with a capability that holds every raw table below; None when there is no such."""
+        found: Source | None = None
+        for table in query.find_all(exp.Table):
+            if leaf_kind(table) != RAW:
+                if not _defined_below(table, query):
+                    return None
+                continue
+            source = self.planner.entry(table.name).source
+            if source is None or source.capability is None or (found is not None and source is not found):
+                return None
+            found = source
+        return found
+
+    def _refusal(self, query: exp.Expression, source: Source) -> str | None:
+        assert source.capability is not None
+        if _reaches_out(query):
+            return "it refers to the query around it"
+        return source.capability.refusal(query)
+
+    def _take(self, query: exp.Expression, source: Source, reason: str) -> None:
+        tree = query.copy()
+        assert isinstance(tree, exp.Query)
+        schema = self.planner.describe_raw(tree)
+        fragment = self._asked(self._fragment(source, tree, schema, reason), source)
+        query.replace(_answer(fragment, [select.alias_or_name for select in query.selects]))
+
+    def _take_leaf(self, leaf: exp.Expression, source: Source, reason: str) -> None:
+        """Give the source the conditions it can apply; masks and the rest stay above, in the engine."""
+        assert isinstance(leaf, exp.Select) and source.capability is not None
+        where = leaf.args.get("where")
+        parts = list(conjuncts(where.this)) if where is not None else []
+        pushed = [part for part in parts if source.capability.refusal(part) is None]
+        kept = [part for part in parts if not any(part is other for other in pushed)]
+        raw = leaf.args["from_"].this
+        needed = sorted(
+            {column.name for select in leaf.expressions for column in select.find_all(exp.Column)}
+            | {column.name for part in kept for column in part.find_all(exp.Column)}
+        )
+        selects = [
+            exp.alias_(exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True)), name, quoted=True)
+            for name in needed
+        ] or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]
+        scan = exp.Select(expressions=selects).from_(raw.copy())
+        if pushed:
+            scan = scan.where(*(part.copy() for part in pushed), copy=False)
+        reason = f"{reason}; the rest stays in the engine"
+        fragment = self._asked(self._fragment(source, scan, self.planner.describe_raw(scan), reason), source)
+        answer = _answer(fragment, list(fragment.schema))
+        raw.replace(exp.Subquery(this=answer, alias=exp.TableAlias(this=exp.to_identifier(INNER, quoted=True))))
+        leaf.set("where", exp.Where(this=exp.and_(*kept, copy=False)) if kept else None)
+
+    def _take_local(self, leaf: exp.Expression) -> None:
+        """Note a scan that the engine does by itself; the tree stays as it is."""
+        assert isinstance(leaf, exp.Select)
+        entry = self.planner.entry(leaf.args["from_"].this.name)
+        if entry.source is None:
+            return
+        schema = {select.alias_or_name: "" for select in leaf.expressions}
+        self.fragments.append(self._fragment(entry.source, leaf.copy(), schema, _LOCAL_REASON))
+
+    def _asked(self, fragment: Fragment, source: Source) -> Fragment:
+        """The fragment with the source's own words; a source may prefer that the engine scans a plain leaf."""
+        tables = {name: self.planner.entry(name).table for name in fragment.tables}
+        scan = source.scan(fragment, tables, self.planner.params)
+        scanned = scan.relation is None and scan.stream is None
+        asked = replace(fragment, sql=scan.sql, scan=scan, kind="relation" if scanned else "query")
+        self.fragments.append(asked)
+        return asked
+
+    def _fragment(self, source: Source, tree: exp.Query, schema: dict[str, str], reason: str) -> Fragment:
+        tables = tuple(dict.fromkeys(table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW))
+        where = tree.args.get("where")
+        rows = [self.planner.row_count(table) for table in tables]
+        known = [count for count in rows if count is not None]
+        return Fragment(
+            id=f"f{len(self.fragments)}",
+            source=source.connection.id,
+            kind="relation",
+            tables=tables,
+            tree=tree,
+            schema=schema,
+            sql=display_sql(tree),
+            predicates=tuple(display_sql(part) for part in conjuncts(where.this)) if where is not None else (),
+            estimated_rows=max(known) if known and len(known) == len(rows) else None,
+            reason=reason,
+        )
+
+
+def place(query: Query, planner: Planner) -> QueryPlan:
+    """Decide what each source answers, and what the engine does with the answers.
+
+    Largest subtrees first: a query that lives on one source is one fragment. Whether a subtree may go
+    is the source's capability table's word; files and DuckDB databases are scanned by the engine, whose
+    optimizer reaches into the scan.
+    """
+    tree = query.tree.copy()
+    cutter = _Cutter(planner)
+    if query.qualified:
+        tree = _annotate(tree, planner)
+    root = exp.Subquery(this=tree)
+    cutter.cut(root)
+    tree = root.this
+    fragments = tuple(cutter.fragments)
+    residual = _materialize(tree.copy(), fragments, planner)
+    rows = [fragment.estimated_rows or 0 for fragment in fragments]
+    return QueryPlan(
+        sql=query.text,
+        principal=planner.principal.name,
+        tables=tuple(leaf.table for leaf in query.leaves),
+        columns={leaf.table: leaf.columns for leaf in query.leaves},
+        fragments=fragments,
+        residual=residual,
+        residual_sql=display_sql(tree, pretty=True).replace(f'"{FRAGMENT}".', ""),
+        streams={fragment.id: fragment.scan.stream for fragment in fragments if fragment.scan and fragment.scan.stream},
+        schema=query.schema or {},
+        rules=query.journal,
+        params=query.params,
+        frames=query.frames,
+        fenced=query.fenced,
+        estimated_rows=max(rows, default=0),
+        estimated_bytes=sum(planner.bytes_of(fragment) for fragment in fragments),
+        estimated_cost=float(sum(rows)),
+    )
+
+
+def _materialize(tree: exp.Expression, fragments: tuple[Fragment, ...], planner: Planner) -> exp.Expression:
+    """Put real relations in the place of fragments and raw tables: what the engine will run."""
+    by_id = {fragment.id: fragment for fragment in fragments}
+    root = exp.Subquery(this=tree)
+    for node in [node for node in root.find_all(exp.Table) if node.db == FRAGMENT]:
+        scan = by_id[node.name].scan
+        if scan.relation is not None:
+            node.replace(scan.relation.copy())
+        elif scan.stream is None:
+            node.replace(by_id[node.name].tree.copy().subquery(node.name))
+        else:
+            node.set("db", None)
+    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == LOCAL]:
+        node.set("db", None)
+    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == RAW]:
+        relation = planner.entry(node.name).relation.copy()
+        relation.set("alias", node.args.get("alias"))
+        node.replace(relation)
+    return root.this
+
+
+def _annotate(tree: exp.Expression, planner: Planner) -> exp.Expression:
+    """Type every node; columns whose comparisons a source would decide differently get no type at all."""
+    names = {table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW}
+    schema = MappingSchema(
+        {RAW: {name: planner.entry(name).exact_types() for name in names}}, dialect="duckdb", normalize=False
+    )
+    try:
+        return annotate_types(tree, schema=schema, dialect="duckdb")
+    except SqlglotError:
+        return tree
+
+
+def _is_leaf(node: exp.Expression) -> bool:
+    if not isinstance(node, exp.Select) or node.args.get("from_") is None or node.args.get("joins"):
+        return False
+    return leaf_kind(node.args["from_"].this) == RAW
+
+
+def _topmost_queries(node: exp.Expression) -> Iterator[exp.Expression]:
+    """Queries at or below `node` that are not inside another one."""
+    if isinstance(node, exp.Query) and not isinstance(node, exp.Subquery):
+        yield node
+        return
+    for child in node.iter_expressions():
+        yield from _topmost_queries(child)
+
+
+def _defined_below(table: exp.Table, query: exp.Expression) -> bool:
+    """Whether a relation without mark is a CTE that belongs to `query` itself."""
+    if table.db or isinstance(table.this, exp.Func):
+        return False
+    return any(cte.alias.lower() == table.name.lower() for cte in query.find_all(exp.CTE))
+
+
+def _reaches_out(query: exp.Expression) -> bool:
+    """Whether a column below belongs to a relation outside, or a scalar subquery depends on its own outside."""
+    own = {node.alias_or_name.lower() for node in query.find_all(exp.Table, exp.Subquery) if node.alias_or_name}
+    if any(column.table and column.table.lower() not in own for column in query.find_all(exp.Column)):
+        return True
+    return any(_correlated(subquery) for subquery in query.find_all(exp.Subquery))
+
+
+def _correlated(subquery: exp.Subquery) -> bool:
+    """A scalar subquery (not EXISTS, not IN) that reads an outer column: sources run it once a row."""
+    if isinstance(subquery.parent, (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.In, exp.Exists)):
+        return False
+    own = {node.alias_or_name.lower() for node in subquery.find_all(exp.Table, exp.Subquery)}
+    return any(column.table and column.table.lower() not in own for column in subquery.find_all(exp.Column))
+
+
+def _answer(fragment: Fragment, names: list[str]) -> exp.Select:
+    """SELECT of a fragment's columns, cast to the types the plan expects, under the names the query uses."""
+    selects = [
+        exp.alias_(
+            exp.cast(exp.column(exp.to_identifier(column, quoted=True)), kind, dialect="duckdb"), name, quoted=True
+        )
+        for name, (column, kind) in zip(names, fragment.schema.items(), strict=True)
+    ]
+    table = exp.table_(exp.to_identifier(fragment.id, quoted=True), db=exp.to_identifier(FRAGMENT, quoted=True))
+    return exp.Select(expressions=selects).from_(table)

@@ -1,0 +1,280 @@
+"""One principal's desk: knows the tables as this principal sees them, and walks queries down the road."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from tauro_nb.catalog.validation import check_schema
+from tauro_nb.errors import AccessDenied, BindError, SchemaMismatch, UsageError
+from tauro_nb.query.bind import bind
+from tauro_nb.query.binder import Binder
+from tauro_nb.query.parse import parse
+from tauro_nb.query.place import place
+from tauro_nb.query.plan import Fragment, QueryPlan
+from tauro_nb.query.query import RAW, Query
+from tauro_nb.query.rules import RULES
+from tauro_nb.query.secure import authorize, secure
+
+if TYPE_CHECKING:
+    from tauro_nb.catalog.registry import SchemaRegistry
+    from tauro_nb.catalog.table import VirtualTable
+    from tauro_nb.security.decision import TableDecision
+    from tauro_nb.security.enforcer import SecurityEnforcer
+    from tauro_nb.security.principal import Principal
+    from tauro_nb.sources.base import ColumnFacts, Source
+    from tauro_nb.sources.pool import SourcePool
+
+__all__ = ["ROAD", "Planner", "Services", "TableEntry"]
+
+ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES)
+"""From a parsed query to one that can be placed. There is no other road."""
+
+
+@dataclass(frozen=True, slots=True)
+class Physical:
+    """A table's columns as its source has them now."""
+
+    revision: str
+    facts: Mapping[str, ColumnFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class TableEntry:
+    """A virtual table as one principal's query meets it.
+
+    `relation` scans it in the engine, with the declared types; `view` is its body when it is a view.
+    """
+
+    table: VirtualTable
+    source: Source | None
+    view: Query | None
+    columns: Mapping[str, str]
+    facts: Mapping[str, ColumnFacts]
+    relation: exp.Expression
+    decision: TableDecision
+
+    def exact_types(self) -> dict[str, str]:
+        """Types a capability table may rely on; the others are unknown to it."""
+        known = {name.lower(): fact for name, fact in self.facts.items()}
+        return {
+            name: kind if known[name.lower()].exact and known[name.lower()].type == kind else "UNKNOWN"
+            for name, kind in self.columns.items()
+            if name.lower() in known
+        }
+
+
+@dataclass(slots=True)
+class Services:
+    """What all principals of a context share.
+
+    `describe` runs DESCRIBE in the engine for a source's relation; `physical` remembers the answers.
+    """
+
+    registry: SchemaRegistry
+    pool: SourcePool
+    security: SecurityEnforcer
+    describe: Callable[[Source, exp.Expression], dict[str, str]]
+    refresh: Callable[[Source], None]
+    physical: dict[str, Physical] = field(default_factory=dict)
+
+    def forget(self, tables: tuple[str, ...]) -> None:
+        """Drop what is remembered of some tables, after one of them failed."""
+        for name in tables:
+            self.physical.pop(name, None)
+
+
+class Planner:
+    """Plans one principal's queries over shared services."""
+
+    def __init__(self, services: Services, principal: Principal) -> None:
+        self.services = services
+        self.principal = principal
+        self.binder = Binder()
+        self.params: Mapping[str, Any] = {}
+        self._entries: dict[str, TableEntry] = {}
+        self._open_views: list[str] = []
+
+    @property
+    def registry(self) -> SchemaRegistry:
+        """The catalog."""
+        return self.services.registry
+
+    def plan(
+        self,
+        source: str | exp.Expression,
+        params: Any = None,
+        frames: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> QueryPlan:
+        """Parse, bind, authorize, secure, optimize and place.
+
+        Raises
+        ------
+        TauroError
+            Any step refused; see `tauro_nb.errors`.
+        """
+        started = time.perf_counter()
+        query = parse(source, params, frames)
+        if limit is not None:
+            query = replace(query, tree=_limited(query.tree, limit))
+        self.params = query.params
+        self._entries.clear()
+        for step in ROAD:
+            query = step(query, self)
+        plan = place(query, self)
+        return replace(plan, plan_ms=(time.perf_counter() - started) * 1000)
+
+    def entry(self, name: str) -> TableEntry:
+        """The table as this principal meets it, the same throughout one plan."""
+        key = name.lower()
+        if key not in self._entries:
+            self._entries[key] = self._make_entry(self.registry.resolve(name))
+        return self._entries[key]
+
+    def _make_entry(self, table: VirtualTable) -> TableEntry:
+        # Table rights come before the source is touched: a denied table is not even connected to.
+        self._check_table(table)
+        if table.is_view:
+            view = self._bind_view(table)
+            columns = dict(view.schema or {})
+            decision = self.services.security.decide(table.name, columns, self.principal)
+            return TableEntry(table, None, view, columns, {}, exp.Null(), decision)
+        source = self.services.pool.source(table)
+        relation = source.relation(table)
+        physical = self._physical(table, source, relation)
+        columns = self._columns(table, source, physical)
+        decision = self.services.security.decide(table.name, columns, self.principal)
+        casted = _cast_relation(relation, columns, physical.facts)
+        return TableEntry(table, source, None, columns, physical.facts, casted, decision)
+
+    def _check_table(self, table: VirtualTable) -> None:
+        declared = dict(table.schema)
+        decision = self.services.security.decide(table.name, declared, self.principal, bind=False)
+        if not decision.allowed:
+            raise AccessDenied(f"table `{table.name}` is denied to {self.principal.name!r}: {decision.reason}.")
+
+    def _physical(self, table: VirtualTable, source: Source, relation: exp.Expression) -> Physical:
+        """Columns at the source, looked up again only when its revision changed."""
+        revision = source.revision(table)
+        known = self.services.physical.get(table.name)
+        if known is not None and known.revision == revision:
+            return known
+        if known is not None:
+            self.services.refresh(source)
+        described = self.services.describe(source, relation)
+        fresh = Physical(revision, source.facts(table, described))
+        self.services.physical[table.name] = fresh
+        return fresh
+
+    def _columns(self, table: VirtualTable, source: Source, physical: Physical) -> dict[str, str]:
+        actual = {name: fact.type for name, fact in physical.facts.items()}
+        if not table.schema:
+            return actual
+        declared = dict(table.schema)
+        mistakes = check_schema(table.name, declared, actual, untyped_source=source.untyped)
+        if mistakes:
+            raise SchemaMismatch(f"table `{table.name}` does not fit its source: {' '.join(mistakes)}")
+        return declared
+
+    def _bind_view(self, table: VirtualTable) -> Query:
+        if table.name in self._open_views:
+            chain = " -> ".join([*self._open_views, table.name])
+            raise BindError(f"view `{table.name}` refers to itself: {chain}.", hint="Break the circle.")
+        self._open_views.append(table.name)
+        try:
+            query = bind(parse(table.query or "", dict(table.parameters)), self)
+            authorize(query, self)
+        finally:
+            self._open_views.pop()
+        if query.schema is None:
+            raise UsageError(f"view `{table.name}`: PIVOT in a view needs an IN list, so that its columns are known.")
+        return query
+
+    def visible_columns(self, name: str) -> dict[str, str]:
+        """Columns this principal may use, with types."""
+        return {column.name: column.type for column in self.entry(name).decision.visible_columns}
+
+    def require_access(self, name: str, columns: tuple[str, ...]) -> None:
+        """Refuse unless the principal may read these columns of the table.
+
+        Raises
+        ------
+        AccessDenied
+            The table or one of the columns is denied.
+        """
+        decision = self.entry(name).decision
+        if not decision.allowed:
+            raise AccessDenied(f"table `{name}` is denied to {self.principal.name!r}: {decision.reason}.")
+        visible = {column.name for column in decision.visible_columns}
+        for column in columns:
+            if column not in visible:
+                raise AccessDenied(f"column `{column}` of `{name}` is denied to {self.principal.name!r}.")
+
+    def frame_columns(self, frame: Any) -> dict[str, str]:
+        """Columns and DuckDB types of an Arrow table that came with the query."""
+        cursor = self.binder.connection.cursor()
+        try:
+            cursor.register("frame", frame.slice(0, 0))
+            return {row[0]: row[1] for row in cursor.execute("DESCRIBE SELECT * FROM frame").fetchall()}
+        finally:
+            cursor.close()
+
+    def describe_raw(self, tree: exp.Query) -> dict[str, str]:
+        """Output columns of a fragment over raw tables."""
+        for table in tree.find_all(exp.Table):
+            if table.db == RAW:
+                entry = self.entry(table.name)
+                self.binder.ensure(entry.table.name, RAW, entry.columns)
+        return self.binder.describe(tree.sql("duckdb"), self.params)
+
+    def row_count(self, name: str) -> int | None:
+        """Rows of a table, as far as its source's own catalog knows; asked once, then remembered."""
+        known = self.registry.get_table_statistics(name)
+        if known is not None:
+            return known.row_count
+        entry = self.entry(name)
+        if entry.source is None:
+            return None
+        statistics = entry.source.statistics(entry.table)
+        self.registry.record_statistics(name, statistics)
+        return statistics.row_count
+
+    def bytes_of(self, fragment: Fragment) -> int:
+        """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
+        return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
+
+
+def _limited(tree: exp.Expression, limit: int) -> exp.Expression:
+    if limit < 0:
+        raise UsageError(f"limit is {limit}; it must be 0 or more.")
+    inner = tree if isinstance(tree, exp.Query) else exp.select("*").from_(exp.Subquery(this=tree))
+    own = inner.args.get("limit")
+    if own is None and not isinstance(inner, exp.Subquery):
+        return inner.copy().limit(limit)
+    if own is not None and isinstance(own.expression, exp.Literal) and not own.expression.is_string:
+        return inner.copy().limit(min(limit, int(own.expression.this)))
+    return exp.select("*").from_(inner.copy().subquery("limited")).limit(limit)
+
+
+def _cast_relation(
+    relation: exp.Expression, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
+) -> exp.Expression:
+    """The relation with exactly the declared columns and types."""
+    actual = {name.lower(): (name, fact.type) for name, fact in facts.items()}
+    if list(columns.items()) == [(name, fact.type) for name, fact in facts.items()]:
+        return relation
+    selects = []
+    for name, kind in columns.items():
+        physical, given = actual[name.lower()]
+        node: exp.Expression = exp.column(exp.to_identifier(physical, quoted=True))
+        if given != kind:
+            node = exp.cast(node, kind, dialect="duckdb")
+        selects.append(exp.alias_(node, name, quoted=True))
+    return exp.Subquery(this=exp.Select(expressions=selects).from_(relation.copy()))
+
+

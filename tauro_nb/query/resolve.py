@@ -1,0 +1,81 @@
+"""Resolve every relation of a tree: a CTE in scope, a virtual table, a frame; or refuse it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sqlglot import exp
+
+from tauro_nb.query.query import leaf_table
+
+__all__ = ["relations", "resolve"]
+
+
+def relations(tree: exp.Expression) -> Iterator[exp.Table]:
+    """Tables of `tree` that are not CTE references and not table functions.
+
+    Follows DuckDB's scoping: a CTE is visible after its definition, in itself only when recursive.
+
+    >>> import sqlglot
+    >>> tree = sqlglot.parse_one("with a as (select * from a) select * from a, b", dialect="duckdb")
+    >>> [table.name for table in relations(tree)]
+    ['a', 'b']
+    """
+    yield from _walk(tree, frozenset())
+
+
+def _walk(node: exp.Expression, ctes: frozenset[str]) -> Iterator[exp.Table]:
+    clause = node.args.get("with_")
+    if clause is not None:
+        for cte in clause.expressions:
+            name = cte.alias.lower()
+            yield from _walk(cte.this, ctes | {name} if clause.args.get("recursive") else ctes)
+            ctes = ctes | {name}
+    if isinstance(node, exp.Table) and not isinstance(node.this, exp.Func):
+        is_cte = not node.db and not node.catalog and node.name.lower() in ctes
+        if not is_cte:
+            yield node
+    for child in node.iter_expressions():
+        if child is not clause:
+            yield from _walk(child, ctes)
+
+
+def resolve(tree: exp.Expression, lookup: Callable[[exp.Table, str], tuple[str, str]]) -> exp.Expression:
+    """Replace the name of every relation by its marked virtual name, on a copy.
+
+    Parameters
+    ----------
+    lookup
+        Gets the node and its dotted name, returns (virtual name, mark); raises for an unknown one.
+    """
+    tree = tree.copy()
+    for node in list(relations(tree)):
+        # Only we write the marks: typed by a user they are part of a dotted name that the lookup does not know.
+        dotted = ".".join(part.name for part in node.parts)
+        name, kind = lookup(node, dotted)
+        alias = node.args.get("alias") or exp.TableAlias()
+        if not alias.this:
+            alias.set("this", exp.to_identifier(node.name, quoted=_is_quoted(node)))
+        _drop_prefix(tree, node)
+        marked = leaf_table(name, kind)
+        node.set("this", marked.this)
+        node.set("db", marked.args["db"])
+        node.set("catalog", None)
+        node.set("alias", alias)
+    return tree
+
+
+def _drop_prefix(tree: exp.Expression, table: exp.Table) -> None:
+    """`crm.customers.id` names the column `id` of the relation `customers` once `crm.customers` is resolved."""
+    if not table.db:
+        return
+    prefix = [part.name.lower() for part in table.parts]
+    for column in tree.find_all(exp.Column):
+        parts = [part.name.lower() for part in column.parts[:-1]]
+        if parts == prefix:
+            column.set("db", None)
+            column.set("catalog", None)
+
+
+def _is_quoted(node: exp.Table) -> bool:
+    return bool(isinstance(node.this, exp.Identifier) and node.this.quoted)

@@ -1,0 +1,167 @@
+"""`Result`: an Arrow stream that shows itself as a table and turns into what people work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tauro_nb.errors import UsageError
+from tauro_nb.html import table as html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from tauro_nb.query.plan import QueryPlan
+
+__all__ = ["Result", "ResultStats"]
+
+_DISPLAY_ROWS = 10
+_CELL_WIDTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ResultStats:
+    """What a query took: rows, Arrow bytes, milliseconds for planning and in all."""
+
+    rows: int
+    bytes: int
+    plan_ms: float
+    elapsed_ms: float
+
+
+class Result:
+    """The answer to one query.
+
+    Rows stream from the engine: `to_batches` hands them on as they come; every other method reads the
+    rest and keeps it, so that it can be asked again. An error on the way leaves nothing behind.
+
+    Parameters
+    ----------
+    schema, batches
+        The Arrow stream.
+    plan
+        The plan it came from.
+    stats
+        Called for `stats`.
+    """
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        batches: Iterable[pa.RecordBatch],
+        plan: QueryPlan,
+        stats: Callable[[], ResultStats],
+        display_rows: int = _DISPLAY_ROWS,
+    ) -> None:
+        self._schema = schema
+        self._batches: Iterator[pa.RecordBatch] | None = iter(batches)
+        self._table: pa.Table | None = None
+        self._stats = stats
+        self.plan = plan
+        self.display_rows = display_rows
+
+    @property
+    def columns(self) -> list[str]:
+        """Column names."""
+        return list(self._schema.names)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema."""
+        return self._schema
+
+    @property
+    def stats(self) -> ResultStats:
+        """Figures so far; final once the rows are read."""
+        return self._stats()
+
+    def to_batches(self) -> pa.RecordBatchReader:
+        """The rows as a stream; it can be read once unless they were kept by another method before."""
+        import pyarrow as pa
+
+        if self._table is not None:
+            return pa.RecordBatchReader.from_batches(self._schema, self._table.to_batches())
+        if self._batches is None:
+            raise UsageError("the rows of this result were already streamed.", hint="Run the query again.")
+        batches, self._batches = self._batches, None
+        return pa.RecordBatchReader.from_batches(self._schema, batches)
+
+    def to_arrow(self) -> pa.Table:
+        """All rows as a `pyarrow.Table`."""
+        import pyarrow as pa
+
+        if self._table is None:
+            if self._batches is None:
+                raise UsageError("the rows of this result were already streamed.", hint="Run the query again.")
+            batches, self._batches = self._batches, None
+            self._table = pa.Table.from_batches(list(batches), schema=self._schema)
+        return self._table
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All rows as a pandas DataFrame."""
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> pl.DataFrame:
+        """All rows as a polars DataFrame.
+
+        Raises
+        ------
+        UsageError
+            polars is not installed.
+        """
+        try:
+            import polars as pl
+        except ImportError:
+            raise UsageError("polars is not installed.", hint="Run `pip install 'tauro_nb[polars]'`.") from None
+        frame = pl.from_arrow(self.to_arrow())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows as dictionaries."""
+        return self.to_arrow().to_pylist()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self.to_batches():
+            yield from batch.to_pylist()
+
+    def __len__(self) -> int:
+        return self.to_arrow().num_rows
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.to_batches().__arrow_c_stream__(requested_schema)
+
+    def _footer(self) -> str:
+        rows = self.to_arrow().num_rows
+        shown = min(rows, self.display_rows)
+        noun = "row" if rows == 1 else "rows"
+        return f"{rows:,} {noun}" if shown == rows else f"showing {shown:,} of {rows:,} {noun}"
+
+    def _cells(self) -> list[list[str]]:
+        head = self.to_arrow().slice(0, self.display_rows)
+        columns = [[_cell(value) for value in column.to_pylist()] for column in head.columns]
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def __repr__(self) -> str:
+        names, cells = self.columns, self._cells()
+        widths = [max(len(name), *(len(row[i]) for row in cells), 0) for i, name in enumerate(names)]
+        lines = ["  ".join(name.ljust(width) for name, width in zip(names, widths, strict=True)).rstrip()]
+        lines.append("  ".join("-" * width for width in widths))
+        lines += ["  ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+        return "\n".join([*lines, self._footer()])
+
+    def _repr_html_(self) -> str:
+        return html_table(self._cells(), self.columns, footer=self._footer())
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.columns
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    text = str(value).replace("\n", "⏎").replace("\t", " ")
+    return text if len(text) <= _CELL_WIDTH else text[: _CELL_WIDTH - 1] + "…"

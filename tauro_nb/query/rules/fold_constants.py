@@ -1,0 +1,69 @@
+"""Compute constant expressions in predicates, so that a source is asked to compare with a plain literal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from sqlglot import exp
+
+from tauro_nb.query.literals import literal
+from tauro_nb.query.query import Query
+
+if TYPE_CHECKING:
+    from tauro_nb.query.planner import Planner
+
+__all__ = ["fold_constants"]
+
+# Only arithmetic and casts: nothing that depends on time, randomness, settings or rows.
+_FOLDABLE = (exp.Add, exp.Sub, exp.Mul, exp.Cast, exp.Interval, exp.Literal, exp.Paren, exp.Neg, exp.DataType, exp.Var)
+_ROOTS = (exp.Add, exp.Sub, exp.Mul, exp.Cast)
+_PLAIN = {"DATE": dt.date, "TIMESTAMP": dt.datetime, "INTEGER": int, "BIGINT": int, "VARCHAR": str}
+
+
+def fold_constants(query: Query, planner: Planner) -> Query:
+    """`DATE '1998-12-01' - INTERVAL 90 DAY` becomes a literal of the same type, computed by DuckDB itself."""
+    tree = query.tree.copy()
+    found = [node for node in _candidates(tree) if not _is_typed_literal(node)]
+    if not found:
+        return query
+    try:
+        values = planner.binder.evaluate([node.sql("duckdb") for node in found])
+    except duckdb.Error:
+        # The constant throws: let it throw where the user wrote it.
+        return query
+    for node, (value, kind) in zip(found, values, strict=True):
+        folded = _typed(value, kind)
+        if folded is not None:
+            node.replace(folded)
+    return query.evolve("fold_constants", tree)
+
+
+def _candidates(tree: exp.Expression) -> list[exp.Expression]:
+    """Topmost constant expressions below WHERE, ON and HAVING."""
+    out: list[exp.Expression] = []
+    for clause in tree.find_all(exp.Where, exp.Join, exp.Having):
+        stack = [child for child in clause.iter_expressions() if not isinstance(child, (exp.Table, exp.Subquery))]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, _ROOTS) and all(isinstance(part, _FOLDABLE) for part in node.walk()):
+                out.append(node)
+            elif not isinstance(node, (exp.Query, exp.DataType)):
+                stack.extend(node.iter_expressions())
+    return list({id(node): node for node in out}.values())
+
+
+def _is_typed_literal(node: exp.Expression) -> bool:
+    return isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal)
+
+
+def _typed(value: Any, kind: str) -> exp.Expression | None:
+    expected = _PLAIN.get(kind)
+    if expected is not None and type(value) is expected:
+        node = literal(value)
+        return exp.cast(node, kind, dialect="duckdb") if kind == "BIGINT" else node
+    if kind.startswith("DECIMAL") and isinstance(value, decimal.Decimal):
+        return exp.cast(literal(value), kind, dialect="duckdb")
+    return None

@@ -1,0 +1,200 @@
+"""Move predicates into the leaf they speak of, so that its source can apply them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from tauro_nb.query.query import RAW, Query, leaf_kind
+from tauro_nb.query.secure import INNER, is_fenced
+
+if TYPE_CHECKING:
+    from tauro_nb.query.planner import Planner
+
+__all__ = ["push_predicates"]
+
+# Nodes that cannot throw and cannot call code, whatever the row holds: PostgreSQL's LEAKPROOF idea.
+_LEAKPROOF = (
+    exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In,
+    exp.Is, exp.Null, exp.Boolean, exp.Literal, exp.Column, exp.Identifier, exp.Placeholder, exp.Neg,
+)  # fmt: skip
+# Their value is not that of one row, or not the same twice.
+_IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
+
+
+def push_predicates(query: Query, planner: Planner) -> Query:
+    """Move single-relation conditions of WHERE and ON into their leaf.
+
+    Below a barrier go only leak-proof predicates on unmasked columns; all others stay above it. A
+    condition on the null-supplied side of an outer join stays where it is.
+    """
+    if not query.qualified:
+        return query
+    tree = query.tree.copy()
+    for select in tree.find_all(exp.Select):
+        leaves = _leaves(select)
+        if leaves:
+            _push_where(select, leaves)
+            _push_on(select, leaves)
+    return query.evolve("push_predicates", tree)
+
+
+def _leaves(select: exp.Select) -> dict[str, exp.Subquery]:
+    """Leaves among the relations of a SELECT, by alias."""
+    out: dict[str, exp.Subquery] = {}
+    source = select.args.get("from_")
+    relations = [source.this] if source is not None else []
+    relations += [join.this for join in select.args.get("joins") or []]
+    for relation in relations:
+        if isinstance(relation, exp.Subquery) and _is_leaf(relation.this) and not _has_extras(relation):
+            out[relation.alias.lower()] = relation
+    return out
+
+
+def _has_extras(relation: exp.Subquery) -> bool:
+    return any(relation.args.get(name) for name in ("pivots", "sample", "joins"))
+
+
+def _is_leaf(node: exp.Expression) -> bool:
+    if not isinstance(node, exp.Select) or node.args.get("from_") is None:
+        return False
+    return leaf_kind(node.args["from_"].this) == RAW and node.args["from_"].this.alias == INNER
+
+
+def conjuncts(condition: exp.Expression | None) -> Iterator[exp.Expression]:
+    """The parts of a condition that all must hold."""
+    if condition is None:
+        return
+    unnested = condition.unnest()
+    if isinstance(unnested, exp.And):
+        yield from conjuncts(unnested.this)
+        yield from conjuncts(unnested.expression)
+    else:
+        yield condition
+
+
+def _push_where(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
+    where = select.args.get("where")
+    if where is None:
+        return
+    reachable = {alias: leaf for alias, leaf in leaves.items() if alias not in _nullable(select)}
+    kept = [part for part in conjuncts(where.this) if not _try_push(part, reachable)]
+    select.set("where", exp.Where(this=exp.and_(*kept, copy=False)) if kept else None)
+
+
+def _push_on(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
+    nullable = _nullable(select)
+    for join in select.args.get("joins") or []:
+        condition = join.args.get("on")
+        if condition is None or join.method or join.kind.upper() not in ("", "INNER", "OUTER"):
+            continue
+        own = join.this.alias_or_name.lower()
+        if join.side.upper() == "LEFT":
+            reachable = {own: leaves[own]} if own in leaves and _only_its_own_side(select, join) else {}
+        elif join.side:
+            continue
+        else:
+            reachable = {alias: leaf for alias, leaf in leaves.items() if alias not in nullable}
+        kept = [part for part in conjuncts(condition) if not _try_push(part, reachable)]
+        if kept:
+            join.set("on", exp.and_(*kept, copy=False))
+        else:
+            join.set("on", exp.true())
+
+
+def _only_its_own_side(select: exp.Select, join: exp.Join) -> bool:
+    """A later RIGHT or FULL join does not change what this LEFT join's condition means, but stay careful."""
+    return all(other.side.upper() in ("", "LEFT") for other in select.args.get("joins") or [])
+
+
+def _nullable(select: exp.Select) -> set[str]:
+    """Aliases whose columns an outer join may fill with NULL."""
+    out: set[str] = set()
+    source = select.args.get("from_")
+    before = {source.this.alias_or_name.lower()} if source is not None else set()
+    for join in select.args.get("joins") or []:
+        own = join.this.alias_or_name.lower()
+        side = join.side.upper()
+        if side in ("LEFT", "FULL"):
+            out.add(own)
+        if side in ("RIGHT", "FULL"):
+            out |= before
+        before.add(own)
+    return out
+
+
+def _try_push(part: exp.Expression, leaves: dict[str, exp.Subquery]) -> bool:
+    """Push one conjunct; True when it moved, so that its place is free.
+
+    An OR over several relations stays, and leaves behind what it implies for each of them.
+    """
+    if part.find(*_IMMOVABLE) is not None:
+        return False
+    used = {column.table.lower() for column in part.find_all(exp.Column)}
+    if len(used) == 1:
+        leaf = leaves.get(next(iter(used)))
+        return leaf is not None and _push(part, leaf)
+    if isinstance(part.unnest(), exp.Or):
+        for alias in used & leaves.keys():
+            implied = _implied(part.unnest(), alias)
+            if implied is not None:
+                _push(implied, leaves[alias])
+    return False
+
+
+def _implied(disjunction: exp.Expression, alias: str) -> exp.Expression | None:
+    """What an OR says of one relation, if every branch says something."""
+    branches = []
+    for branch in _disjuncts(disjunction):
+        own = [
+            part
+            for part in conjuncts(branch)
+            if {column.table.lower() for column in part.find_all(exp.Column)} == {alias}
+        ]
+        if not own:
+            return None
+        branches.append(exp.and_(*(part.copy() for part in own)))
+    return exp.or_(*branches)
+
+
+def _disjuncts(condition: exp.Expression) -> Iterator[exp.Expression]:
+    unnested = condition.unnest()
+    if isinstance(unnested, exp.Or):
+        yield from _disjuncts(unnested.this)
+        yield from _disjuncts(unnested.expression)
+    else:
+        yield unnested
+
+
+def _push(part: exp.Expression, leaf: exp.Subquery) -> bool:
+    inner = leaf.this
+    names = {select.alias.lower(): select.unalias() for select in inner.expressions}
+    columns = list(part.find_all(exp.Column))
+    if any(column.name.lower() not in names for column in columns):
+        return False
+    if is_fenced(inner):
+        clear = all(isinstance(names[column.name.lower()], exp.Column) for column in columns)
+        if not clear or not _is_leakproof(part):
+            return False
+    moved = part.copy()
+    if isinstance(moved, exp.Column):
+        moved = names[moved.name.lower()].copy()
+    for column in [column for column in moved.find_all(exp.Column) if column.table != INNER]:
+        column.replace(names[column.name.lower()].copy())
+    inner.where(exp.paren(moved) if isinstance(moved, exp.Or) else moved, copy=False)
+    return True
+
+
+def _is_leakproof(part: exp.Expression) -> bool:
+    """Only comparisons between columns and literals; dates are typed by a cast of a literal, which is checked when bound."""
+    stack = [part]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
+            continue
+        if not isinstance(node, _LEAKPROOF):
+            return False
+        stack.extend(node.iter_expressions())
+    return True

@@ -1,0 +1,121 @@
+"""What the sources that DuckDB attaches as a database have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from tauro_nb.catalog.connections import ConnectionSpec
+from tauro_nb.catalog.statistics import TableStatistics
+from tauro_nb.errors import ConfigError, UnboundParameter, UsageError
+from tauro_nb.query.literals import literal
+from tauro_nb.sources.base import ColumnFacts, Scan
+
+if TYPE_CHECKING:
+    from tauro_nb.catalog.table import VirtualTable
+    from tauro_nb.query.plan import Fragment
+
+__all__ = ["AttachedSource", "table_query"]
+
+_TEMPLATE = re.compile(r"(?P<quote>')?\{\{\s*(?P<name>[A-Za-z_]\w*)\s*\}\}(?(quote)')")
+
+
+def table_query(table: VirtualTable, dialect: str, params: Mapping[str, Any]) -> exp.Query:
+    """The tree of a `query=` table in its source's dialect, every `{{ name }}` replaced by a typed literal.
+
+    A template is a value, quoted or not; it can never become a name or a piece of SQL.
+
+    Raises
+    ------
+    UnboundParameter
+        A template has no value, neither in `params` nor in the table's `parameters`.
+    ConfigError
+        The text is not one SELECT.
+    """
+    text = table.query or ""
+    values = {**table.parameters, **params}
+    marked = _TEMPLATE.sub(lambda match: f"'\x01{match['name']}\x01'", text)
+    try:
+        trees = sqlglot.parse(marked, dialect=dialect)
+    except SqlglotError:
+        trees = []
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise ConfigError(["query: must be exactly one SELECT in the source's dialect"], origin=f"table `{table.name}`")
+
+    def swap(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Literal) and node.is_string and node.this.startswith("\x01"):
+            name = node.this.strip("\x01")
+            if name not in values:
+                raise UnboundParameter(
+                    f"table `{table.name}` needs a value for `{name}`.",
+                    hint=f"Give it with params={{'{name}': ...}} or the table's `parameters:`.",
+                )
+            return literal(values[name])
+        return node
+
+    tree = trees[0].transform(swap)
+    assert isinstance(tree, exp.Query)
+    return tree
+
+
+class AttachedSource:
+    """A database that the engine attaches read-only under the name `alias`."""
+
+    dialect = "duckdb"
+    default_schema: str | None = "main"
+
+    def __init__(self, connection: ConnectionSpec) -> None:
+        self.connection = connection
+        self.alias = f"source {connection.id}"
+
+    def physical(self, table: VirtualTable, params: Mapping[str, Any]) -> exp.Expression:
+        """The table as the source itself names it: a dotted name, or its `query=` in parentheses."""
+        if table.query:
+            return table_query(table, self.dialect, params).subquery()
+        parts = (table.table_name or table.name).split(".")
+        if len(parts) > 2:
+            raise UsageError(f"table `{table.name}`: `{table.table_name}` has too many parts.")
+        schema = parts[0] if len(parts) == 2 else self.default_schema
+        node = exp.table_(exp.to_identifier(parts[-1], quoted=True))
+        if schema:
+            node.set("db", exp.to_identifier(schema, quoted=True))
+        return node
+
+    def relation(self, table: VirtualTable) -> exp.Expression:
+        """`"source crm"."main"."customers"`, or the source's answer to its own query."""
+        physical = self.physical(table, {})
+        if table.query:
+            return self.remote_relation(physical.this.sql(self.dialect))
+        physical.set("catalog", exp.to_identifier(self.alias, quoted=True))
+        return physical
+
+    def remote_relation(self, sql: str) -> exp.Expression:
+        """A relation that sends `sql` to the source as it is."""
+        raise NotImplementedError
+
+    def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
+        """The engine's types, taken as exact."""
+        return {name: ColumnFacts(kind) for name, kind in described.items()}
+
+    def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
+        """Only sources with a capability get fragments."""
+        raise UsageError(f"`{self.connection.id}` is scanned by the engine.")
+
+    def statistics(self, table: VirtualTable) -> TableStatistics:
+        """Nothing known."""
+        return TableStatistics(source=self.connection.type)
+
+    def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Nothing is cached beyond one transaction."""
+
+    def cancel(self) -> None:
+        """The engine scans; interrupting it is enough."""
+
+    def close(self) -> None:
+        """The engine holds the connection."""

@@ -1,0 +1,90 @@
+"""What every connector must be able to do, and the little they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from sqlglot import exp
+
+from tauro_nb.catalog.connections import ConnectionSpec
+from tauro_nb.catalog.statistics import TableStatistics
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from tauro_nb.catalog.table import VirtualTable
+    from tauro_nb.query.plan import Fragment
+    from tauro_nb.sources.capability import Capability
+
+__all__ = ["ColumnFacts", "Scan", "Source"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFacts:
+    """A column as the source has it.
+
+    Parameters
+    ----------
+    type
+        DuckDB type in which it arrives.
+    exact
+        Whether comparing it at the source gives what comparing it in DuckDB gives; a source whose
+        values may differ from the declared type (SQLite's numerics, PostgreSQL's `char(n)`) says no.
+    """
+
+    type: str
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """How the engine reads a fragment: a relation it can see, or a stream it is handed.
+
+    Exactly one of `relation` and `stream` is set. `sql` is for display.
+    """
+
+    sql: str
+    relation: exp.Expression | None = None
+    stream: Callable[[], pa.RecordBatchReader] | None = None
+
+
+class Source(Protocol):
+    """A place where data lives. Connects on first use, is safe to use from several threads.
+
+    `capability` says what may be pushed to it; None means that it only has relations the engine
+    scans (files), and the engine's own optimizer pushes projections and filters into the scan.
+    """
+
+    connection: ConnectionSpec
+    capability: Capability | None
+    untyped: ClassVar[bool]
+
+    def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Make this source's relations visible in an engine; called once for each engine."""
+
+    def relation(self, table: VirtualTable) -> exp.Expression:
+        """The relation (DuckDB dialect) that scans the whole table in an engine it is attached to."""
+
+    def revision(self, table: VirtualTable) -> str:
+        """A short text that changes when the table's columns or types may have changed; cheap."""
+
+    def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
+        """Facts of every column, given the types under which the engine sees them."""
+
+    def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
+        """Turn a fragment into something the engine can read."""
+
+    def statistics(self, table: VirtualTable) -> TableStatistics:
+        """What the source's own catalog knows; never makes it compute anything."""
+
+    def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Forget what an engine cached of this source's schema."""
+
+    def cancel(self) -> None:
+        """Stop whatever this source is running for us."""
+
+    def close(self) -> None:
+        """Let go of every connection; may be called twice."""

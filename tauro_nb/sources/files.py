@@ -1,0 +1,157 @@
+"""Parquet, CSV and JSON files: local paths, globs, hive partitions. DuckDB reads them itself."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlglot import exp
+
+from tauro_nb.catalog.connections import ConnectionSpec
+from tauro_nb.catalog.statistics import TableStatistics
+from tauro_nb.errors import SourceUnavailable, UsageError, nearest
+from tauro_nb.query.literals import literal
+from tauro_nb.sources.base import ColumnFacts, Scan
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from tauro_nb.catalog.table import VirtualTable
+    from tauro_nb.query.plan import Fragment
+
+__all__ = ["FORMATS", "FileSource"]
+
+# connector type or extension -> (DuckDB's reader, options a table may set)
+FORMATS: dict[str, tuple[str, frozenset[str]]] = {
+    "parquet": ("read_parquet", frozenset({"hive_types", "union_by_name"})),
+    "csv": (
+        "read_csv",
+        frozenset(
+            {"delim", "header", "nullstr", "dateformat", "timestampformat", "quote", "escape", "skip", "hive_types",
+             "union_by_name", "decimal_separator", "encoding", "all_varchar", "sample_size"}
+        ),
+    ),
+    "json": (
+        "read_json",
+        frozenset({"format", "records", "hive_types", "union_by_name", "sample_size", "maximum_depth"}),
+    ),
+}
+_EXTENSIONS = {
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv",
+    ".json": "json", ".jsonl": "json", ".ndjson": "json",
+}  # fmt: skip
+
+
+def file_format(table: VirtualTable) -> str:
+    """The format of a table: its connector type, else the extension of its path, else Parquet."""
+    if table.connector_type in FORMATS:
+        return table.connector_type
+    stem = Path((table.path or "").removesuffix(".gz"))
+    return _EXTENSIONS.get(stem.suffix.lower(), "parquet")
+
+
+class FileSource:
+    """Files below a folder.
+
+    Parameters
+    ----------
+    connection
+        `options["path"]` is the folder that relative table paths start from; the working directory when absent.
+    """
+
+    capability = None
+    untyped: ClassVar[bool] = False
+
+    def __init__(self, connection: ConnectionSpec) -> None:
+        self.connection = connection
+        self._base = Path(connection.options.get("path") or ".")
+
+    def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Nothing to attach: relations name their files."""
+
+    def pattern(self, table: VirtualTable) -> str:
+        """The glob of a table's files: a folder stands for all files of its format below it."""
+        path = table.path or table.table_name
+        if not path:
+            raise UsageError(f"table `{table.name}` has no path.", hint="Give it `path:`.")
+        full = self._base / os.path.expanduser(path)
+        if full.is_dir() or str(path).endswith("/"):
+            endings = [ending for ending, kind in _EXTENSIONS.items() if kind == file_format(table)]
+            found = next((e for e in endings if next(full.rglob(f"*{e}"), None)), endings[0])
+            return str(full / "**" / f"*{found}")
+        return str(full)
+
+    def paths(self, table: VirtualTable) -> list[str]:
+        """The files of a table, sorted.
+
+        Raises
+        ------
+        SourceUnavailable
+            There is none.
+        """
+        found = sorted(glob.glob(self.pattern(table), recursive=True))
+        if not found:
+            raise SourceUnavailable(
+                f"table `{table.name}`: no file matches its path.", hint="Did the files move? Check `path:`."
+            )
+        return found
+
+    def relation(self, table: VirtualTable) -> exp.Expression:
+        """`read_parquet('...')` and its like."""
+        reader, known = FORMATS[file_format(table)]
+        options = dict(table.options)
+        for name in options:
+            if name not in known:
+                raise UsageError(f"table `{table.name}`: unknown option `{name}`.{nearest(name, known)}")
+        if table.partitions:
+            options["hive_partitioning"] = True
+        self.paths(table)
+        # Sniffed types are a guess, declared ones are not; the CSV and JSON readers take them directly.
+        arguments = [literal(self.pattern(table))]
+        arguments += [exp.EQ(this=exp.column(name), expression=literal(value)) for name, value in options.items()]
+        return exp.Table(this=exp.Anonymous(this=reader, expressions=arguments))
+
+    def revision(self, table: VirtualTable) -> str:
+        """Names, sizes and times of all files."""
+        digest = hashlib.sha256()
+        for path in self.paths(table):
+            stat = os.stat(path)
+            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
+        """Files have DuckDB's own types."""
+        return {name: ColumnFacts(kind) for name, kind in described.items()}
+
+    def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
+        """Never called with work: files have no capability beyond being scanned."""
+        raise UsageError(f"files of `{self.connection.id}` are scanned by the engine.")
+
+    def statistics(self, table: VirtualTable) -> TableStatistics:
+        """Bytes on disk, and rows from the Parquet footers."""
+        paths = self.paths(table)
+        rows: int | None = None
+        if file_format(table) == "parquet":
+            import pyarrow.parquet as pq
+
+            rows = sum(pq.read_metadata(path).num_rows for path in paths)
+        return TableStatistics(row_count=rows, size_bytes=sum(os.path.getsize(path) for path in paths), source="files")
+
+    def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Nothing is cached."""
+
+    def cancel(self) -> None:
+        """The engine scans files; interrupting it is enough."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class TextFileSource(FileSource):
+    """CSV and JSON: their types are sniffed, so that a declared type may differ from the sniffed one."""
+
+    untyped: ClassVar[bool] = True

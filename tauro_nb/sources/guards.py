@@ -1,0 +1,150 @@
+"""Guards that several dialects share: when a node means the same at the source as in DuckDB."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from tauro_nb.sources.capability import Guard, always, family, operands
+
+__all__ = ["QUERY_NODES", "bare_like", "comparable", "known_outputs", "plain_group", "plain_join", "typed_literal"]
+
+_KNOWN = ("integer", "decimal", "float", "text", "date", "timestamp", "boolean")
+_ORDERED = ("integer", "decimal", "date", "timestamp")
+
+
+def known_outputs(node: exp.Expression) -> bool:
+    """Every output is of a type whose equality is the same on both sides (DISTINCT, set operations compare them)."""
+    selects = node.selects if isinstance(node, exp.Query) else []
+    return bool(selects) and all(family(select) in _KNOWN for select in selects)
+
+
+def plain_select(node: exp.Expression) -> bool:
+    """A SELECT without DuckDB's own clauses; DISTINCT only over types that compare alike."""
+    assert isinstance(node, exp.Select)
+    foreign = ("qualify", "windows", "laterals", "sample", "kind", "hint", "into", "locks", "connect", "pivots")
+    if any(node.args.get(name) for name in foreign):
+        return False
+    return not node.args.get("distinct") or known_outputs(node)
+
+
+def plain_join(node: exp.Expression) -> bool:
+    """INNER, CROSS, LEFT, RIGHT or FULL with ON; no ASOF, POSITIONAL, SEMI, ANTI, NATURAL, USING."""
+    assert isinstance(node, exp.Join)
+    return not node.args.get("using") and not node.method and node.kind.upper() in ("", "INNER", "CROSS", "OUTER")
+
+
+def plain_group(node: exp.Expression) -> bool:
+    """GROUP BY a list of expressions; no ALL, ROLLUP, CUBE, GROUPING SETS."""
+    special = any(node.args.get(name) for name in ("all", "rollup", "cube", "grouping_sets", "totals"))
+    return not special and all(family(item) in _KNOWN for item in node.expressions)
+
+
+def comparable(node: exp.Expression) -> bool:
+    """`<` and its like: types with one order everywhere. Text has as many orders as collations."""
+    return operands(*_ORDERED)(node)
+
+
+def equal(node: exp.Expression) -> bool:
+    """`=` and `<>`: also text (deterministic collations) and booleans."""
+    return operands(*_ORDERED, "text", "boolean")(node)
+
+
+def membership(node: exp.Expression) -> bool:
+    """`IN` over literals or an uncorrelated single-column query of one family."""
+    assert isinstance(node, exp.In)
+    if node.args.get("unnest") or node.args.get("field"):
+        return False
+    query = node.args.get("query")
+    others = list(node.expressions) if query is None else list(query.this.selects)
+    found = {family(node.this), *(family(item) for item in others)} - {"null"}
+    return found <= {*_ORDERED, "text"} and (len(found) == 1 or found <= {"integer", "decimal"})
+
+
+def between(node: exp.Expression) -> bool:
+    """`BETWEEN` over ordered types."""
+    return operands(*_ORDERED)(node)
+
+
+def sortable(node: exp.Expression) -> bool:
+    """A sort key of an ordered type, with the place of NULLs written."""
+    return family(node.this) in _ORDERED
+
+
+def typed_literal(node: exp.Expression) -> bool:
+    """A cast that only types a literal: DATE '...' and its like."""
+    return isinstance(node.this, exp.Literal) and node.this.is_string and family(node) in ("date", "timestamp")
+
+
+def number_or_text(node: exp.Expression) -> bool:
+    """Literals: text without control characters a source might refuse; plain numbers."""
+    assert isinstance(node, exp.Literal)
+    return "\x00" not in node.this and "\\" not in node.this
+
+
+def bare_like(node: exp.Expression) -> bool:
+    """`LIKE` with a literal pattern that has no escape: DuckDB has none by default, others have backslash."""
+    return family(node.this) == "text" and isinstance(node.expression, exp.Literal) and "\\" not in node.expression.this
+
+
+def count_form(node: exp.Expression) -> bool:
+    """`count(*)`, `count(x)`, `count(DISTINCT x)`."""
+    return not node.args.get("expressions")
+
+
+def plain_distinct(node: exp.Expression) -> bool:
+    """`DISTINCT` of one known expression, or of the select list; no ON."""
+    return not node.args.get("on") and all(family(item) in _KNOWN for item in node.expressions)
+
+
+def flat_with(node: exp.Expression) -> bool:
+    """CTEs that are not recursive."""
+    return not node.args.get("recursive")
+
+
+def star_of_count(node: exp.Expression) -> bool:
+    """The star of `count(*)` and no other."""
+    return isinstance(node.parent, exp.Count)
+
+
+QUERY_NODES: dict[type[exp.Expression], Guard] = {
+    exp.Select: plain_select,
+    exp.Subquery: always,
+    exp.Union: known_outputs,
+    exp.Intersect: known_outputs,
+    exp.Except: known_outputs,
+    exp.With: flat_with,
+    exp.CTE: always,
+    exp.From: always,
+    exp.Join: plain_join,
+    exp.Where: always,
+    exp.Group: plain_group,
+    exp.Having: always,
+    exp.Limit: lambda node: isinstance(node.expression, exp.Literal),
+    exp.Offset: lambda node: isinstance(node.expression, exp.Literal),
+    exp.Distinct: plain_distinct,
+    exp.Table: lambda node: not isinstance(node.this, exp.Func) and not node.args.get("sample"),
+    exp.TableAlias: lambda node: not node.args.get("columns"),
+    exp.Identifier: always,
+    exp.Alias: always,
+    exp.Column: always,
+    exp.Star: star_of_count,
+    exp.Paren: always,
+    exp.And: always,
+    exp.Or: always,
+    exp.Not: always,
+    exp.Is: lambda node: isinstance(node.expression, exp.Null),
+    exp.Exists: always,
+    exp.Literal: number_or_text,
+    exp.Boolean: always,
+    exp.Null: always,
+    exp.EQ: equal,
+    exp.NEQ: equal,
+    exp.GT: comparable,
+    exp.GTE: comparable,
+    exp.LT: comparable,
+    exp.LTE: comparable,
+    exp.Between: between,
+    exp.In: membership,
+    exp.Count: count_form,
+}
+"""Rows every SQL source shares. Each dialect adds its own and removes what it does differently."""

@@ -1,0 +1,279 @@
+"""PostgreSQL: scanned by DuckDB's scanner (parallel, binary), or asked in its own SQL."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import duckdb
+from sqlglot import exp
+
+from tauro_nb.catalog.connections import ConnectionSpec
+from tauro_nb.catalog.statistics import TableStatistics
+from tauro_nb.errors import ConnectorMissing, SourceUnavailable, UnknownTable, UsageError
+from tauro_nb.query.literals import bind_literals
+from tauro_nb.query.query import RAW
+from tauro_nb.sources.attached import AttachedSource
+from tauro_nb.sources.base import ColumnFacts, Scan
+from tauro_nb.sources.capability import Capability, always, family, operands
+from tauro_nb.sources.extension import load_extension
+from tauro_nb.sources.guards import QUERY_NODES, bare_like, sortable, typed_literal
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from tauro_nb.catalog.table import VirtualTable
+    from tauro_nb.query.plan import Fragment
+
+__all__ = ["CAPABILITY", "PostgreSQLSource"]
+
+# A predicate that the server expects to leave at most this many rows is asked for in SQL, where an index
+# can serve it; above it the scanner's parallel binary COPY moves rows faster.
+_SELECTIVE_ROWS = 50_000
+
+# Types whose equality and order are DuckDB's. char(n) ignores trailing blanks, citext ignores case,
+# numeric without a scale arrives as DOUBLE: their values come over, comparing them stays here.
+_EXACT_TYPES = frozenset(
+    {
+        "smallint",
+        "integer",
+        "bigint",
+        "real",
+        "double precision",
+        "text",
+        "character varying",
+        "date",
+        "boolean",
+        "timestamp without time zone",
+    }
+)
+
+
+def _exact_sum(node: exp.Expression) -> bool:
+    """Sums of integers and decimals do not depend on the order of rows."""
+    return family(node.this) in ("integer", "decimal")
+
+
+def _ordered_value(node: exp.Expression) -> bool:
+    return family(node.this) in ("integer", "decimal", "date", "timestamp") and not node.expressions
+
+
+CAPABILITY = Capability(
+    "postgres",
+    QUERY_NODES
+    | dict.fromkeys((exp.Add, exp.Sub, exp.Mul), operands("integer", "decimal"))
+    | dict.fromkeys((exp.Min, exp.Max), _ordered_value)
+    | {
+        exp.Sum: _exact_sum,
+        exp.Neg: operands("integer", "decimal"),
+        exp.Like: bare_like,
+        exp.Cast: typed_literal,
+        exp.DataType: always,
+        exp.Case: always,
+        exp.If: always,
+        exp.Coalesce: lambda node: len({family(item) for item in node.iter_expressions()}) == 1,
+        exp.Order: always,
+        exp.Ordered: sortable,
+    },
+)
+
+# DuckDB type -> how PostgreSQL is asked for it, so that nothing arrives wider or narrower than the plan says.
+_OUTPUT_TYPES = {
+    "TINYINT": "smallint",
+    "SMALLINT": "smallint",
+    "INTEGER": "integer",
+    "BIGINT": "bigint",
+    "HUGEINT": "numeric(38,0)",
+    "REAL": "real",
+    "FLOAT": "real",
+    "DOUBLE": "double precision",
+}
+
+
+class PostgreSQLSource(AttachedSource):
+    """A PostgreSQL database; `options["uri"]` is a libpq URI (or `host`, `port`, `user`, `password`, `database`)."""
+
+    capability = CAPABILITY
+    untyped: ClassVar[bool] = False
+    dialect = "postgres"
+    default_schema = "public"
+
+    def __init__(self, connection: ConnectionSpec) -> None:
+        super().__init__(connection)
+        self._application = f"tauro_nb {uuid.uuid4().hex[:12]}"
+        self._control: psycopg.Connection[Any] | None = None
+        self._lock = threading.Lock()
+
+    def _conninfo(self) -> str:
+        try:
+            from psycopg.conninfo import make_conninfo
+        except ImportError:
+            raise ConnectorMissing(
+                "PostgreSQL needs the package psycopg.", hint="Run `pip install 'tauro_nb[postgres]'`."
+            ) from None
+        options = self.connection.options
+        names = {"host": "host", "port": "port", "user": "user", "password": "password", "database": "dbname"}
+        parts = {key: options[name] for name, key in names.items() if options.get(name) is not None}
+        import psycopg
+
+        try:
+            return make_conninfo(
+                str(options.get("uri") or ""), **parts, application_name=self._application, connect_timeout="10"
+            )
+        except psycopg.Error:
+            raise UsageError(f"connection `{self.connection.id}`: `uri` is not a PostgreSQL address.") from None
+
+    def _unavailable(self, error: Exception) -> SourceUnavailable:
+        text = str(error).lower()
+        reasons = (
+            ("password authentication failed", "the user or password is refused"),
+            ("no password supplied", "a password is needed"),
+            ("does not exist", "the database or user does not exist"),
+            ("connection refused", "nothing answers at that address"),
+            ("timeout", "the server does not answer"),
+        )
+        why = next((reason for sign, reason in reasons if sign in text), "the connection failed")
+        return SourceUnavailable(f"connection `{self.connection.id}`: {why}.", hint="Check its `uri` and the server.")
+
+    def _ask(self, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
+        """Run a small catalog query on the control connection; one reconnect when it went away."""
+        import psycopg
+
+        conninfo = self._conninfo()
+        with self._lock:
+            for attempt in (1, 2):
+                try:
+                    if self._control is None or self._control.closed:
+                        self._control = psycopg.connect(conninfo, autocommit=True)
+                    return self._control.execute(sql, values).fetchall()
+                except psycopg.OperationalError as error:
+                    self._control = None
+                    if attempt == 2:
+                        raise self._unavailable(error) from None
+        raise AssertionError("unreachable")
+
+    def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Attach the database under `alias`, read-only."""
+        load_extension(cursor, "postgres_scanner")
+        quoted = self._conninfo().replace("'", "''")
+        try:
+            cursor.execute(f"ATTACH '{quoted}' AS \"{self.alias}\" (TYPE postgres, READ_ONLY)")
+        except duckdb.Error as error:
+            raise self._unavailable(error) from None
+
+    def remote_relation(self, sql: str) -> exp.Expression:
+        """`postgres_query`: the server gets `sql` as it is."""
+        arguments = [exp.Literal.string(self.alias), exp.Literal.string(sql)]
+        return exp.Table(this=exp.Anonymous(this="postgres_query", expressions=arguments))
+
+    def _columns(self, table: VirtualTable) -> list[tuple[Any, ...]]:
+        schema, _, name = (table.table_name or table.name).rpartition(".")
+        return self._ask(
+            "SELECT a.attname, format_type(a.atttypid, NULL), format_type(a.atttypid, a.atttypmod), t.typtype "
+            "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "JOIN pg_type t ON t.oid = a.atttypid "
+            "WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            [schema or self.default_schema, name],
+        )
+
+    def revision(self, table: VirtualTable) -> str:
+        """Columns and types as the server's catalog has them now."""
+        if table.query:
+            self._ask("SELECT 1", [])
+            return "query"
+        columns = self._columns(table)
+        if not columns:
+            raise UnknownTable(f"table `{table.name}`: the source has no such table.", hint="Was it dropped or renamed?")
+        return repr(columns)
+
+    def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
+        """Exactness by the server's own type."""
+        kinds = {} if table.query else {name: (base, full) for name, base, full, _ in self._columns(table)}
+        out = {}
+        for name, kind in described.items():
+            base, full = kinds.get(name, ("", ""))
+            scaled = base == "numeric" and "(" in full
+            out[name] = ColumnFacts(kind, exact=base in _EXACT_TYPES or scaled)
+        return out
+
+    def estimate(self, sql: str) -> int | None:
+        """Rows the server's planner expects of a query; None when it will not say."""
+        rows = self._ask(f"EXPLAIN (FORMAT JSON) {sql}", [])
+        plan = rows[0][0][0].get("Plan", {}) if rows else {}
+        return int(plan["Plan Rows"]) if "Plan Rows" in plan else None
+
+    def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
+        """Translate a fragment to PostgreSQL's SQL, and decide between asking for it and scanning."""
+        tree = self._translate(fragment, tables, params)
+        sql = tree.sql("postgres")
+        if _is_plain_scan(fragment.tree) and not any(tables[name].query for name in fragment.tables):
+            filtered = fragment.tree.args.get("where") is not None
+            rows = self.estimate(sql) if filtered else None
+            if not filtered or rows is None or rows > _SELECTIVE_ROWS:
+                return Scan(sql=sql)
+        return Scan(sql=sql, relation=self.remote_relation(sql))
+
+    def _translate(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> exp.Query:
+        tree = bind_literals(fragment.tree, params)
+        for node in list(tree.find_all(exp.Table)):
+            if node.db == RAW:
+                physical = self.physical(tables[node.name], params)
+                physical.set("alias", node.args.get("alias"))
+                node.replace(physical)
+        selects = [
+            exp.alias_(_output(exp.column(exp.to_identifier(name, quoted=True)), kind), name, quoted=True)
+            for name, kind in fragment.schema.items()
+        ]
+        if all(_output(exp.Null(), kind) == exp.Null() for kind in fragment.schema.values()):
+            return tree  # type: ignore[return-value]
+        return exp.select(*selects).from_(tree.subquery("answer"))
+
+    def statistics(self, table: VirtualTable) -> TableStatistics:
+        """The planner's estimates in pg_class; never runs ANALYZE."""
+        if table.query:
+            return TableStatistics(source="pg_class")
+        schema, _, name = (table.table_name or table.name).rpartition(".")
+        rows = self._ask(
+            "SELECT c.reltuples::bigint, pg_total_relation_size(c.oid) FROM pg_class c "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
+            [schema or self.default_schema, name],
+        )
+        if not rows:
+            return TableStatistics(source="pg_class")
+        count, size = rows[0]
+        return TableStatistics(row_count=count if count >= 0 else None, size_bytes=size, source="pg_class")
+
+    def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Make the engine read the server's catalog again."""
+        cursor.execute("CALL pg_clear_cache()")
+
+    def cancel(self) -> None:
+        """Cancel every statement of ours on the server; the engine alone would wait for the answer."""
+        self._ask(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = %s AND pid <> pg_backend_pid() AND state = 'active'",
+            [self._application],
+        )
+
+    def close(self) -> None:
+        """Close the control connection."""
+        with self._lock:
+            if self._control is not None:
+                self._control.close()
+                self._control = None
+
+
+def _output(node: exp.Expression, kind: str) -> exp.Expression:
+    """`node` cast to what PostgreSQL must send so that it arrives as DuckDB type `kind`."""
+    target = _OUTPUT_TYPES.get(kind) or (kind.replace("DECIMAL", "numeric") if kind.startswith("DECIMAL") else None)
+    return node if target is None else exp.cast(node, target, dialect="postgres")
+
+
+def _is_plain_scan(tree: exp.Query) -> bool:
+    """One raw table with at most a WHERE: what the scanner does as well."""
+    if not isinstance(tree, exp.Select) or tree.args.get("joins") or tree.find(exp.Subquery, exp.AggFunc):
+        return False
+    return not any(tree.args.get(name) for name in ("group", "having", "limit", "offset", "order", "distinct", "with_"))
+

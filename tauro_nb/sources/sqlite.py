@@ -1,0 +1,201 @@
+"""SQLite files: scanned by DuckDB's scanner, or asked in SQL through Python's own driver."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import duckdb
+from sqlglot import exp
+
+from tauro_nb.catalog.connections import ConnectionSpec
+from tauro_nb.catalog.statistics import TableStatistics
+from tauro_nb.errors import ExecutionError, SourceUnavailable, UsageError
+from tauro_nb.query.literals import bind_literals
+from tauro_nb.query.query import RAW
+from tauro_nb.sources.attached import AttachedSource
+from tauro_nb.sources.base import ColumnFacts, Scan
+from tauro_nb.sources.capability import Capability, always, family, operands
+from tauro_nb.sources.extension import load_extension
+from tauro_nb.sources.guards import QUERY_NODES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tauro_nb.catalog.table import VirtualTable
+    from tauro_nb.query.plan import Fragment
+
+__all__ = ["CAPABILITY", "SQLiteSource"]
+
+_BATCH_ROWS = 16_384
+
+
+def _whole_numbers(node: exp.Expression) -> bool:
+    """Every part is an integer: the one kind of value that SQLite groups, sorts and joins as DuckDB does."""
+    parts = [*node.expressions, *([node.this] if isinstance(node.this, exp.Expression) else [])]
+    return all(family(part) == "integer" for part in parts)
+
+
+def _integers_or_given_text(node: exp.Expression) -> bool:
+    """Integers with integers; text with a literal, because a column may be declared to ignore case."""
+    found = {family(child) for child in node.iter_expressions()}
+    return found == {"integer"} or (found == {"text"} and isinstance(node.expression, exp.Literal))
+
+
+_COMPARISONS = (exp.GT, exp.GTE, exp.LT, exp.LTE)
+
+# SQLite keeps dates as text, decimals as floats and compares text by each column's own collation.
+CAPABILITY = Capability(
+    "sqlite",
+    {node: guard for node, guard in QUERY_NODES.items() if node not in (exp.Boolean, exp.Intersect, exp.Except)}
+    | dict.fromkeys((*_COMPARISONS, exp.Between), operands("integer"))
+    | dict.fromkeys((exp.EQ, exp.NEQ), _integers_or_given_text)
+    | {
+        exp.In: lambda node: QUERY_NODES[exp.In](node) and family(node.this) == "integer",
+        exp.Group: lambda node: QUERY_NODES[exp.Group](node) and _whole_numbers(node),
+        exp.Distinct: lambda node: not node.args.get("on") and _whole_numbers(node),
+        exp.Select: lambda node: QUERY_NODES[exp.Select](node) and not node.args.get("distinct"),
+        exp.Union: lambda node: not node.args.get("distinct"),
+        exp.Join: lambda node: QUERY_NODES[exp.Join](node) and node.side.upper() in ("", "LEFT"),
+        exp.Order: always,
+        exp.Ordered: lambda node: family(node.this) == "integer",
+    },
+)
+
+
+class SQLiteSource(AttachedSource):
+    """A SQLite file; `options["path"]` is its path. Opened read-only."""
+
+    capability = CAPABILITY
+    untyped: ClassVar[bool] = True
+    dialect = "sqlite"
+
+    def __init__(self, connection: ConnectionSpec) -> None:
+        super().__init__(connection)
+        path = connection.options.get("path")
+        if not path:
+            raise UsageError(f"connection `{connection.id}` has no path.", hint="Give it `path: crm.sqlite`.")
+        self._path = Path(os.path.expanduser(str(path)))
+        self._running: set[sqlite3.Connection] = set()
+        self._lock = threading.Lock()
+
+    def _check_file(self) -> None:
+        if not self._path.is_file():
+            raise SourceUnavailable(f"connection `{self.connection.id}`: the database file is not there.")
+
+    def _connect(self) -> sqlite3.Connection:
+        self._check_file()
+        return sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+    def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Attach the file under `alias`."""
+        self._check_file()
+        load_extension(cursor, "sqlite_scanner")
+        quoted = str(self._path).replace("'", "''")
+        try:
+            cursor.execute(f"ATTACH '{quoted}' AS \"{self.alias}\" (TYPE sqlite, READ_ONLY)")
+        except duckdb.Error:
+            raise SourceUnavailable(
+                f"connection `{self.connection.id}`: the file is not a readable SQLite database."
+            ) from None
+
+    def remote_relation(self, sql: str) -> exp.Expression:
+        """DuckDB's `sqlite_query`; computed columns arrive as text, so such a table should declare its schema."""
+        arguments = [exp.Literal.string(self.alias), exp.Literal.string(sql)]
+        return exp.Table(this=exp.Anonymous(this="sqlite_query", expressions=arguments))
+
+    def revision(self, table: VirtualTable) -> str:
+        """The schema cookie, which every DDL statement changes."""
+        try:
+            connection = self._connect()
+            try:
+                return str(connection.execute("PRAGMA schema_version").fetchone()[0])
+            finally:
+                connection.close()
+        except sqlite3.Error:
+            raise SourceUnavailable(
+                f"connection `{self.connection.id}`: the file is not a readable SQLite database."
+            ) from None
+
+    def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
+        """Integers and text compare alike; of the others the stored form is not the declared one."""
+        return {name: ColumnFacts(kind, exact=kind in ("BIGINT", "VARCHAR")) for name, kind in described.items()}
+
+    def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
+        """Translate a fragment to SQLite's SQL; rows come as an Arrow stream."""
+        tree = bind_literals(fragment.tree, params)
+        for node in list(tree.find_all(exp.Table)):
+            if node.db == RAW:
+                physical = self.physical(tables[node.name], params)
+                physical.set("alias", node.args.get("alias"))
+                node.replace(physical)
+        for literal in list(tree.find_all(exp.EQ, exp.NEQ)):
+            _binary_collation(literal)
+        sql = tree.sql("sqlite")
+        return Scan(sql=sql, stream=lambda: self._stream(sql, fragment))
+
+    def _stream(self, sql: str, fragment: Fragment) -> pa.RecordBatchReader:
+        import pyarrow as pa
+
+        schema = pa.schema([(name, _arrow_type(kind)) for name, kind in fragment.schema.items()])
+        return pa.RecordBatchReader.from_batches(schema, self._batches(sql, schema))
+
+    def _batches(self, sql: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        connection = self._connect()
+        with self._lock:
+            self._running.add(connection)
+        try:
+            cursor = connection.execute(sql)
+            while rows := cursor.fetchmany(_BATCH_ROWS):
+                columns = zip(*rows, strict=True)
+                arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        except (sqlite3.Error, pa.ArrowInvalid, pa.ArrowTypeError):
+            raise ExecutionError(
+                f"source `{self.connection.id}` failed.", hint="A stored value may not fit its column's type."
+            ) from None
+        finally:
+            with self._lock:
+                self._running.discard(connection)
+            connection.close()
+
+    def statistics(self, table: VirtualTable) -> TableStatistics:
+        """`sqlite_stat1`, when someone has run ANALYZE."""
+        connection = self._connect()
+        try:
+            row = connection.execute(
+                "SELECT stat FROM sqlite_stat1 WHERE tbl = ? LIMIT 1", [table.table_name or table.name]
+            ).fetchone()
+            count = int(str(row[0]).split()[0]) if row and row[0] else None
+        except sqlite3.Error:
+            count = None
+        finally:
+            connection.close()
+        return TableStatistics(row_count=count, source="sqlite_stat1")
+
+    def cancel(self) -> None:
+        """Interrupt every statement that runs for us."""
+        with self._lock:
+            for connection in self._running:
+                connection.interrupt()
+
+
+def _binary_collation(node: exp.Expression) -> None:
+    """A column declared NOCASE compares without case; DuckDB never does."""
+    if isinstance(node.expression, exp.Literal) and node.expression.is_string:
+        node.set("this", exp.Collate(this=node.this, expression=exp.Var(this="BINARY")))
+
+
+def _arrow_type(kind: str) -> pa.DataType:
+    """Arrow type in which Python's driver delivers a DuckDB type; the residual casts the rest from text."""
+    import pyarrow as pa
+
+    return {"BIGINT": pa.int64(), "HUGEINT": pa.int64(), "INTEGER": pa.int64(), "DOUBLE": pa.float64(), "BLOB": pa.binary()}.get(
+        kind, pa.string()
+    )
