@@ -18,10 +18,10 @@ Written by `make bench`; the raw figures of the same run are in
 
 ## TPC-H, split over PostgreSQL and Parquet
 
-Scale factor {scale_factor:g}. `customer`, `orders`, `nation`, `region` and `supplier` are in PostgreSQL, with indexes on
-their keys; `lineitem`, `part` and `partsupp` are Parquet files. {cpus} CPUs, Python {python}, DuckDB {duckdb}, PostgreSQL
-on the same machine (loopback). Each query: one warm-up, then {repeats} rounds in which all contestants run, in rotating
-order, each in a process of its own. Times are wall-clock milliseconds from SQL text to Arrow table.
+Scale factor {scale_factor:g}. `customer`, `orders`, `nation`, `region` and `supplier` are in PostgreSQL, with indexes
+on their keys; `lineitem`, `part` and `partsupp` are Parquet files. {cpus} CPUs, Python {python}, DuckDB {duckdb},
+PostgreSQL on the same machine (loopback). Each query: one warm-up, then {repeats} rounds in which all contestants run,
+in rotating order, each in a process of its own. Times are wall-clock milliseconds from SQL text to Arrow table.
 
 - **ours**: `VirtualContext(config).query(sql).to_arrow()`, default settings
 - **attach**: plain DuckDB, `ATTACH ... (TYPE postgres)`, views over the attached tables and the files
