@@ -1,0 +1,1 @@
+"""Doors for other tools: Ibis, PEP 249, jupysql."""

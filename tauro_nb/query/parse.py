@@ -190,4 +190,4 @@ def parse(
     else:
         text, tree = source.sql("duckdb"), source.copy()
     _check_read_only(tree, text)
-    return Query(tree=tree, text=text, params=_check_params(tree, values, text), frames=dict(frames or {}))
+    return Query(tree=tree, text=text, typed=tree, params=_check_params(tree, values, text), frames=dict(frames or {}))

@@ -165,6 +165,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     rows = [fragment.estimated_rows or 0 for fragment in fragments]
     return QueryPlan(
         sql=query.text,
+        tree=query.typed,
         principal=planner.principal.name,
         tables=tuple(leaf.table for leaf in query.leaves),
         columns={leaf.table: leaf.columns for leaf in query.leaves},

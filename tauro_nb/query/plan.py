@@ -84,10 +84,11 @@ class Fragment:
 class QueryPlan:
     """A secured, placed query, ready to run.
 
-    `residual` is what the engine runs, over relations and `streams`; `residual_sql` shows it in virtual names.
+    `tree` is the statement as typed; `residual` is what the engine runs, over relations and `streams`; `residual_sql` shows it in virtual names.
     """
 
     sql: str
+    tree: exp.Expression = field(repr=False)
     principal: str
     tables: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...]]

@@ -136,6 +136,11 @@ class Planner:
             self._entries[key] = self._make_entry(self.registry.resolve(name))
         return self._entries[key]
 
+    def fresh_entry(self, name: str) -> TableEntry:
+        """The table as it is now, outside of any plan."""
+        self._entries.clear()
+        return self.entry(name)
+
     def _make_entry(self, table: VirtualTable) -> TableEntry:
         # Table rights come before the source is touched: a denied table is not even connected to.
         self._check_table(table)
@@ -153,10 +158,7 @@ class Planner:
         return TableEntry(table, source, None, columns, physical.facts, casted, decision)
 
     def _check_table(self, table: VirtualTable) -> None:
-        declared = dict(table.schema)
-        decision = self.services.security.decide(table.name, declared, self.principal, bind=False)
-        if not decision.allowed:
-            raise AccessDenied(f"table `{table.name}` is denied to {self.principal.name!r}: {decision.reason}.")
+        self.services.security.check_table(table.name, self.principal)
 
     def _physical(self, table: VirtualTable, source: Source, relation: exp.Expression) -> Physical:
         """Columns at the source, looked up again only when its revision changed."""
@@ -197,7 +199,8 @@ class Planner:
 
     def visible_columns(self, name: str) -> dict[str, str]:
         """Columns this principal may use, with types."""
-        return {column.name: column.type for column in self.entry(name).decision.visible_columns}
+        decision = self.entry(name).decision
+        return {column: decision.columns[column].type for column in decision.visible_columns}
 
     def require_access(self, name: str, columns: tuple[str, ...]) -> None:
         """Refuse unless the principal may read these columns of the table.
@@ -207,12 +210,9 @@ class Planner:
         AccessDenied
             The table or one of the columns is denied.
         """
-        decision = self.entry(name).decision
-        if not decision.allowed:
-            raise AccessDenied(f"table `{name}` is denied to {self.principal.name!r}: {decision.reason}.")
-        visible = {column.name for column in decision.visible_columns}
+        decision = self.entry(name).decision.require()
         for column in columns:
-            if column not in visible:
+            if column not in decision.visible_columns:
                 raise AccessDenied(f"column `{column}` of `{name}` is denied to {self.principal.name!r}.")
 
     def frame_columns(self, frame: Any) -> dict[str, str]:

@@ -59,6 +59,8 @@ class Query:
         sqlglot tree, DuckDB dialect. Never changed in place: rules work on a copy.
     text
         What the user typed, or the SQL of the expression.
+    typed
+        The tree as the user wrote it, before any rule.
     params
         Values of named parameters; they stay bound, never become text.
     frames
@@ -77,6 +79,7 @@ class Query:
 
     tree: exp.Expression
     text: str
+    typed: exp.Expression
     params: Mapping[str, Any] = field(default_factory=dict)
     frames: Mapping[str, Any] = field(default_factory=dict)
     leaves: tuple[Leaf, ...] = ()

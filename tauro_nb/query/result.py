@@ -154,7 +154,9 @@ class Result:
         return "\n".join([*lines, self._footer()])
 
     def _repr_html_(self) -> str:
-        return html_table(self._cells(), self.columns, footer=self._footer())
+        head = self.to_arrow().slice(0, self.display_rows)
+        columns = [column.to_pylist() for column in head.columns]
+        return str(html_table(list(zip(*columns, strict=True)), self.columns, caption=self._footer()))
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.columns

@@ -70,14 +70,14 @@ def secured_leaf(decision: TableDecision, source: exp.Expression, wanted: set[st
     wanted
         Lower-case names of the columns the query uses; None for all that are visible.
     """
-    columns = [c for c in decision.visible_columns if wanted is None or c.name.lower() in wanted]
+    columns = [decision.columns[c] for c in decision.visible_columns if wanted is None or c.lower() in wanted]
     selects: list[exp.Expression] = []
     for column in columns:
-        value = column.expression.copy() if column.expression is not None else _raw(column.name)
+        value = column.expression or _raw(column.name)
         selects.append(exp.alias_(_inside(value), column.name if wanted is None else column.name.lower(), quoted=True))
     leaf = exp.Select(expressions=selects or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]).from_(source)
-    if decision.row_filter is not None:
-        leaf = leaf.where(_inside(decision.row_filter.copy()), copy=False)
+    if (row_filter := decision.row_filter) is not None:
+        leaf = leaf.where(_inside(row_filter), copy=False)
     if decision.needs_barrier:
         leaf = leaf.limit(exp.Literal.number(BARRIER), copy=False)
     return leaf

@@ -1,0 +1,299 @@
+"""Bind a row filter to a table's columns, and put a principal's values into it as typed literals.
+
+Binding happens once per filter and set of columns, on an empty typed row in the sandbox. Putting values in happens per
+principal and touches nodes only. A value never takes part in an implicit conversion: it is converted here, to the type of
+what it is compared with, and where it does not convert without loss the comparison is NULL, so that no row passes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlglot import exp
+
+from tauro_nb.errors import AccessDenied, PolicyError, nearest
+from tauro_nb.security.grammar import COMPARISONS
+from tauro_nb.security.masks import constant_text
+from tauro_nb.security.principal import Principal
+from tauro_nb.security.sandbox import Sandbox
+from tauro_nb.security.template import FilterTemplate
+from tauro_nb.security.types import data_type, is_integer, is_number, is_text
+
+__all__ = ["BoundFilter", "bind_filter", "converts"]
+
+_PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+_NATURAL: tuple[tuple[type, str], ...] = (
+    (str, "VARCHAR"),
+    (bool, "BOOLEAN"),
+    (int, "HUGEINT"),
+    (float, "DOUBLE"),
+    (Decimal, "DECIMAL(38,10)"),
+    (datetime, "TIMESTAMP"),
+    (date, "DATE"),
+    (time, "TIME"),
+    (UUID, "UUID"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundFilter:
+    """A row filter whose columns and types are known.
+
+    Parameters
+    ----------
+    tree
+        Over unqualified, quoted columns, with markers where the principal goes.
+    slots
+        Marker -> attribute (None: the principal's name).
+    types
+        Marker -> type of what it is compared with.
+    sandbox
+        Converts values.
+    """
+
+    tree: exp.Expression
+    slots: Mapping[str, str | None]
+    types: Mapping[str, str]
+    sandbox: Sandbox
+
+    def for_principal(self, principal: Principal) -> exp.Expression:
+        """Return the filter with the principal's values in it.
+
+        Raises
+        ------
+        AccessDenied
+            The principal lacks an attribute that the filter needs.
+        """
+        tree = exp.paren(self.tree.copy())
+        for marker in [node for node in tree.find_all(exp.Column) if node.name in self.slots]:
+            value = _value_of(principal, self.slots[marker.name])
+            _put(marker, value, self.types[marker.name], self.sandbox)
+        return tree
+
+
+def bind_filter(
+    template: FilterTemplate, columns: Mapping[str, str], what: str, table: str, sandbox: Sandbox
+) -> BoundFilter:
+    """Resolve names and check types; the first reading of the text that binds counts.
+
+    Raises
+    ------
+    PolicyError
+        No reading binds: an unknown column, types that do not fit, or a result that is not true or false.
+    """
+    complaint: PolicyError | None = None
+    for candidate in template.candidates:
+        try:
+            tree = _resolve(candidate.copy(), columns, template.slots, what, table)
+            types = _slot_types(tree, columns, template.slots, what, sandbox)
+            _check_boolean(tree, columns, types, what, sandbox)
+        except PolicyError as wrong:
+            complaint = complaint or wrong
+        else:
+            return BoundFilter(tree, template.slots, types, sandbox)
+    raise complaint or PolicyError(f"{what}: does not parse")
+
+
+def _resolve(
+    tree: exp.Expression, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, table: str
+) -> exp.Expression:
+    """Make every column reference unqualified, quoted and spelled as the table spells it."""
+    by_folded: dict[str, list[str]] = {}
+    for name in columns:
+        by_folded.setdefault(name.casefold(), []).append(name)
+    for node in list(tree.find_all(exp.Column)):
+        if node.name in slots:
+            continue
+        if len(node.parts) > 2 or (node.table and node.table.casefold() != table.casefold()):
+            raise PolicyError(f"{what}: `{node.sql('duckdb')}` is not a column of this table")
+        found = by_folded.get(node.name.casefold(), [])
+        if not found:
+            raise PolicyError(f"{what}: the table has no column `{node.name}`.{nearest(node.name, columns)}")
+        if len(found) > 1 and node.name not in found:
+            raise PolicyError(f"{what}: `{node.name}` could be any of {', '.join(found)}")
+        name = node.name if node.name in found else found[0]
+        node.replace(exp.column(name, quoted=True))
+    return tree
+
+
+def _site(marker: exp.Expression) -> exp.Expression:
+    """The marker with the parentheses around it."""
+    while isinstance(marker.parent, exp.Paren):
+        marker = marker.parent
+    return marker
+
+
+def _peer(marker: exp.Expression) -> exp.Expression | None:
+    """What a marker is compared with, if it stands in a comparison."""
+    site = _site(marker)
+    parent = site.parent
+    if isinstance(parent, COMPARISONS):
+        return parent.expression if parent.this is site else parent.this  # type: ignore[no-any-return]
+    if isinstance(parent, exp.In):
+        return parent.expressions[0] if parent.this is site else parent.this  # type: ignore[no-any-return]
+    if isinstance(parent, exp.Between):
+        return parent.args["low"] if parent.this is site else parent.this  # type: ignore[no-any-return]
+    return None
+
+
+def _slot_types(
+    tree: exp.Expression, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, sandbox: Sandbox
+) -> dict[str, str]:
+    """Ask the binder for the type of each marker's peer; text where there is none."""
+    types = dict.fromkeys(slots, "VARCHAR")
+    peers: dict[str, exp.Expression] = {}
+    for marker in tree.find_all(exp.Column):
+        if marker.name not in slots:
+            continue
+        target = _site(marker).parent
+        if isinstance(target, (exp.Cast, exp.TryCast)):
+            types[marker.name] = target.to.sql("duckdb")
+        elif (peer := _peer(marker)) is not None:
+            peers[marker.name] = peer
+    if peers:
+        found = _describe([_dummy(peer, types) for peer in peers.values()], columns, what, sandbox)
+        types.update(zip(peers, found, strict=True))
+    return types
+
+
+def _check_boolean(
+    tree: exp.Expression, columns: Mapping[str, str], types: Mapping[str, str], what: str, sandbox: Sandbox
+) -> None:
+    (found,) = _describe([_dummy(tree, types)], columns, what, sandbox)
+    if found != "BOOLEAN":
+        raise PolicyError(f"{what}: a filter must be true or false, this one is {found}")
+
+
+def _dummy(tree: exp.Expression, types: Mapping[str, str]) -> exp.Expression:
+    """The tree with NULLs of the right type in place of markers."""
+
+    def fill(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Column) and node.name in types:
+            return exp.cast(exp.Null(), data_type(types[node.name]))
+        return node
+
+    return tree.transform(fill)
+
+
+def _describe(trees: list[exp.Expression], columns: Mapping[str, str], what: str, sandbox: Sandbox) -> list[str]:
+    """Types of expressions over the table's columns, without running anything."""
+    import duckdb
+
+    row = [exp.alias_(exp.cast(exp.Null(), data_type(kind)), name, quoted=True) for name, kind in columns.items()]
+    names = [f"x{number}" for number in range(len(trees))]
+    wanted = [exp.alias_(exp.paren(tree), name) for tree, name in zip(trees, names, strict=True)]
+    source = exp.select(*row or [exp.alias_(exp.Null(), "none")]).subquery("raw")
+    with sandbox.cursor() as cursor:
+        try:
+            cursor.execute("DESCRIBE " + exp.select(*wanted).from_(source).sql("duckdb"))
+            return [found[1] for found in cursor.fetchall()]
+        except duckdb.Error:
+            # The engine's words quote the policy and the values in it.
+            raise PolicyError(f"{what}: its types do not fit, or it uses a function that does not exist") from None
+
+
+def _value_of(principal: Principal, attribute: str | None) -> Any:
+    if attribute is None:
+        return principal.name
+    value = principal.attributes.get(attribute)
+    if value is None:
+        raise AccessDenied(f"`{principal.name}` has no attribute `{attribute}`, which the rules of this table need")
+    return value
+
+
+def _put(marker: exp.Expression, value: Any, kind: str, sandbox: Sandbox) -> None:
+    """Replace one marker by literals of type `kind`, or its comparison by NULL where nothing converts."""
+    site = _site(marker)
+    parent = site.parent
+    values = value if isinstance(value, tuple) else (value,)
+    listed = isinstance(parent, exp.In) and parent.this is not site
+    if isinstance(value, tuple) and not listed:
+        raise AccessDenied("a list of values in a principal's attribute only fits behind IN")
+    literals = [literal for item in values if (literal := _literal(item, kind, sandbox)) is not None]
+    if isinstance(parent, (exp.Cast, exp.TryCast)):
+        # `'{principal}'::INTEGER`: the cast is done, its own comparison must fail as a whole with it.
+        site, parent = parent, _site(parent).parent
+    if isinstance(parent, exp.In) and parent.this is not site:
+        _put_into_list(parent, site, literals)
+    elif literals:
+        # Inside a function an untyped literal would take whatever type the function prefers: say it is text.
+        loose = isinstance(parent, exp.Func) and not isinstance(parent, exp.Connector)
+        site.replace(exp.cast(literals[0], data_type(kind)) if loose else literals[0])
+    elif isinstance(parent, (*COMPARISONS, exp.In, exp.Between)):
+        parent.replace(_unknown())
+    else:
+        site.replace(exp.cast(exp.Null(), data_type(kind)))
+
+
+def _put_into_list(parent: exp.In, site: exp.Expression, literals: list[exp.Expression]) -> None:
+    rest: list[exp.Expression] = []
+    for item in parent.expressions:
+        rest.extend(literals if item is site else [item])
+    if rest:
+        parent.set("expressions", rest)
+    else:
+        parent.replace(_unknown())
+
+
+def _unknown() -> exp.Expression:
+    return exp.cast(exp.Null(), exp.DataType.build("BOOLEAN"))
+
+
+def _literal(value: Any, kind: str, sandbox: Sandbox) -> exp.Expression | None:
+    """The value as a literal of DuckDB type `kind`, or None when it does not convert without loss."""
+    text = constant_text(value)
+    if is_text(kind):
+        return exp.Literal.string(text)
+    if not converts(value, kind, sandbox):
+        return None
+    if is_integer(kind) and _PLAIN_NUMBER.fullmatch(text):
+        number: exp.Expression = exp.Literal.number(text.lstrip("-"))
+        return exp.Neg(this=number) if text.startswith("-") else number
+    return exp.cast(exp.Literal.string(text), data_type(kind))
+
+
+def converts(value: Any, kind: str, sandbox: Sandbox) -> bool:
+    """Whether a value is one of DuckDB type `kind`, without loss.
+
+    A cast alone is not enough: it takes the principal "41.6" for the number 42, and " 42" and "042" for it as well,
+    so that two people would share one identity. Texts must therefore come back as they were.
+
+    Examples
+    --------
+    >>> sandbox = Sandbox()
+    >>> [converts(text, "INTEGER", sandbox) for text in ("42", "41.6", "042", "4e1", "john.doe")]
+    [True, False, False, False, False]
+    """
+    text = constant_text(value)
+    if isinstance(value, str) and is_number(kind) and not _PLAIN_NUMBER.fullmatch(text):
+        return False
+    natural = next(name for cls, name in _NATURAL if isinstance(value, cls))
+    if isinstance(value, str) and is_number(kind):
+        natural = "DECIMAL(38,10)"
+    elif isinstance(value, str) and kind.upper() == "UUID":
+        text = text.lower()
+    elif isinstance(value, datetime) and value.tzinfo is not None:
+        natural = "TIMESTAMP WITH TIME ZONE"
+    return _round_trips(text, kind, natural, sandbox)
+
+
+def _round_trips(text: str, kind: str, natural: str, sandbox: Sandbox) -> bool:
+    """Whether going to `kind` and back to `natural` changes nothing."""
+    import duckdb
+
+    given = exp.Placeholder(this="1")
+    there = exp.TryCast(this=given, to=data_type(kind))
+    back = exp.TryCast(this=there, to=data_type(natural))
+    same = exp.EQ(this=back, expression=exp.TryCast(this=given.copy(), to=data_type(natural)))
+    with sandbox.cursor() as cursor:
+        try:
+            row = cursor.execute(exp.select(same).sql("duckdb"), [text]).fetchone()
+        except duckdb.Error:
+            return False
+    return row is not None and row[0] is True

@@ -1,0 +1,110 @@
+"""What was decided for one principal on one table: the values the road rewrites a leaf with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlglot import exp
+
+from tauro_nb.errors import AccessDenied
+from tauro_nb.security.principal import Principal
+
+__all__ = ["Access", "ColumnDecision", "TableDecision"]
+
+Access = Literal["clear", "masked", "denied"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDecision:
+    """What the principal gets of one column.
+
+    Parameters
+    ----------
+    name, type
+        The column as the raw table has it; a mask keeps the type.
+    access
+        `clear`, `masked` or `denied`.
+    mask
+        The mask's name when masked.
+    tree
+        The masking expression (DuckDB dialect) over unqualified, quoted raw columns. Shared between callers: read it
+        through `expression`, which gives each caller its own copy.
+    rule
+        Which rule decided, in words, without the policy's text.
+    """
+
+    name: str
+    type: str
+    access: Access
+    mask: str | None = None
+    tree: exp.Expression | None = None
+    rule: str = ""
+
+    @property
+    def expression(self) -> exp.Expression | None:
+        """A fresh copy of the masking expression, or None when the column is not masked."""
+        return None if self.tree is None else self.tree.copy()
+
+
+@dataclass(frozen=True, slots=True)
+class TableDecision:
+    """What the principal gets of one table.
+
+    Parameters
+    ----------
+    table, principal
+        Who asked for what.
+    allowed
+        False: nothing may be read, `reason` says why, every column is denied and the row filter is FALSE.
+    reason
+        Why not allowed; empty otherwise.
+    columns
+        One decision per column, in the table's order.
+    filter_tree
+        The row filter; shared, read it through `row_filter`.
+    policy_hash
+        Content hash of the policy (`default:allow`, `default:deny` without one), for cache keys.
+    filter_rule
+        Whose filters apply, in words, without the policy's text.
+    audited
+        False when the policy asks for denials only to be recorded.
+    """
+
+    table: str
+    principal: Principal
+    allowed: bool
+    reason: str
+    columns: Mapping[str, ColumnDecision]
+    filter_tree: exp.Expression | None
+    policy_hash: str
+    filter_rule: str | None = None
+    audited: bool = True
+
+    @property
+    def row_filter(self) -> exp.Expression | None:
+        """A fresh copy of the row filter, or None when every row is visible."""
+        return None if self.filter_tree is None else self.filter_tree.copy()
+
+    @property
+    def visible_columns(self) -> tuple[str, ...]:
+        """Clear and masked columns, in the table's order."""
+        return tuple(name for name, column in self.columns.items() if column.access != "denied")
+
+    @property
+    def needs_barrier(self) -> bool:
+        """Whether predicates of the user could meet values that the user may not see."""
+        return self.filter_tree is not None or any(column.tree is not None for column in self.columns.values())
+
+    def require(self) -> TableDecision:
+        """Return itself, or raise the refusal.
+
+        Raises
+        ------
+        AccessDenied
+            The principal may not read the table.
+        """
+        if not self.allowed:
+            raise AccessDenied(self.reason)
+        return self

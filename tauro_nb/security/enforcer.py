@@ -1,0 +1,417 @@
+"""The one place where it is decided who sees what."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from tauro_nb.errors import AccessDenied, PolicyError, UsageError
+from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
+from tauro_nb.security.compiled import BoundPolicy, check_policy, gate, refusal, templates_of, without_policy
+from tauro_nb.security.decision import TableDecision
+from tauro_nb.security.policy import Operation, TableSecurityPolicy
+from tauro_nb.security.principal import Principal
+from tauro_nb.security.rows import Row, RowColumns, mask_values, maskable_array, matching_rows
+from tauro_nb.security.sandbox import Sandbox
+
+__all__ = ["SecurityEnforcer"]
+
+Tables = Callable[[str], Mapping[str, str] | None] | Mapping[str, Mapping[str, str]]
+_MOST_DECISIONS = 4096
+_MOST_SHAPES = 256
+
+
+class _Compiled:
+    """A policy as it was at one moment, and what was worked out for it."""
+
+    def __init__(self, policy: TableSecurityPolicy, sandbox: Sandbox) -> None:
+        # A copy: the administrator's object may change while a decision is made.
+        self.policy = copy.deepcopy(policy)
+        self.signature = self.policy.signature()
+        check_policy(self.policy)
+        self.templates = templates_of(self.policy)
+        self.policy_hash = self.policy.content_hash
+        self._sandbox = sandbox
+        self._shapes: dict[tuple[tuple[str, str], ...], BoundPolicy] = {}
+        self._decisions: dict[tuple[Any, ...], TableDecision] = {}
+
+    def bind(self, columns: Mapping[str, str], *, strict: bool) -> BoundPolicy:
+        return BoundPolicy(self.policy, self.templates, columns, self._sandbox, strict=strict)
+
+    def decide(
+        self, table: str, columns: Mapping[str, str], principal: Principal, operation: Operation
+    ) -> TableDecision:
+        shape = tuple(columns.items())
+        key = (table, shape, principal.key, operation)
+        decision = self._decisions.get(key)
+        if decision is None:
+            bound = self._shapes.get(shape)
+            if bound is None:
+                if len(self._shapes) >= _MOST_SHAPES:
+                    self._shapes.clear()
+                bound = self._shapes[shape] = self.bind(columns, strict=True)
+            decision = bound.decide(table, principal, operation)
+            if len(self._decisions) >= _MOST_DECISIONS:
+                self._decisions.clear()
+            self._decisions[key] = decision
+        return decision
+
+
+class SecurityEnforcer:
+    """Holds the policies, decides, and records.
+
+    Queries and row lists go through the same compiled policy: `decide` for the former, `apply_row_level_security` and
+    `apply_field_masking` for the latter.
+
+    Parameters
+    ----------
+    default_access
+        What a table without a policy means: `allow` or `deny`.
+    principals
+        Declared principals by name; a name that is not declared is its own only role.
+    trail
+        Where accesses are recorded; a trail in memory when not given.
+    tables
+        Known columns of a table (name -> {column: type}, or a function that returns that or None). With them policies
+        are bound and type-checked when they are registered.
+
+    Examples
+    --------
+    >>> from tauro_nb.security import FieldSecurityPolicy
+    >>> enforcer = SecurityEnforcer()
+    >>> enforcer.register_policy(
+    ...     TableSecurityPolicy(
+    ...         "customers",
+    ...         row_level_filters={"analyst": "department = 'Sales'", "admin": ""},
+    ...         field_policies={"email": FieldSecurityPolicy("email", masking_enabled=True, allowed_roles=["admin"])},
+    ...     )
+    ... )
+    >>> rows = [{"id": 1, "department": "Sales", "email": "alan@example.com"}, {"id": 2, "department": "Legal"}]
+    >>> visible = enforcer.apply_row_level_security("customers", "analyst", rows)
+    >>> enforcer.apply_field_masking("customers", "analyst", visible)
+    [{'id': 1, 'department': 'Sales', 'email': 'a***n@example.com'}]
+    >>> decision = enforcer.decide("customers", {"department": "VARCHAR", "email": "VARCHAR"}, "analyst")
+    >>> decision.row_filter.sql("duckdb"), decision.columns["email"].mask
+    ('("department" = \\'Sales\\')', 'email')
+    """
+
+    def __init__(
+        self,
+        default_access: Literal["allow", "deny"] = "allow",
+        principals: Mapping[str, Principal] | None = None,
+        trail: AuditTrail | None = None,
+        tables: Tables | None = None,
+    ) -> None:
+        if default_access not in ("allow", "deny"):
+            raise UsageError(f"`default_access` is `allow` or `deny`, not {default_access!r}")
+        self.default_access = default_access
+        self.principals = principals if principals is not None else {}
+        self.trail = trail if trail is not None else AuditTrail()
+        self._tables = tables
+        self._sandbox = Sandbox()
+        self._lock = threading.Lock()
+        self._policies: dict[str, TableSecurityPolicy] = {}
+        self._compiled: dict[str, _Compiled] = {}
+
+    def register_policy(self, policy: TableSecurityPolicy) -> None:
+        """Put a policy in force, in place of an earlier one for the same table, in one step.
+
+        Raises
+        ------
+        PolicyError
+            The policy is wrong; the earlier one stays in force.
+        """
+        if not isinstance(policy, TableSecurityPolicy):
+            raise UsageError(f"a TableSecurityPolicy is needed, not {type(policy).__name__}")
+        compiled = _Compiled(policy, self._sandbox)
+        columns = self._columns_of(policy.table_name)
+        if columns:
+            compiled.bind(columns, strict=True).bind_all()
+        key = policy.table_name.casefold()
+        with self._lock:
+            self._policies[key] = policy
+            self._compiled[key] = compiled
+
+    def get_policy(self, table_name: str) -> TableSecurityPolicy | None:
+        """The policy in force; changing it takes effect with the next decision."""
+        return self._policies.get(table_name.casefold())
+
+    def remove_policy(self, table_name: str) -> bool:
+        """Take a policy away; afterwards `default_access` decides. Returns whether there was one."""
+        with self._lock:
+            self._compiled.pop(table_name.casefold(), None)
+            return self._policies.pop(table_name.casefold(), None) is not None
+
+    def principal(self, who: str | Principal) -> Principal:
+        """Look up a declared principal by name; an undeclared name is its own only role.
+
+        Raises
+        ------
+        AccessDenied
+            The name is empty or holds control characters.
+        """
+        if isinstance(who, str) and who in self.principals:
+            return self.principals[who]
+        return Principal.of(who)
+
+    def decide(
+        self,
+        table_name: str,
+        columns: Mapping[str, str],
+        principal: str | Principal,
+        operation: Operation = Operation.SELECT,
+    ) -> TableDecision:
+        """Decide what a principal gets of a table; records nothing.
+
+        Parameters
+        ----------
+        table_name
+            The virtual table.
+        columns
+            All columns of the raw table with their DuckDB types.
+        principal
+            Who asks.
+        operation
+            What for.
+
+        Raises
+        ------
+        PolicyError
+            The policy does not fit the columns; nothing may be read then.
+        AccessDenied
+            The principal's name is not one.
+        """
+        who = self.principal(principal)
+        compiled = self._current(table_name)
+        if compiled is None:
+            return without_policy(table_name, who, columns, self.default_access, operation)
+        return compiled.decide(table_name, columns, who, operation)
+
+    def validate_access(
+        self,
+        principal: str | Principal,
+        table_name: str,
+        field_names: Sequence[str] | None = None,
+        operation: Operation = Operation.SELECT,
+    ) -> bool:
+        """Whether a principal may read a table, and none of these columns is denied; a refusal is recorded."""
+        names = list(field_names or ())
+        try:
+            who = self.principal(principal)
+            compiled = self._current(table_name)
+        except (AccessDenied, PolicyError) as wrong:
+            self.trail.denied(str(principal), table_name, str(wrong), columns=names, operation=operation)
+            return False
+        if compiled is None:
+            reason = without_policy(table_name, who, {}, self.default_access, operation).reason
+        else:
+            reason = gate(compiled.policy, table_name, who, operation)
+            if not reason:
+                bound = compiled.bind(dict.fromkeys(names, "VARCHAR"), strict=False)
+                denied = [name for name in names if bound.access(name, who) == "denied"]
+                reason = f"no access to {', '.join(f'`{name}`' for name in denied)}" if denied else ""
+        if reason:
+            self.trail.denied(who.name, table_name, reason, columns=names, roles=who.roles, operation=operation)
+        return not reason
+
+    def apply_row_level_security(
+        self, table_name: str, principal: str | Principal, rows: Sequence[Row]
+    ) -> list[dict[str, Any]]:
+        """The rows that a principal may see: the same objects, in the same order.
+
+        A row that lacks a column of the filter has NULL there; when all rows lack it, nothing is judged and nothing
+        returned.
+
+        Raises
+        ------
+        AccessDenied
+            The principal may not read the table, or the filter cannot be evaluated on these values.
+        PolicyError
+            The filter does not fit the rows, for example because its column is missing.
+        """
+        who, compiled = self._enter(table_name, principal)
+        visible: list[Any] = list(rows)
+        if compiled is not None and visible:
+            with _Refusals(self, table_name, who, compiled):
+                visible = self._filter(table_name, who, compiled, visible)
+        self._record(table_name, who, compiled, visible)
+        return visible
+
+    def apply_field_masking(
+        self, table_name: str, principal: str | Principal, rows: Sequence[Row]
+    ) -> list[dict[str, Any]]:
+        """Copies of the rows with masked columns masked and denied columns left out; other values are the same objects.
+
+        Raises
+        ------
+        AccessDenied
+            The principal may not read the table.
+        PolicyError
+            The policy is wrong.
+        """
+        who, compiled = self._enter(table_name, principal)
+        masked: list[dict[str, Any]] = [dict(row) for row in rows]
+        if compiled is not None and masked:
+            with _Refusals(self, table_name, who, compiled):
+                self._mask(table_name, who, compiled, masked)
+        self._record(table_name, who, compiled, masked)
+        return masked
+
+    def audit_access(
+        self,
+        principal: str | Principal,
+        table_name: str,
+        field_names: Sequence[str] | None = None,
+        row_count: int = 0,
+        status: str = SUCCESS,
+        denial_reason: str = "",
+        operation: Operation = Operation.SELECT,
+    ) -> AuditLog:
+        """Record an access that happened elsewhere.
+
+        Raises
+        ------
+        AuditUnavailable
+            It could not be written.
+        """
+        return self.trail.record(
+            AuditLog(
+                principal=principal.name if isinstance(principal, Principal) else str(principal),
+                table_name=table_name,
+                field_names=tuple(field_names or ()),
+                row_count=row_count,
+                status=status,
+                denial_reason=denial_reason,
+                operation=operation,
+            )
+        )
+
+    def get_audit_logs(
+        self,
+        table_name: str | None = None,
+        principal: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        status: str | None = None,
+    ) -> list[AuditLog]:
+        """Find audit records, oldest first; times without a zone are UTC."""
+        return self.trail.records(table_name, principal, start_time, end_time, status)
+
+    def export_audit_trail(self, format: str = "json") -> str:
+        """All records as `json`, `jsonl` or `csv`."""
+        return self.trail.export(format)
+
+    def close(self) -> None:
+        """Close the audit file and the private engine; both open again when needed."""
+        self.trail.close()
+        self._sandbox.close()
+
+    def _current(self, table_name: str) -> _Compiled | None:
+        """The compiled policy, compiled anew when the policy has changed since."""
+        key = table_name.casefold()
+        policy, compiled = self._policies.get(key), self._compiled.get(key)
+        if policy is None:
+            return None
+        if compiled is None or compiled.signature != policy.signature():
+            compiled = _Compiled(policy, self._sandbox)
+            with self._lock:
+                if self._policies.get(key) is policy:
+                    self._compiled[key] = compiled
+        return compiled
+
+    def _columns_of(self, table_name: str) -> Mapping[str, str]:
+        if self._tables is None:
+            return {}
+        if callable(self._tables):
+            return self._tables(table_name) or {}
+        folded = table_name.casefold()
+        return next((columns for name, columns in self._tables.items() if name.casefold() == folded), {})
+
+    def _enter(self, table_name: str, principal: str | Principal) -> tuple[Principal, _Compiled | None]:
+        """Let a principal through to row lists of a table, or record and raise the refusal."""
+        try:
+            who = self.principal(principal)
+            compiled = self._current(table_name)
+        except (AccessDenied, PolicyError) as wrong:
+            self.trail.denied(str(principal), table_name, str(wrong))
+            raise
+        if compiled is None:
+            decision = without_policy(table_name, who, {}, self.default_access, Operation.SELECT)
+        else:
+            reason = gate(compiled.policy, table_name, who, Operation.SELECT)
+            decision = refusal(table_name, who, (), reason, compiled.policy_hash)
+        if decision.reason:
+            self.trail.denied(who.name, table_name, decision.reason, roles=who.roles, policy_hash=decision.policy_hash)
+            raise AccessDenied(decision.reason)
+        return who, compiled
+
+    def _filter(self, table_name: str, who: Principal, compiled: _Compiled, rows: list[Any]) -> list[Any]:
+        names = {name for template in compiled.templates.values() if template for name in template.column_names()}
+        source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
+        if not names or any(
+            template is None for role, template in compiled.templates.items() if role in who.identities
+        ):
+            arrays: dict[str, Any] = {}
+            types: dict[str, str] = {}
+        else:
+            arrays, types = source.select(names)
+        tree, _ = compiled.bind(types, strict=False).row_filter(who)
+        return rows if tree is None else matching_rows(rows, arrays, types, tree, self._sandbox)
+
+    def _mask(self, table_name: str, who: Principal, compiled: _Compiled, rows: list[dict[str, Any]]) -> None:
+        source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
+        for key in source.keys:
+            # A key of its own at a time: two spellings of a column are both hidden.
+            holders = [row for row in rows if key in row]
+            access = compiled.bind({key: "VARCHAR"}, strict=False).access(key, who)
+            if access == "denied":
+                for row in holders:
+                    del row[key]
+            elif access == "masked":
+                values = [row[key] for row in holders]
+                kind = source.types_of({key: maskable_array(values)})[key]
+                column = compiled.bind({key: kind}, strict=False).column(key, who)
+                if column.expression is None:
+                    raise PolicyError(f"the mask of `{key}` is missing")
+                for row, value in zip(
+                    holders, mask_values(values, column.expression, key, kind, self._sandbox), strict=True
+                ):
+                    row[key] = value
+
+    def _record(self, table_name: str, who: Principal, compiled: _Compiled | None, rows: Sequence[Row]) -> None:
+        """Record that rows are about to be handed over; when that fails they are not."""
+        if compiled is not None and not compiled.policy.audit_all_access:
+            return
+        self.trail.record(
+            AuditLog(
+                principal=who.name,
+                roles=tuple(sorted(who.roles)),
+                table_name=table_name,
+                field_names=tuple(dict.fromkeys(key for row in rows for key in row)),
+                row_count=len(rows),
+                policy_hash=compiled.policy_hash if compiled else f"default:{self.default_access}",
+            )
+        )
+
+
+class _Refusals:
+    """Records a refusal that happens in its body, and lets it pass."""
+
+    def __init__(self, enforcer: SecurityEnforcer, table: str, who: Principal, compiled: _Compiled) -> None:
+        self._enforcer, self._table, self._who, self._compiled = enforcer, table, who, compiled
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (AccessDenied, PolicyError)):
+            self._enforcer.trail.denied(
+                self._who.name,
+                self._table,
+                str(error),
+                roles=self._who.roles,
+                policy_hash=self._compiled.policy_hash,
+            )

@@ -1,0 +1,102 @@
+"""Who is asking: a name, the roles it holds, and attributes that row filters may use."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from tauro_nb.errors import AccessDenied, UsageError
+
+__all__ = ["Principal"]
+
+_SCALARS = (str, bool, int, float, Decimal, date, datetime, time, UUID, type(None))
+_SEQUENCES = (list, tuple, set, frozenset)
+# Control characters forge log lines; format characters (zero width, bidi) make two names look like one.
+_FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
+_LONGEST_NAME = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """One identity, immutable; `key` tells two apart in every cache.
+
+    Parameters
+    ----------
+    name
+        Who it is; takes part in rules like a role of the same name.
+    roles
+        The roles it holds.
+    attributes
+        Values for `{principal.attribute}` in row filters: scalars, or lists of scalars (after `IN`).
+
+    Raises
+    ------
+    AccessDenied
+        The name or a role is empty or holds control characters.
+
+    Examples
+    --------
+    >>> Principal("ana", roles=["analyst"], attributes={"region": "EU"}).identities == {"ana", "analyst"}
+    True
+    """
+
+    name: str
+    roles: frozenset[str] = frozenset()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    identities: frozenset[str] = field(init=False, repr=False, compare=False)
+    key: tuple[Any, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "a principal's name")
+        # A lone string would otherwise become one role per letter.
+        roles: Iterable[str] = (self.roles,) if isinstance(self.roles, str) else self.roles or ()
+        held = frozenset(_check_name(role, "a role") for role in roles)
+        attributes = {name: _freeze(name, value) for name, value in (self.attributes or {}).items()}
+        put = object.__setattr__
+        put(self, "roles", held)
+        put(self, "attributes", MappingProxyType(attributes))
+        put(self, "identities", held | {self.name})
+        # repr keeps 1, 1.0 and True apart, which `==` does not.
+        put(self, "key", (self.name, held, tuple(sorted((name, repr(value)) for name, value in attributes.items()))))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @classmethod
+    def of(cls, who: str | Principal | None) -> Principal:
+        """Take a principal as it is; a plain string is name and role both.
+
+        Examples
+        --------
+        >>> Principal.of("analyst").roles
+        frozenset({'analyst'})
+        """
+        if isinstance(who, Principal):
+            return who
+        name = _check_name(who, "a principal's name")
+        return cls(name, frozenset({name}))
+
+
+def _check_name(name: object, what: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise AccessDenied(f"{what} must be a text that is not empty: nobody in particular may see nothing")
+    if len(name) > _LONGEST_NAME:
+        raise AccessDenied(f"{what} may have {_LONGEST_NAME} characters, this one has {len(name)}")
+    if any(unicodedata.category(character) in _FORBIDDEN for character in name):
+        raise AccessDenied(f"{what} may not hold control or invisible characters")
+    return name
+
+
+def _freeze(name: str, value: Any) -> Any:
+    if isinstance(value, _SEQUENCES):
+        items = value if isinstance(value, (list, tuple)) else sorted(value, key=repr)
+        return tuple(_freeze(name, item) for item in items)
+    if not isinstance(value, _SCALARS):
+        raise UsageError(f"attribute `{name}` is a {type(value).__name__}; attributes are scalars or lists of scalars")
+    return value

@@ -1,0 +1,175 @@
+"""The same decision over a list of dicts: filters and masks run as SQL over the columns they touch, the rest stays put."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlglot import exp
+
+from tauro_nb.errors import AccessDenied, PolicyError, UsageError
+from tauro_nb.security.sandbox import Sandbox
+from tauro_nb.security.types import data_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Row", "RowColumns", "mask_values", "matching_rows"]
+
+Row = Mapping[str, Any]
+_NUMBER = "__row_number__"
+
+
+class RowColumns:
+    """Reads columns out of rows whose keys may differ from row to row.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    types
+        Known DuckDB types of the table's columns; others are inferred from the values.
+    sandbox
+        Tells DuckDB's name of an inferred type.
+    """
+
+    def __init__(self, rows: Sequence[Row], types: Mapping[str, str], sandbox: Sandbox) -> None:
+        self.rows = rows
+        self._types = {name.casefold(): kind for name, kind in types.items()}
+        self._sandbox = sandbox
+        self.keys = _distinct_keys(rows)
+
+    def select(self, names: Iterable[str]) -> tuple[dict[str, pa.Array], dict[str, str]]:
+        """Columns by name in any case, as Arrow and with their DuckDB types; a key that a row lacks is NULL.
+
+        Raises
+        ------
+        PolicyError
+            The values of a column have no common type, or one row holds the column in two spellings.
+        """
+        wanted = set(names)
+        spellings: dict[str, list[str]] = {}
+        for key in self.keys:
+            if key.casefold() in wanted:
+                spellings.setdefault(key.casefold(), []).append(key)
+        arrays: dict[str, pa.Array] = {}
+        for keys in spellings.values():
+            values = self._values(keys)
+            array = arrow_array(values)
+            if array is None:
+                raise PolicyError(f"the values of `{keys[0]}` have no common type, so no row filter can judge them")
+            arrays[keys[0]] = array
+        return arrays, self.types_of(arrays)
+
+    def types_of(self, arrays: Mapping[str, pa.Array]) -> dict[str, str]:
+        """The known DuckDB type of each column, else the one that Arrow's type becomes."""
+        import pyarrow as pa
+
+        if not arrays:
+            return {}
+        with self._sandbox.cursor() as cursor:
+            cursor.register("raw", pa.table(dict(arrays)))
+            found = {row[0]: row[1] for row in cursor.execute("DESCRIBE raw").fetchall()}
+        return {name: self._types.get(name.casefold(), kind) for name, kind in found.items()}
+
+    def _values(self, keys: Sequence[str]) -> list[Any]:
+        if len(keys) == 1:
+            (key,) = keys
+            return [row.get(key) for row in self.rows]
+        values = []
+        for row in self.rows:
+            present = [key for key in keys if key in row]
+            if len(present) > 1:
+                raise PolicyError(f"a row has {' and '.join(f'`{key}`' for key in present)}: one column, two values")
+            values.append(row[present[0]] if present else None)
+        return values
+
+
+def matching_rows(
+    rows: Sequence[Row],
+    arrays: Mapping[str, pa.Array],
+    types: Mapping[str, str],
+    tree: exp.Expression,
+    sandbox: Sandbox,
+) -> list[Row]:
+    """The rows for which the filter is true, in their order, as the very same objects.
+
+    Raises
+    ------
+    AccessDenied
+        The filter cannot be evaluated on these values.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    numbers = pa.array(range(len(rows)), type=pa.int64())
+    columns = [_typed(name, types[name]) for name in arrays]
+    typed = exp.select(exp.column(_NUMBER, quoted=True), *columns).from_(exp.to_table("raw")).subquery("typed")
+    query = exp.select(exp.column(_NUMBER, quoted=True)).from_(typed).where(tree, copy=False)
+    with sandbox.cursor() as cursor:
+        cursor.register("raw", pa.table({**arrays, _NUMBER: numbers}))
+        try:
+            found = cursor.execute(query.sql("duckdb")).fetchall()
+        except duckdb.Error:
+            raise AccessDenied("the row filter cannot be evaluated on these rows") from None
+    # Threads may hand results back in any order.
+    return [rows[number] for number in sorted(row[0] for row in found)]
+
+
+def mask_values(values: Sequence[Any], tree: exp.Expression, column: str, kind: str, sandbox: Sandbox) -> list[Any]:
+    """Run a mask over one column's values.
+
+    Raises
+    ------
+    AccessDenied
+        The mask cannot be evaluated on these values.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    numbers = pa.array(range(len(values)), type=pa.int64())
+    inner = exp.select(exp.column(_NUMBER, quoted=True), _typed(column, kind)).from_(exp.to_table("raw"))
+    masked = exp.alias_(tree, "masked")
+    query = exp.select(exp.column(_NUMBER, quoted=True), masked).from_(inner.subquery("typed"))
+    with sandbox.cursor() as cursor:
+        cursor.register("raw", pa.table({column: maskable_array(values), _NUMBER: numbers}))
+        try:
+            found = cursor.execute(query.sql("duckdb")).fetchall()
+        except duckdb.Error:
+            raise AccessDenied(f"the mask of `{column}` cannot be evaluated on these rows") from None
+    return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+
+def arrow_array(values: Sequence[Any]) -> pa.Array | None:
+    """Values as Arrow, or None when they have no common type."""
+    import pyarrow as pa
+
+    plain = [str(value) if isinstance(value, UUID) else value for value in values]
+    try:
+        return pa.array(plain)
+    except (pa.ArrowException, UnicodeError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def maskable_array(values: Sequence[Any]) -> pa.Array:
+    """Values as Arrow whatever they are: without a common type, as texts; where even that fails, as NULLs."""
+    array = arrow_array(values)
+    if array is None:
+        array = arrow_array([None if value is None else str(value) for value in values])
+    return array if array is not None else arrow_array([None] * len(values))
+
+
+def _typed(name: str, kind: str) -> exp.Expression:
+    return exp.alias_(exp.TryCast(this=exp.column(name, quoted=True), to=data_type(kind)), name, quoted=True)
+
+
+def _distinct_keys(rows: Sequence[Row]) -> list[str]:
+    seen: dict[str, None] = {}
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise UsageError(f"rows are dicts, not {type(row).__name__}")
+        seen.update(dict.fromkeys(row))
+    if not all(isinstance(key, str) for key in seen):
+        raise UsageError("the keys of rows are column names")
+    return list(seen)

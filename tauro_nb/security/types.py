@@ -1,0 +1,64 @@
+"""DuckDB type texts as sqlglot trees."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from tauro_nb.errors import PolicyError
+
+__all__ = ["data_type", "is_integer", "is_number", "is_text"]
+
+# What DESCRIBE calls the type of a column that holds nothing but NULLs.
+_NULL_TYPES = frozenset({"NULL", '"NULL"'})
+_TEXTS = frozenset({"VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR"})
+_INTEGERS = frozenset(
+    ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"]
+)
+_NUMBERS = _INTEGERS | {"DECIMAL", "FLOAT", "DOUBLE"}
+
+
+def data_type(text: str) -> exp.DataType:
+    """Parse a DuckDB type.
+
+    Raises
+    ------
+    PolicyError
+        The text is not a type.
+
+    Examples
+    --------
+    >>> data_type("DECIMAL(15,2)").sql("duckdb")
+    'DECIMAL(15, 2)'
+    """
+    if text.strip().upper() in _NULL_TYPES:
+        return exp.DataType.build("INTEGER", dialect="duckdb")
+    try:
+        return exp.DataType.build(text, dialect="duckdb", udt=True)
+    except (SqlglotError, ValueError, AttributeError):
+        raise PolicyError(f"`{text}` is not a type") from None
+
+
+def is_text(text: str) -> bool:
+    """Whether it is VARCHAR, with or without a length.
+
+    Examples
+    --------
+    >>> is_text("VARCHAR(20)"), is_text("VARCHAR[]"), is_text("INTEGER")
+    (True, False, False)
+    """
+    return not text.rstrip().endswith("]") and _base(text) in _TEXTS
+
+
+def is_integer(text: str) -> bool:
+    """Whether it is a whole number."""
+    return not text.rstrip().endswith("]") and _base(text) in _INTEGERS
+
+
+def is_number(text: str) -> bool:
+    """Whether it is a number."""
+    return not text.rstrip().endswith("]") and _base(text) in _NUMBERS
+
+
+def _base(text: str) -> str:
+    return text.partition("(")[0].strip().upper()
