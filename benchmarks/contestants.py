@@ -49,7 +49,7 @@ class Ours(Contestant):
 
     def __init__(self, paths: Mapping[str, str], uri: str) -> None:
         super().__init__(paths, uri)
-        from tauro_nb import VirtualContext  # the others must not pay for it in memory
+        from tauro_nb.context import VirtualContext  # the others must not pay for it in memory
 
         self.ctx = VirtualContext(config=catalog(paths, uri))
 
@@ -116,9 +116,9 @@ class Process:
 
     def close(self) -> None:
         """Let it end."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait(30)
+        # `with` closes the pipes, and with the input gone the process ends.
+        with self._process:
+            pass
 
 
 def _timed(contestant: Contestant, text: str) -> dict[str, Any]:

@@ -48,9 +48,9 @@ class CountingProxy:
 
     def close(self) -> None:
         """End the process and with it all connections."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait(10)
+        # `with` closes the pipes, and with the input gone the process ends.
+        with self._process:
+            pass
 
     def _ask(self) -> dict[str, Any]:
         pipe_in, pipe_out = self._process.stdin, self._process.stdout

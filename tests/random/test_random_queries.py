@@ -51,7 +51,7 @@ def contexts(
     paths: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, postgres_uri: str
 ) -> Iterator[list[Any]]:
     """One context for each placement."""
-    from tauro_nb import VirtualContext
+    from tauro_nb.context import VirtualContext
 
     opened = []
     for number, placement in enumerate(PLACEMENTS):

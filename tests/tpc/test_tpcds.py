@@ -19,7 +19,7 @@ SUMMED_FLOATS = {39}
 
 @pytest.fixture(scope="module")
 def mix(tpcds_mix: Sources) -> Iterator[Any]:
-    from tauro_nb import VirtualContext
+    from tauro_nb.context import VirtualContext
 
     ctx = VirtualContext(config=tpcds_mix.config())
     yield ctx

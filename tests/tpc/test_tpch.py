@@ -33,7 +33,7 @@ def split(tpch_split: Sources) -> Iterator[Any]:
 
 
 def _context(sources: Sources) -> Iterator[Any]:
-    from tauro_nb import VirtualContext
+    from tauro_nb.context import VirtualContext
 
     ctx = VirtualContext(config=sources.config())
     yield ctx
