@@ -40,6 +40,7 @@ def _run(path: Path, options: argparse.Namespace) -> int:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         store_widget_state=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # the kernel listens on the loopback device only
     )
     started = time.perf_counter()
     try:

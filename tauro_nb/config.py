@@ -274,9 +274,7 @@ def _read_policy(name: str, raw: Any, site: Site) -> TableSecurityPolicy | None:
     expanded = mapping_of(anything)(raw, site)
     if expanded is WRONG:
         return None
-    policy, mistakes = TableSecurityPolicy.from_mapping(name, expanded, site.path)
-    site.mistakes.extend(mistakes)
-    return policy
+    return TableSecurityPolicy.from_mapping(name, expanded, mistakes=site.mistakes, path=site.path)
 
 
 def _read_principal(name: str, raw: Any, site: Site) -> Principal | None:

@@ -412,10 +412,12 @@ class VirtualContext:
         if columns is None and not known and not self.layer.idle:
             remembered = self.layer.machine.services.physical.get(table.name)
             known = {name: fact.type for name, fact in remembered.facts.items()} if remembered else {}
-        access = self.security.look(table.name, known, self.principal)
+        reason = self._closed(table.name)
+        filtered = not reason and self.security.is_row_filtered(table.name, self.principal)
+        decided = self.security.decide(table.name, known, self.principal).columns if known and not reason else {}
         statistics = self.schema_registry.get_table_statistics(table.name)
         # A row count of the whole table would tell a filtered principal about hidden rows.
-        count = statistics.row_count if statistics is not None and access.allowed and not access.filter_tree else None
+        count = statistics.row_count if statistics is not None and not reason and not filtered else None
         return TableSnapshot(
             name=table.name,
             source_type=table.source_type.name if table.source_type else "VIEW",
@@ -423,13 +425,20 @@ class VirtualContext:
             connection_id=table.connection_id,
             description=table.description,
             tags=tuple(table.tags),
-            columns=tuple(ColumnSnapshot(c.name, c.type, c.access, c.mask) for c in access.columns.values()),
-            access="allowed" if access.allowed else "denied",
-            row_filtered=access.allowed and access.filter_tree is not None,
-            reason=access.reason,
+            columns=tuple(ColumnSnapshot(c.name, c.type, c.access, c.mask) for c in decided.values()),
+            access="denied" if reason else "allowed",
+            row_filtered=filtered,
+            reason=reason,
             row_count=count,
             schema_known=bool(known),
         )
+
+    def _closed(self, name: str) -> str:
+        try:
+            self.security.check_table(name, self.principal)
+        except AccessDenied as error:
+            return error.message
+        return ""
 
     def describe(self, name: str) -> TableDescription:
         """One table in full; asks the source for its columns where the catalog does not declare them.

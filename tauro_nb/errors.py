@@ -82,6 +82,8 @@ class TauroError(Exception):
         1-based position in `sql`.
     hint
         A second sentence with the cure.
+    table
+        The virtual table it is about; the audit trail files it there.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class TauroError(Exception):
         line: int | None = None,
         col: int | None = None,
         hint: str | None = None,
+        table: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -99,6 +102,7 @@ class TauroError(Exception):
         self.line = line
         self.col = col
         self.hint = hint
+        self.table = table
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message} {self.hint}"

@@ -13,6 +13,7 @@ from sqlglot import exp
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
 from tauro_nb.errors import TauroError
+from tauro_nb.query.literals import used_params
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,7 +142,8 @@ class Execution:
         for name, frame in self._plan.frames.items():
             self._cursor.register(name, frame)
         sql = self._plan.residual.sql("duckdb")
-        return self._cursor.execute(sql, dict(self._plan.params) or None).to_arrow_reader(_BATCH_ROWS)
+        params = used_params(self._plan.residual, self._plan.params)
+        return self._cursor.execute(sql, params or None).to_arrow_reader(_BATCH_ROWS)
 
     def _watched(self, stream: Callable[[], pa.RecordBatchReader]) -> pa.RecordBatchReader:
         """The stream, remembering its own error: DuckDB would only pass on its text."""

@@ -94,7 +94,7 @@ def _explain(message: str, query: Query, tables: list[str], planner: Planner) ->
             column = next((c for c in decision.columns.values() if c.name.lower() == name.lower()), None)
             if kind == "column" and column is not None and column.access == "denied":
                 reason = f"column `{column.name}` of `{table}` is denied to {planner.principal.name!r}: {column.rule}."
-                return AccessDenied(reason, sql=query.text, line=line, col=col)
+                return AccessDenied(reason, sql=query.text, line=line, col=col, table=table)
         known = {column for table in tables for column in planner.visible_columns(table)}
         hint = nearest(name, known) if kind == "column" else ""
         return BindError(f"unknown {kind} `{name}`.{hint}", sql=query.text, line=line, col=col)
@@ -136,7 +136,7 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
         normalize=False,
     )
     try:
-        tree = qualify(query.tree.copy(), schema=schema, dialect="duckdb", infer_schema=False)
+        tree = qualify(query.tree.copy(), schema=schema, dialect="duckdb")
         described = planner.binder.describe(tree.sql("duckdb"), query.params)
     except (SqlglotError, duckdb.Error):
         return fallback

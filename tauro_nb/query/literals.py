@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from tauro_nb.errors import UsageError
 
-__all__ = ["bind_literals", "literal"]
+__all__ = ["bind_literals", "literal", "used_params"]
 
 
 def _cast(text: str, kind: str) -> exp.Expression:
@@ -91,3 +91,8 @@ def bind_literals(tree: exp.Expression, params: Mapping[str, Any]) -> exp.Expres
         return literal(params[node.name]) if isinstance(node, exp.Placeholder) else node
 
     return tree.transform(swap, copy=True)
+
+
+def used_params(tree: exp.Expression, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that `tree` names; DuckDB refuses values nobody asks for."""
+    return {node.name: params[node.name] for node in tree.find_all(exp.Placeholder)}

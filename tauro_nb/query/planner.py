@@ -13,6 +13,7 @@ from tauro_nb.catalog.validation import check_schema
 from tauro_nb.errors import AccessDenied, BindError, SchemaMismatch, UsageError
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
+from tauro_nb.query.literals import used_params
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
 from tauro_nb.query.plan import Fragment, QueryPlan
@@ -213,7 +214,7 @@ class Planner:
         decision = self.entry(name).decision.require()
         for column in columns:
             if column not in decision.visible_columns:
-                raise AccessDenied(f"column `{column}` of `{name}` is denied to {self.principal.name!r}.")
+                raise AccessDenied(f"column `{column}` of `{name}` is denied to {self.principal.name!r}.", table=name)
 
     def frame_columns(self, frame: Any) -> dict[str, str]:
         """Columns and DuckDB types of an Arrow table that came with the query."""
@@ -230,7 +231,7 @@ class Planner:
             if table.db == RAW:
                 entry = self.entry(table.name)
                 self.binder.ensure(entry.table.name, RAW, entry.columns)
-        return self.binder.describe(tree.sql("duckdb"), self.params)
+        return self.binder.describe(tree.sql("duckdb"), used_params(tree, self.params))
 
     def row_count(self, name: str) -> int | None:
         """Rows of a table, as far as its source's own catalog knows; asked once, then remembered."""

@@ -106,5 +106,5 @@ class TableDecision:
             The principal may not read the table.
         """
         if not self.allowed:
-            raise AccessDenied(self.reason)
+            raise AccessDenied(self.reason, table=self.table)
         return self

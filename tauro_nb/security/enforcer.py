@@ -190,6 +190,34 @@ class SecurityEnforcer:
             return without_policy(table_name, who, columns, self.default_access, operation)
         return compiled.decide(table_name, columns, who, operation)
 
+    def check_table(self, table_name: str, principal: str | Principal) -> None:
+        """Refuse before anything is known of a table's columns; records nothing.
+
+        Raises
+        ------
+        AccessDenied
+            The principal may not read the table at all.
+        """
+        reason = self._gate(table_name, self.principal(principal), self._current(table_name))
+        if reason:
+            raise AccessDenied(reason, table=table_name)
+
+    def is_row_filtered(self, table_name: str, principal: str | Principal) -> bool:
+        """Whether a row filter stands between this principal and the table."""
+        who, compiled = self.principal(principal), self._current(table_name)
+        if compiled is None:
+            return False
+        own = [template for role, template in compiled.templates.items() if role in who.identities]
+        return bool(own) and all(template is not None for template in own)
+
+    def _gate(
+        self, table_name: str, who: Principal, compiled: _Compiled | None, operation: Operation = Operation.SELECT
+    ) -> str:
+        """Why the table as a whole is closed to a principal; empty when it is open."""
+        if compiled is None:
+            return without_policy(table_name, who, {}, self.default_access, operation).reason
+        return gate(compiled.policy, table_name, who, operation)
+
     def validate_access(
         self,
         principal: str | Principal,
@@ -205,14 +233,11 @@ class SecurityEnforcer:
         except (AccessDenied, PolicyError) as wrong:
             self.trail.denied(str(principal), table_name, str(wrong), columns=names, operation=operation)
             return False
-        if compiled is None:
-            reason = without_policy(table_name, who, {}, self.default_access, operation).reason
-        else:
-            reason = gate(compiled.policy, table_name, who, operation)
-            if not reason:
-                bound = compiled.bind(dict.fromkeys(names, "VARCHAR"), strict=False)
-                denied = [name for name in names if bound.access(name, who) == "denied"]
-                reason = f"no access to {', '.join(f'`{name}`' for name in denied)}" if denied else ""
+        reason = self._gate(table_name, who, compiled, operation)
+        if compiled is not None and not reason:
+            bound = compiled.bind(dict.fromkeys(names, "VARCHAR"), strict=False)
+            denied = [name for name in names if bound.access(name, who) == "denied"]
+            reason = f"no access to {', '.join(f'`{name}`' for name in denied)}" if denied else ""
         if reason:
             self.trail.denied(who.name, table_name, reason, columns=names, roles=who.roles, operation=operation)
         return not reason
@@ -338,14 +363,11 @@ class SecurityEnforcer:
         except (AccessDenied, PolicyError) as wrong:
             self.trail.denied(str(principal), table_name, str(wrong))
             raise
-        if compiled is None:
-            decision = without_policy(table_name, who, {}, self.default_access, Operation.SELECT)
-        else:
-            reason = gate(compiled.policy, table_name, who, Operation.SELECT)
-            decision = refusal(table_name, who, (), reason, compiled.policy_hash)
-        if decision.reason:
-            self.trail.denied(who.name, table_name, decision.reason, roles=who.roles, policy_hash=decision.policy_hash)
-            raise AccessDenied(decision.reason)
+        reason = self._gate(table_name, who, compiled)
+        if reason:
+            policy = compiled.policy_hash if compiled else f"default:{self.default_access}"
+            self.trail.denied(who.name, table_name, reason, roles=who.roles, policy_hash=policy)
+            raise AccessDenied(reason, table=table_name)
         return who, compiled
 
     def _filter(self, table_name: str, who: Principal, compiled: _Compiled, rows: list[Any]) -> list[Any]:

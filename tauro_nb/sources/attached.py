@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.query.plan import Fragment
 
-__all__ = ["AttachedSource", "table_query"]
+__all__ = ["AttachedSource", "is_plain_scan", "table_query"]
 
 _TEMPLATE = re.compile(r"(?P<quote>')?\{\{\s*(?P<name>[A-Za-z_]\w*)\s*\}\}(?(quote)')")
 
@@ -119,3 +119,11 @@ class AttachedSource:
 
     def close(self) -> None:
         """The engine holds the connection."""
+
+
+def is_plain_scan(tree: exp.Query) -> bool:
+    """One raw table with at most a WHERE: what the scanner does as well."""
+    if not isinstance(tree, exp.Select) or tree.args.get("joins") or tree.find(exp.Subquery, exp.AggFunc):
+        return False
+    return not any(tree.args.get(name) for name in ("group", "having", "limit", "offset", "order", "distinct", "with_"))
+

@@ -15,7 +15,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConnectorMissing, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.query import RAW
-from tauro_nb.sources.attached import AttachedSource
+from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
 from tauro_nb.sources.extension import load_extension
@@ -208,7 +208,7 @@ class PostgreSQLSource(AttachedSource):
         """Translate a fragment to PostgreSQL's SQL, and decide between asking for it and scanning."""
         tree = self._translate(fragment, tables, params)
         sql = tree.sql("postgres")
-        if _is_plain_scan(fragment.tree) and not any(tables[name].query for name in fragment.tables):
+        if is_plain_scan(fragment.tree) and not any(tables[name].query for name in fragment.tables):
             filtered = fragment.tree.args.get("where") is not None
             rows = self.estimate(sql) if filtered else None
             if not filtered or rows is None or rows > _SELECTIVE_ROWS:
@@ -269,11 +269,3 @@ def _output(node: exp.Expression, kind: str) -> exp.Expression:
     """`node` cast to what PostgreSQL must send so that it arrives as DuckDB type `kind`."""
     target = _OUTPUT_TYPES.get(kind) or (kind.replace("DECIMAL", "numeric") if kind.startswith("DECIMAL") else None)
     return node if target is None else exp.cast(node, target, dialect="postgres")
-
-
-def _is_plain_scan(tree: exp.Query) -> bool:
-    """One raw table with at most a WHERE: what the scanner does as well."""
-    if not isinstance(tree, exp.Select) or tree.args.get("joins") or tree.find(exp.Subquery, exp.AggFunc):
-        return False
-    return not any(tree.args.get(name) for name in ("group", "having", "limit", "offset", "order", "distinct", "with_"))
-

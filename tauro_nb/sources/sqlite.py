@@ -17,7 +17,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ExecutionError, SourceUnavailable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.query import RAW
-from tauro_nb.sources.attached import AttachedSource
+from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
 from tauro_nb.sources.extension import load_extension
@@ -136,6 +136,8 @@ class SQLiteSource(AttachedSource):
         for literal in list(tree.find_all(exp.EQ, exp.NEQ)):
             _binary_collation(literal)
         sql = tree.sql("sqlite")
+        if is_plain_scan(fragment.tree) and fragment.tree.args.get("where") is None:
+            return Scan(sql=sql)
         return Scan(sql=sql, stream=lambda: self._stream(sql, fragment))
 
     def _stream(self, sql: str, fragment: Fragment) -> pa.RecordBatchReader:

@@ -14,7 +14,7 @@ import nbformat
 LARGEST = 200 * 1024
 MARKERS = re.compile(r"NBVAL_(IGNORE_OUTPUT|SKIP|RAISES_EXCEPTION)|PYTEST_VALIDATE_IGNORE_OUTPUT")
 IGNORING_TAGS = {"nbval-ignore-output", "nbval-skip", "skip-execution"}
-ABSOLUTE = re.compile(r"(?<![\w./:])/(?:home|root|Users|tmp|work|workspace|var|private)/\w|\b[A-Z]:\\\\Users")
+ABSOLUTE = re.compile(r"(?<![\w./:])/(?:home|root|Users|tmp|work\w*|var|private)/\w|\b[A-Z]:\\\\Users")
 RANDOM = re.compile(r"\bat 0x[0-9a-f]{6,}")
 
 

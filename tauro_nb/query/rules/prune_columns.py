@@ -22,7 +22,7 @@ def prune_columns(query: Query, planner: Planner) -> Query:
         # Arms of a set operation share positions, and VALUES has no names to prune by.
         return query
     try:
-        tree = pushdown_projections(query.tree.copy(), dialect="duckdb", remove_unused_columns=True)
+        tree = pushdown_projections(query.tree.copy())
     except SqlglotError:
         return query
     return query.evolve("prune_columns", tree)
