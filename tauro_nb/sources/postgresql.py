@@ -147,7 +147,7 @@ class PostgreSQLSource(AttachedSource):
                 try:
                     if self._control is None or self._control.closed:
                         self._control = psycopg.connect(conninfo, autocommit=True)
-                    return self._control.execute(sql, values or None).fetchall()  # None: a % in the text is a %
+                    return self._control.execute(sql, values or None).fetchall()
                 except psycopg.OperationalError as error:
                     self._control = None
                     if attempt == 2:
