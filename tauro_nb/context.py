@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot, ColumnSnapshot, SourceSnapshot, TableSnapshot
@@ -216,7 +216,7 @@ class VirtualContext:
 
     @property
     def planner(self) -> Planner:
-        """This principal's planner."""
+        """The planner of this context's principal."""
         if self._planner is None:
             from tauro_nb.query.planner import Planner
 
@@ -347,7 +347,7 @@ class VirtualContext:
     # --- the doors
 
     def ibis(self) -> Backend:
-        """This context as an Ibis backend."""
+        """The context as an Ibis backend."""
         if self._backend is None:
             from tauro_nb.interop.ibis import Backend
 
@@ -381,11 +381,18 @@ class VirtualContext:
         """
         who = self if principal is None else self.as_principal(principal)
         if not apply_security:
-            who._require_unrestricted(name)
+            who.require_unrestricted(name)
         quoted = ".".join(f'"{part}"' for part in self.schema_registry.resolve(name).name.split("."))
         return who.query(f"SELECT * FROM {quoted}").rows()
 
-    def _require_unrestricted(self, name: str) -> None:
+    def require_unrestricted(self, name: str) -> None:
+        """Refuse if any policy stands between this principal and the raw table.
+
+        Raises
+        ------
+        AccessDenied
+            One does.
+        """
         decision = self.planner.fresh_entry(name).decision.require()
         if decision.needs_barrier or len(decision.visible_columns) != len(decision.columns):
             raise AccessDenied(
@@ -482,7 +489,7 @@ class VirtualContext:
         self.layer.close()
         self._planner = None
 
-    def __enter__(self) -> VirtualContext:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -560,5 +567,3 @@ class _Record:
                 tables=self._plan.tables,
             )
         )
-
-

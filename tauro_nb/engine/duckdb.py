@@ -72,7 +72,7 @@ class DuckDBEngine:
         instance.execute("SET lock_configuration = true")
         return instance
 
-    def describe(self, source: Source, relation: exp.Expression) -> dict[str, str]:
+    def describe(self, source: Source, relation: exp.Expr) -> dict[str, str]:
         """Columns and types of a source's relation.
 
         Raises

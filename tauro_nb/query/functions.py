@@ -83,7 +83,7 @@ def check_serialized(serialized: str, text: str) -> bool:
     return True
 
 
-def check_functions(tree: exp.Expression, text: str) -> None:
+def check_functions(tree: exp.Expr, text: str) -> None:
     """The same check on our tree, for the few statements DuckDB cannot serialize (PIVOT).
 
     Typed nodes are functions that sqlglot knows; only those that read files are refused among them.

@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from tauro_nb.errors import ParseError, UnboundParameter, UnsupportedStatement, nearest
 from tauro_nb.query.query import Query
@@ -23,7 +23,18 @@ _COMMANDS = frozenset(
     "ABORT BEGIN CALL CHECKPOINT COMMENT COMMIT DEALLOCATE EXECUTE EXPLAIN EXPORT FORCE GRANT IMPORT INSTALL LOAD"
     " PREPARE REINDEX REVOKE ROLLBACK SHOW START VACUUM".split()
 )
-_WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Copy, exp.Command, exp.Into, exp.Lock)
+_WRITES = (
+    exp.Insert,
+    exp.Update,
+    exp.Delete,
+    exp.Merge,
+    exp.Create,
+    exp.Drop,
+    exp.Copy,
+    exp.Command,
+    exp.Into,
+    exp.Lock,
+)
 # Quoted text, names, comments and dollar-quoted text are matched first, so that only real `$name`s are named.
 _DOLLAR_NAME = re.compile(
     r"""'(?:''|[^'])*'|"(?:""|[^"])*"|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|\$(?P<name>[A-Za-z_]\w*)""",
@@ -37,7 +48,7 @@ _CURES = {
 }
 
 
-def position_of(node: exp.Expression) -> tuple[int | None, int | None]:
+def position_of(node: exp.Expr) -> tuple[int | None, int | None]:
     """1-based line and column of the first token below `node`, when the parser kept it."""
     for child in node.walk():
         line, col = child.meta.get("line"), child.meta.get("col")
@@ -89,7 +100,7 @@ def _tokens(text: str) -> list[Token]:
     return tokens
 
 
-def _one_tree(text: str) -> exp.Expression:
+def _one_tree(text: str) -> exp.Expr:
     tokens = _tokens(text)
     if not tokens:
         raise ParseError("the query is empty.", sql=text, hint="Write one SELECT.")
@@ -117,7 +128,7 @@ def _one_tree(text: str) -> exp.Expression:
     return trees[0]
 
 
-def _check_read_only(tree: exp.Expression, text: str) -> None:
+def _check_read_only(tree: exp.Expr, text: str) -> None:
     for node in tree.find_all(*_WRITES):
         line, col = position_of(node)
         raise UnsupportedStatement(
@@ -125,7 +136,7 @@ def _check_read_only(tree: exp.Expression, text: str) -> None:
         )
 
 
-def _check_params(tree: exp.Expression, params: Mapping[str, Any], text: str) -> dict[str, Any]:
+def _check_params(tree: exp.Expr, params: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Give every placeholder a name that has a value; refuse the others by name."""
     used: dict[str, Any] = {}
     position = 0
@@ -150,7 +161,7 @@ def _check_params(tree: exp.Expression, params: Mapping[str, Any], text: str) ->
 
 
 def parse(
-    source: str | exp.Expression,
+    source: str | exp.Expr,
     params: Mapping[str, Any] | Sequence[Any] | None = None,
     frames: Mapping[str, Any] | None = None,
 ) -> Query:

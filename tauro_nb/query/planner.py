@@ -14,10 +14,11 @@ from tauro_nb.errors import AccessDenied, BindError, SchemaMismatch, UsageError
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
 from tauro_nb.query.literals import used_params
+from tauro_nb.query.names import RAW
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
 from tauro_nb.query.plan import Fragment, QueryPlan
-from tauro_nb.query.query import RAW, Query
+from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 
@@ -56,7 +57,7 @@ class TableEntry:
     view: Query | None
     columns: Mapping[str, str]
     facts: Mapping[str, ColumnFacts]
-    relation: exp.Expression
+    relation: exp.Expr
     decision: TableDecision
 
     def exact_types(self) -> dict[str, str]:
@@ -79,7 +80,7 @@ class Services:
     registry: SchemaRegistry
     pool: SourcePool
     security: SecurityEnforcer
-    describe: Callable[[Source, exp.Expression], dict[str, str]]
+    describe: Callable[[Source, exp.Expr], dict[str, str]]
     refresh: Callable[[Source], None]
     physical: dict[str, Physical] = field(default_factory=dict)
 
@@ -107,7 +108,7 @@ class Planner:
 
     def plan(
         self,
-        source: str | exp.Expression,
+        source: str | exp.Expr,
         params: Any = None,
         frames: Mapping[str, Any] | None = None,
         limit: int | None = None,
@@ -161,7 +162,7 @@ class Planner:
     def _check_table(self, table: VirtualTable) -> None:
         self.services.security.check_table(table.name, self.principal)
 
-    def _physical(self, table: VirtualTable, source: Source, relation: exp.Expression) -> Physical:
+    def _physical(self, table: VirtualTable, source: Source, relation: exp.Expr) -> Physical:
         """Columns at the source, looked up again only when its revision changed."""
         revision = source.revision(table)
         known = self.services.physical.get(table.name)
@@ -250,7 +251,7 @@ class Planner:
         return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
 
 
-def _limited(tree: exp.Expression, limit: int) -> exp.Expression:
+def _limited(tree: exp.Expr, limit: int) -> exp.Expr:
     if limit < 0:
         raise UsageError(f"limit is {limit}; it must be 0 or more.")
     inner = tree if isinstance(tree, exp.Query) else exp.select("*").from_(exp.Subquery(this=tree))
@@ -262,9 +263,7 @@ def _limited(tree: exp.Expression, limit: int) -> exp.Expression:
     return exp.select("*").from_(inner.copy().subquery("limited")).limit(limit)
 
 
-def _cast_relation(
-    relation: exp.Expression, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
-) -> exp.Expression:
+def _cast_relation(relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]) -> exp.Expr:
     """The relation with exactly the declared columns and types."""
     actual = {name.lower(): (name, fact.type) for name, fact in facts.items()}
     if list(columns.items()) == [(name, fact.type) for name, fact in facts.items()]:
@@ -272,10 +271,8 @@ def _cast_relation(
     selects = []
     for name, kind in columns.items():
         physical, given = actual[name.lower()]
-        node: exp.Expression = exp.column(exp.to_identifier(physical, quoted=True))
+        node: exp.Expr = exp.column(exp.to_identifier(physical, quoted=True))
         if given != kind:
             node = exp.cast(node, kind, dialect="duckdb")
         selects.append(exp.alias_(node, name, quoted=True))
     return exp.Subquery(this=exp.Select(expressions=selects).from_(relation.copy()))
-
-
