@@ -122,7 +122,8 @@ def _smallest(ctx: Any, plain: duckdb.DuckDBPyConnection, text: str, complaint: 
 
 def _report(ctx: Any, text: str) -> str:
     try:
-        return str(ctx.plan(text))
+        plan = ctx.plan(text)
+        return "\n".join([*(f"{part.id} on {part.source}: {part.sql}" for part in plan.fragments), plan.residual_sql])
     except Exception as error:  # noqa: BLE001
         return f"no plan: {type(error).__name__}: {error}"
 

@@ -37,4 +37,6 @@ def test_sql_answers_like_plain_duckdb(
 ) -> None:
     floats: Floats = "summed" if number in SUMMED_FLOATS else "exact"
     result = mix.query(texts[number])
-    assert difference(result.to_arrow(), answer(plain_tpcds, texts[number]), floats=floats) is None, result.plan
+    assert difference(result.to_arrow(), answer(plain_tpcds, texts[number]), floats=floats) is None, (
+        result.plan.residual_sql
+    )
