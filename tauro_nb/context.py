@@ -307,13 +307,7 @@ class VirtualContext:
         record.intent()
         machine = self.layer.machine
         try:
-            names = {name for fragment in plan.fragments for name in fragment.tables}
-            sources = {
-                source.connection.id + "/" + type(source).__name__: source
-                for source in (self.planner.entry(name).source for name in sorted(names))
-                if source is not None
-            }
-            execution = machine.engine.run(plan, sources)
+            execution = machine.engine.run(plan)
         except BaseException as error:
             record.failed(error)
             raise
@@ -471,9 +465,8 @@ class VirtualContext:
         UnknownTable, AccessDenied, SourceUnavailable
             There is no such table, it is denied, or its source does not answer.
         """
-        entry = self.planner.fresh_entry(self.schema_registry.resolve(name).name)
-        entry.decision.require()
-        return self.planner.visible_columns(entry.table.name)
+        decision = self.planner.fresh_entry(self.schema_registry.resolve(name).name).decision.require()
+        return {column: decision.columns[column].type for column in decision.visible_columns}
 
     def lineage(self, name: str | None = None) -> LineageGraph:
         """The lineage of the whole catalog, or of everything around one table."""
@@ -519,13 +512,12 @@ class _Record:
         """Write what is about to be read. Without this record nothing runs."""
         from tauro_nb.query.fingerprint import statement_of
 
-        policies = {name: self._ctx.planner.entry(name).decision.policy_hash for name in self._plan.tables}
         self._ctx.layer.audit_trail.intent(
             self._ctx.principal.name,
             self._plan.columns,
             roles=self._ctx.principal.roles,
             statement=statement_of(self._plan.tree),
-            policies=policies,
+            policies=self._plan.policies,
             query_id=self._query_id,
         )
 

@@ -18,6 +18,7 @@ from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
+from tauro_nb.query.trees import bare
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -57,7 +58,7 @@ def bind(query: Query, planner: Planner) -> Query:
             line, col = position_of(node)
             raise UnknownTable(error.message, sql=query.text, line=line, col=col, hint=error.hint) from None
 
-    tree = resolve(query.tree, lookup)
+    tree = bare(resolve(query.tree, lookup))
     names = {(node.name, leaf_kind(node)) for node in tree.find_all(exp.Table) if leaf_kind(node)}
     for name, kind in sorted(names, key=str):
         if kind == LOCAL:

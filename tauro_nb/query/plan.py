@@ -104,7 +104,8 @@ class QueryPlan:
     """A secured, placed query, ready to run.
 
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
-    `residual` the same over real relations and `streams`.
+    `residual` the same over real relations and `streams`. `sources` are read by it, `policies` are the
+    content hashes of the policies that shaped it.
     """
 
     sql: str
@@ -120,6 +121,8 @@ class QueryPlan:
     params: Mapping[str, Any] = field(default_factory=dict)
     frames: Mapping[str, Any] = field(default_factory=dict, repr=False)
     streams: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    policies: Mapping[str, str] = field(default_factory=dict, repr=False)
     fenced: bool = False
     execution_strategy: ExecutionStrategy = ExecutionStrategy.DIRECT
     estimated_rows: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -100,6 +101,7 @@ class Planner:
         self.params: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
         self._open_views: list[str] = []
+        self._lock = threading.RLock()
 
     @property
     def registry(self) -> SchemaRegistry:
@@ -124,11 +126,13 @@ class Planner:
         query = parse(source, params, frames)
         if limit is not None:
             query = replace(query, tree=_limited(query.tree, limit))
-        self.params = query.params
-        self._entries.clear()
-        for step in ROAD:
-            query = step(query, self)
-        plan = place(query, self)
+        # One plan at a time: entries must stay the same throughout one, and new for the next.
+        with self._lock:
+            self.params = query.params
+            self._entries.clear()
+            for step in ROAD:
+                query = step(query, self)
+            plan = place(query, self)
         return replace(plan, plan_ms=(time.perf_counter() - started) * 1000)
 
     def entry(self, name: str) -> TableEntry:
@@ -140,8 +144,9 @@ class Planner:
 
     def fresh_entry(self, name: str) -> TableEntry:
         """The table as it is now, outside of any plan."""
-        self._entries.clear()
-        return self.entry(name)
+        with self._lock:
+            self._entries.clear()
+            return self.entry(name)
 
     def _make_entry(self, table: VirtualTable) -> TableEntry:
         # Table rights come before the source is touched: a denied table is not even connected to.
@@ -245,6 +250,10 @@ class Planner:
         statistics = entry.source.statistics(entry.table)
         self.registry.record_statistics(name, statistics)
         return statistics.row_count
+
+    def shown_row_count(self, name: str) -> int | None:
+        """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
+        return None if self.entry(name).decision.filter_tree is not None else self.row_count(name)
 
     def bytes_of(self, fragment: Fragment) -> int:
         """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""

@@ -36,7 +36,8 @@ def push_predicates(query: Query, _: Planner) -> Query:
     tree = query.tree.copy()
     for select in tree.find_all(exp.Select):
         leaves = _leaves(select)
-        if leaves:
+        # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.
+        if leaves and not select.args.get("sample"):
             _push_where(select, leaves)
             _push_on(select, leaves)
     return query.evolve("push_predicates", tree)
@@ -99,14 +100,17 @@ def _only_left_joins(select: exp.Select) -> bool:
 
 
 def _nullable(select: exp.Select) -> set[str]:
-    """Aliases whose columns an outer join may fill with NULL."""
+    """Aliases whose rows may not be thinned out before the join.
+
+    An outer join fills their columns with NULL; an ASOF join picks its match among all of them.
+    """
     out: set[str] = set()
     source = select.args.get("from_")
     before = {source.this.alias_or_name.lower()} if source is not None else set()
     for join in select.args.get("joins") or []:
         own = join.this.alias_or_name.lower()
         side = join.side.upper()
-        if side in ("LEFT", "FULL"):
+        if side in ("LEFT", "FULL") or join.method:
             out.add(own)
         if side in ("RIGHT", "FULL"):
             out |= before
