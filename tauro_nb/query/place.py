@@ -14,6 +14,7 @@ from sqlglot.schema import MappingSchema
 from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, leaf_kind
 from tauro_nb.query.query import Query
+from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secure import INNER
 from tauro_nb.query.trees import conjuncts
 
@@ -31,6 +32,7 @@ class _Cutter:
     """Walks a tree top-down and takes out the largest parts a single source can answer."""
 
     planner: Planner
+    pushdown: bool = True
     fragments: list[Fragment] = field(default_factory=list)
 
     def cut(self, node: exp.Expr) -> None:
@@ -71,6 +73,8 @@ class _Cutter:
 
     def _refusal(self, query: exp.Expr, source: Source) -> str | None:
         assert source.capability is not None
+        if not self.pushdown:
+            return "pushdown is switched off for this query"
         if _reaches_out(query):
             return "it refers to the query around it"
         return source.capability.refusal(query)
@@ -87,7 +91,7 @@ class _Cutter:
         assert isinstance(leaf, exp.Select) and source.capability is not None
         where = leaf.args.get("where")
         parts = list(conjuncts(where.this)) if where is not None else []
-        pushed = [part for part in parts if source.capability.refusal(part) is None]
+        pushed = [part for part in parts if self.pushdown and source.capability.refusal(part) is None]
         kept = [part for part in parts if not any(part is other for other in pushed)]
         raw = leaf.args["from_"].this
         needed = sorted(
@@ -149,9 +153,9 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     optimizer reaches into the scan.
     """
     tree = query.tree.copy()
-    cutter = _Cutter(planner)
+    cutter = _Cutter(planner, query.pushdown)
     if query.qualified:
-        tree = _annotate(tree, planner)
+        tree = type_literals(_annotate(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     tree = root.this

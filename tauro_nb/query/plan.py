@@ -104,7 +104,11 @@ class QueryPlan:
     """A secured, placed query, ready to run.
 
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
-    `residual` the same over real relations and `streams`.
+    `residual` the same over real relations and `streams`. `decisions` are those it was secured with: it runs only while
+    they hold.
+
+    A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and which are
+    left to the engine (`residual_predicates`), and its `limit`.
     """
 
     sql: str
@@ -127,6 +131,9 @@ class QueryPlan:
     estimated_cost: float = 0.0
     plan_ms: float = field(default=0.0, repr=False)
     pushdown_predicates: tuple[Any, ...] = ()
+    residual_predicates: tuple[Any, ...] = ()
+    limit: int | None = None
+    decisions: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def strategy(self) -> ExecutionStrategy:
