@@ -241,7 +241,24 @@ class VirtualContext:
             Any step refused.
         """
         tree, frames, given = self._parts(query)
-        return self.planner.plan(tree, params if params is not None else given, frames, limit)
+        return self.plan_parts(tree, frames, params if params is not None else given, limit)
+
+    def plan_parts(
+        self,
+        tree: Any,
+        frames: Mapping[str, pa.Table] | None = None,
+        params: Any = None,
+        limit: int | None = None,
+        *,
+        pushdown: bool = True,
+        query_id: str | None = None,
+    ) -> QueryPlan:
+        """Plan SQL text or a tree; what is refused is in the audit trail, whichever door it came through."""
+        try:
+            return self.planner.plan(tree, params, frames, limit, pushdown=pushdown)
+        except TauroError as error:
+            self._record_refusal(error, tree, query_id or uuid.uuid4().hex)
+            raise
 
     def query(
         self,
@@ -269,24 +286,23 @@ class VirtualContext:
         """Run SQL text or a tree, with the frames it names: where all doors meet."""
         query_id = uuid.uuid4().hex
         started = time.perf_counter()
-        try:
-            plan = self.planner.plan(tree, params, frames, limit)
-        except TauroError as error:
-            self._record_refusal(error, tree, query_id)
-            raise
+        plan = self.plan_parts(tree, frames, params, limit, query_id=query_id)
         return self._run(plan, query_id, started)
 
-    def run(self, plan: QueryPlan) -> Result:
+    def run(self, plan: QueryPlan, *, query_id: str | None = None) -> Result:
         """Run a plan of this principal's.
 
         Raises
         ------
         UsageError
-            The plan was made for somebody else.
+            The plan was made for somebody else, or its tables are decided otherwise by now: a plan is no ticket.
         """
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
-        return self._run(plan, uuid.uuid4().hex, time.perf_counter())
+        for name, decision in plan.decisions.items():
+            if self.planner.fresh_entry(name).decision != decision:
+                raise UsageError(f"what {plan.principal!r} may see of `{name}` changed since this plan.", hint="Plan again.")
+        return self._run(plan, query_id or uuid.uuid4().hex, time.perf_counter())
 
     def _parts(self, query: Any) -> tuple[Any, dict[str, Any], Any]:
         """Text stays text; an expression becomes a tree and the frames it carries."""
@@ -517,7 +533,7 @@ class _Record:
             self._plan.columns,
             roles=self._ctx.principal.roles,
             statement=statement_of(self._plan.tree),
-            policies=self._plan.policies,
+            policies={name: self._plan.decisions[name].policy_hash for name in self._plan.tables},
             query_id=self._query_id,
         )
 

@@ -14,6 +14,7 @@ from sqlglot.schema import MappingSchema
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, frame_name, handed_table, leaf_kind
 from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.query import Query
+from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secure import INNER
 from tauro_nb.query.trees import bare, conjuncts
 
@@ -31,6 +32,7 @@ class _Cutter:
     """Walks a tree top-down and takes out the largest parts a single source can answer."""
 
     planner: Planner
+    pushdown: bool = True
     fragments: list[Fragment] = field(default_factory=list)
 
     def has_choice(self, tree: exp.Expr) -> bool:
@@ -76,6 +78,8 @@ class _Cutter:
 
     def _refusal(self, query: exp.Expr, source: Source) -> str | None:
         assert source.capability is not None
+        if not self.pushdown:
+            return "pushdown is switched off for this query"
         if _reaches_out(query):
             return "it refers to the query around it"
         tables = (self.planner.entry(t.name).table for t in query.find_all(exp.Table) if leaf_kind(t) == RAW)
@@ -97,7 +101,7 @@ class _Cutter:
         assert source.capability is not None
         where = leaf.args.get("where")
         parts = list(conjuncts(where.this)) if where is not None else []
-        pushed = [part for part in parts if source.capability.refusal(part) is None]
+        pushed = [part for part in parts if self.pushdown and source.capability.refusal(part) is None]
         kept = [part for part in parts if not any(part is other for other in pushed)]
         raw = leaf.args["from_"].this
         needed = sorted(
@@ -163,9 +167,9 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     optimizer reaches into the scan.
     """
     tree = query.tree.copy()
-    cutter = _Cutter(planner)
+    cutter = _Cutter(planner, query.pushdown)
     if query.qualified and cutter.has_choice(tree):
-        tree = _annotate(tree, planner)
+        tree = type_literals(_annotate(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     tree = root.this
@@ -187,7 +191,6 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         params=query.params,
         frames={frame_name(name): frame for name, frame in query.frames.items()},
         sources=_sources(fragments, planner),
-        policies={leaf.table: planner.entry(leaf.table).decision.policy_hash for leaf in query.leaves},
         fenced=query.fenced,
         estimated_rows=max(rows, default=0),
         estimated_bytes=sum(planner.bytes_of(fragment) for fragment in fragments),

@@ -114,8 +114,12 @@ class Planner:
         params: Any = None,
         frames: Mapping[str, Any] | None = None,
         limit: int | None = None,
+        *,
+        pushdown: bool = True,
     ) -> QueryPlan:
         """Parse, bind, authorize, secure, optimize and place.
+
+        Without `pushdown` sources hand over their columns, and the engine does everything else.
 
         Raises
         ------
@@ -123,7 +127,7 @@ class Planner:
             Any step refused; see `tauro_nb.errors`.
         """
         started = time.perf_counter()
-        query = parse(source, params, frames)
+        query = replace(parse(source, params, frames), pushdown=pushdown)
         if limit is not None:
             query = replace(query, tree=_limited(query.tree, limit))
         # One plan at a time: entries must stay the same throughout one, and new for the next.
@@ -133,7 +137,8 @@ class Planner:
             for step in ROAD:
                 query = step(query, self)
             plan = place(query, self)
-        return replace(plan, plan_ms=(time.perf_counter() - started) * 1000)
+            decisions = {entry.table.name: entry.decision for entry in self._entries.values()}
+        return replace(plan, decisions=decisions, plan_ms=(time.perf_counter() - started) * 1000)
 
     def entry(self, name: str) -> TableEntry:
         """The table as this principal meets it, the same throughout one plan."""
@@ -254,6 +259,17 @@ class Planner:
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
         return None if self.entry(name).decision.filter_tree is not None else self.row_count(name)
+
+    def fresh_row_count(self, name: str) -> int | None:
+        """`row_count` outside of any plan, of a table that this principal may read.
+
+        Raises
+        ------
+        UnknownTable, AccessDenied
+            There is no such table, or it is denied.
+        """
+        self.fresh_entry(name).decision.require()
+        return self.row_count(name)
 
     def bytes_of(self, fragment: Fragment) -> int:
         """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""

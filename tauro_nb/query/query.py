@@ -47,6 +47,8 @@ class Query:
         Whether a barrier stands in the tree.
     journal
         The rules that ran.
+    pushdown
+        Whether sources may be asked for more than their columns.
     """
 
     tree: exp.Expr
@@ -59,6 +61,7 @@ class Query:
     qualified: bool = False
     fenced: bool = False
     journal: tuple[RuleFired, ...] = ()
+    pushdown: bool = True
 
     def evolve(self, rule: str, tree: exp.Expr, **changes: Any) -> Query:
         """The query with a new tree, and the rule in its journal."""

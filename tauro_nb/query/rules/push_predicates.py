@@ -31,7 +31,7 @@ def push_predicates(query: Query, _: Planner) -> Query:
     Below a barrier go only leak-proof predicates on unmasked columns; all others stay above it. A
     condition on the null-supplied side of an outer join stays where it is.
     """
-    if not query.qualified:
+    if not query.qualified or not query.pushdown:
         return query
     tree = query.tree.copy()
     for select in tree.find_all(exp.Select):
