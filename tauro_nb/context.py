@@ -301,7 +301,9 @@ class VirtualContext:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
         for name, decision in plan.decisions.items():
             if self.planner.fresh_entry(name).decision != decision:
-                raise UsageError(f"what {plan.principal!r} may see of `{name}` changed since this plan.", hint="Plan again.")
+                raise UsageError(
+                    f"what {plan.principal!r} may see of `{name}` changed since this plan.", hint="Plan again."
+                )
         return self._run(plan, query_id or uuid.uuid4().hex, time.perf_counter())
 
     def _parts(self, query: Any) -> tuple[Any, dict[str, Any], Any]:

@@ -167,7 +167,9 @@ class Execution:
         except duckdb.Error as error:
             if self._failure is not None:
                 raise self._failure from None
-            raise redacted(error, self._plan.sql, tuple(sorted({source.connection.id for source in self._sources.values()}))) from None
+            raise redacted(
+                error, self._plan.sql, tuple(sorted({source.connection.id for source in self._sources.values()}))
+            ) from None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa

@@ -154,7 +154,7 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
         described = planner.binder.describe(tree.sql("duckdb"), query.params)
     except (SqlglotError, duckdb.Error):
         return fallback
-    if list(described.values()) != list(query.schema.values()) or _leftover_star(tree):
+    if list(described.values()) != list(query.schema.values()) or _leftover_star(tree) or _whole_rows(tree):
         return fallback
     leaves: dict[str, set[str]] = {}
     for name, used in leaf_columns(tree).values():
@@ -168,6 +168,14 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
 def _leftover_star(tree: exp.Expr) -> bool:
     """Whether a star other than that of `count(*)` was left unexpanded."""
     return any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+
+
+def _whole_rows(tree: exp.Expr) -> bool:
+    """Whether a relation's name may stand for a whole row, as in `SELECT t FROM t`."""
+    if tree.find(exp.TableColumn) is not None:
+        return True
+    relations = {node.alias_or_name.lower() for node in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
+    return any(not column.table and column.name.lower() in relations for column in tree.find_all(exp.Column))
 
 
 def _resists(tree: exp.Expr) -> bool:
