@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tauro_nb.errors import AuditUnavailable, UsageError
@@ -147,6 +147,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "victim").read_text() == ""
 
 
+@example(texts=["del\x7f", "\u2028\x85", "\x1b[2J"])
 @given(texts=st.lists(st.text(max_size=30), min_size=1, max_size=4))
 def test_nothing_in_a_record_starts_a_line(texts: list[str]) -> None:
     written = to_jsonl([{"principal": text, "statement": text} for text in texts])
