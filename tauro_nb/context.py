@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot, ColumnSnapshot, SourceSnapshot, TableSnapshot
@@ -216,7 +216,7 @@ class VirtualContext:
 
     @property
     def planner(self) -> Planner:
-        """This principal's planner."""
+        """The planner of this context's principal."""
         if self._planner is None:
             from tauro_nb.query.planner import Planner
 
@@ -295,14 +295,27 @@ class VirtualContext:
         Raises
         ------
         UsageError
-            The plan was made for somebody else, or its tables are decided otherwise by now: a plan is no ticket.
+            The plan was made for somebody else, or what that one may see changed: a plan is no ticket.
+        AccessDenied
+            One of its tables is denied by now.
         """
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
+        query_id = query_id or uuid.uuid4().hex
+        try:
+            self._require_unchanged(plan)
+        except TauroError as error:
+            self._record_refusal(error, plan.tree, query_id)
+            raise
+        return self._run(plan, query_id, time.perf_counter())
+
+    def _require_unchanged(self, plan: QueryPlan) -> None:
+        """Refuse a plan that was secured with other decisions than those of this moment."""
         for name, decision in plan.decisions.items():
-            if self.planner.fresh_entry(name).decision != decision:
-                raise UsageError(f"what {plan.principal!r} may see of `{name}` changed since this plan.", hint="Plan again.")
-        return self._run(plan, query_id or uuid.uuid4().hex, time.perf_counter())
+            columns = {column.name: column.type for column in decision.columns.values()}
+            if self.security.decide(name, columns, self.principal).require() != decision:
+                message = f"what {plan.principal!r} may see of `{name}` changed since this plan was made."
+                raise UsageError(message, hint="Plan again.", table=name)
 
     def _parts(self, query: Any) -> tuple[Any, dict[str, Any], Any]:
         """Text stays text; an expression becomes a tree and the frames it carries."""
@@ -323,13 +336,7 @@ class VirtualContext:
         record.intent()
         machine = self.layer.machine
         try:
-            names = {name for fragment in plan.fragments for name in fragment.tables}
-            sources = {
-                source.connection.id + "/" + type(source).__name__: source
-                for source in (self.planner.entry(name).source for name in sorted(names))
-                if source is not None
-            }
-            execution = machine.engine.run(plan, sources)
+            execution = machine.engine.run(plan)
         except BaseException as error:
             record.failed(error)
             raise
@@ -363,7 +370,7 @@ class VirtualContext:
     # --- the doors
 
     def ibis(self) -> Backend:
-        """This context as an Ibis backend."""
+        """The context as an Ibis backend."""
         if self._backend is None:
             from tauro_nb.interop.ibis import Backend
 
@@ -397,11 +404,18 @@ class VirtualContext:
         """
         who = self if principal is None else self.as_principal(principal)
         if not apply_security:
-            who._require_unrestricted(name)
+            who.require_unrestricted(name)
         quoted = ".".join(f'"{part}"' for part in self.schema_registry.resolve(name).name.split("."))
         return who.query(f"SELECT * FROM {quoted}").rows()
 
-    def _require_unrestricted(self, name: str) -> None:
+    def require_unrestricted(self, name: str) -> None:
+        """Refuse if any policy stands between this principal and the raw table.
+
+        Raises
+        ------
+        AccessDenied
+            One does.
+        """
         decision = self.planner.fresh_entry(name).decision.require()
         if decision.needs_barrier or len(decision.visible_columns) != len(decision.columns):
             raise AccessDenied(
@@ -480,9 +494,8 @@ class VirtualContext:
         UnknownTable, AccessDenied, SourceUnavailable
             There is no such table, it is denied, or its source does not answer.
         """
-        entry = self.planner.fresh_entry(self.schema_registry.resolve(name).name)
-        entry.decision.require()
-        return self.planner.visible_columns(entry.table.name)
+        decision = self.planner.fresh_entry(self.schema_registry.resolve(name).name).decision.require()
+        return {column: decision.columns[column].type for column in decision.visible_columns}
 
     def lineage(self, name: str | None = None) -> LineageGraph:
         """The lineage of the whole catalog, or of everything around one table."""
@@ -498,7 +511,7 @@ class VirtualContext:
         self.layer.close()
         self._planner = None
 
-    def __enter__(self) -> VirtualContext:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -528,13 +541,12 @@ class _Record:
         """Write what is about to be read. Without this record nothing runs."""
         from tauro_nb.query.fingerprint import statement_of
 
-        policies = {name: self._plan.decisions[name].policy_hash for name in self._plan.tables}
         self._ctx.layer.audit_trail.intent(
             self._ctx.principal.name,
             self._plan.columns,
             roles=self._ctx.principal.roles,
             statement=statement_of(self._plan.tree),
-            policies=policies,
+            policies=self._plan.policies,
             query_id=self._query_id,
         )
 
@@ -576,5 +588,3 @@ class _Record:
                 tables=self._plan.tables,
             )
         )
-
-

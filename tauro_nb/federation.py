@@ -225,7 +225,7 @@ class FederationEngine:
             order = join_order(tables, conditions, {})
             count = len(order)
             return JoinPlan(order, conditions, estimated_rows=DEFAULT_ROWS, estimated_cost=float(DEFAULT_ROWS * count))
-        rows = {table: self.context.planner.fresh_row_count(table) for table in tables}
+        rows = {table: self.context.planner.shown_row_count(table) for table in tables}
         order = join_order(tables, conditions, rows)
         plan = self.context.plan_parts(join_tree(order, conditions))
         return JoinPlan(order, conditions, plan.estimated_rows, plan.estimated_cost, plan)

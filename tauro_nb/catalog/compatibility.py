@@ -14,7 +14,9 @@ __all__ = ["comparable", "compatible", "widens"]
 _FLOATING: Final = MappingProxyType({"FLOAT": 24, "DOUBLE": 53})
 _INTEGERS: Final = frozenset({*INTEGER_RANGES, "BIGNUM"})
 # Digits of a second that each kind keeps.
-_TIMESTAMPS: Final = MappingProxyType({"DATE": -1, "TIMESTAMP_S": 0, "TIMESTAMP_MS": 3, "TIMESTAMP": 6, "TIMESTAMP_NS": 9})
+_TIMESTAMPS: Final = MappingProxyType(
+    {"DATE": -1, "TIMESTAMP_S": 0, "TIMESTAMP_MS": 3, "TIMESTAMP": 6, "TIMESTAMP_NS": 9}
+)
 _FAMILIES: Final[Mapping[str, str]] = MappingProxyType(
     dict.fromkeys([*_INTEGERS, *_FLOATING, "DECIMAL"], "number")
     | dict.fromkeys([*_TIMESTAMPS, "TIMESTAMP WITH TIME ZONE"], "moment")
@@ -71,7 +73,11 @@ def comparable(left: str, right: str) -> bool:
 
 def _alike(left: Type, right: Type) -> bool:
     if left.name in _NESTED and right.name in _NESTED:
-        return {left.name, right.name} <= {"LIST", "ARRAY"} and _alike(left.fields[0][1], right.fields[0][1]) or left == right
+        return (
+            {left.name, right.name} <= {"LIST", "ARRAY"}
+            and _alike(left.fields[0][1], right.fields[0][1])
+            or left == right
+        )
     family = _FAMILIES.get(left.name, left.name)
     return family == _FAMILIES.get(right.name, right.name)
 
@@ -106,7 +112,8 @@ def _parts_fit(declared: Type, actual: Type, untyped: bool) -> bool:
     if declared.name == "STRUCT" and actual.name == "STRUCT":
         theirs = {name.casefold(): part for name, part in actual.fields}
         return len(theirs) == len(declared.fields) and all(
-            name.casefold() in theirs and _fits(part, theirs[name.casefold()], untyped) for name, part in declared.fields
+            name.casefold() in theirs and _fits(part, theirs[name.casefold()], untyped)
+            for name, part in declared.fields
         )
     same_shape = declared.name == actual.name and declared.numbers == actual.numbers
     list_of_array = (declared.name, actual.name) == ("LIST", "ARRAY")

@@ -133,9 +133,17 @@ def _from_mapping(id: str, raw: Any, site: Site) -> ConnectionSpec | None:
     found.pop("type", None)
     options = {**found.pop("options", {}), **found}
     uri = options.get("uri")
-    if isinstance(uri, str) and connector.implemented and canonical_connector(uri.partition(":")[0].partition("+")[0]) != type_:
+    if (
+        isinstance(uri, str)
+        and connector.implemented
+        and canonical_connector(uri.partition(":")[0].partition("+")[0]) != type_
+    ):
         site.at("uri").report(f"the scheme does not fit the type `{type_}`")
-    if connector.requires and not any(raw.get(key) for key in connector.requires) and not options.keys() & connector.requires:
+    if (
+        connector.requires
+        and not any(raw.get(key) for key in connector.requires)
+        and not options.keys() & connector.requires
+    ):
         site.report(f"a {type_} connection needs `{'` or `'.join(connector.requires[:2])}`")
     return ConnectionSpec(id, type_, _local_path(type_, options))
 

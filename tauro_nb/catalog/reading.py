@@ -28,7 +28,9 @@ class _Wrong(Enum):
 
 
 WRONG: Final = _Wrong.WRONG
-_VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\$\{[^}]*\}?)")
+_VARIABLE: Final = re.compile(
+    r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\$\{[^}]*\}?)"
+)
 _SHOWN: Final = re.compile(r"[\w\- .${}:]{1,40}")
 _MAX_DEPTH: Final = 32
 
@@ -64,7 +66,9 @@ class Site:
 
         def value(found: re.Match[str]) -> str:
             if found["bad"]:
-                missing.append("`${...}` needs the name of an environment variable; write `$${` for the characters themselves")
+                missing.append(
+                    "`${...}` needs the name of an environment variable; write `$${` for the characters themselves"
+                )
                 return ""
             if not found["name"]:
                 return "${"

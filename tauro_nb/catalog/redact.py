@@ -15,7 +15,9 @@ __all__ = ["MASK", "is_secret_key", "plain", "redact", "redact_text"]
 MASK: Final = "***"
 
 _SECRET_PART: Final = re.compile(r"passw|passphrase|secret|token|credential|apikey|accesskey|privatekey", re.IGNORECASE)
-_SECRET_WORDS: Final = frozenset({"auth", "authorization", "cookie", "key", "keys", "pass", "pw", "pwd", "sas", "sig", "signature"})
+_SECRET_WORDS: Final = frozenset(
+    {"auth", "authorization", "cookie", "key", "keys", "pass", "pw", "pwd", "sas", "sig", "signature"}
+)
 # Names with `key` in them that tell where things are, not how to get at them.
 _HARMLESS_KEYS: Final = frozenset(
     {"key_id", "primary_key", "foreign_key", "partition_key", "sort_key", "cluster_key", "unique_key", "join_key"}
@@ -44,7 +46,9 @@ def is_secret_key(key: object) -> bool:
     if text.casefold() in _HARMLESS_KEYS:
         return False
     words = {word.casefold() for word in _WORDS.findall(text)}
-    return bool(_SECRET_PART.search(text.replace("_", "").replace("-", "")) or words & _SECRET_WORDS or "sslkey" in words)
+    return bool(
+        _SECRET_PART.search(text.replace("_", "").replace("-", "")) or words & _SECRET_WORDS or "sslkey" in words
+    )
 
 
 def redact_text(text: str) -> str:
@@ -70,7 +74,9 @@ def redact(value: Any) -> Any:
         case str():
             return redact_text(value)
         case Mapping():
-            return {key: MASK if is_secret_key(key) and item is not None else redact(item) for key, item in value.items()}
+            return {
+                key: MASK if is_secret_key(key) and item is not None else redact(item) for key, item in value.items()
+            }
         case list() | tuple():
             return [redact(item) for item in value]
     return value

@@ -76,7 +76,8 @@ class SchemaRegistry:
                 return
             if there is not None:
                 raise DuplicateTable(
-                    f"The catalog has a table `{there.name}` already.", hint="Change it with `update_table`, or delete it first."
+                    f"The catalog has a table `{there.name}` already.",
+                    hint="Change it with `update_table`, or delete it first.",
                 )
             self._store(table)
 
@@ -200,7 +201,9 @@ class SchemaRegistry:
         history = self._history.get(name.casefold())
         return history if history is not None else self._history[self.resolve(name).name.casefold()]
 
-    def check_join_compatibility(self, left_table: str, left_column: str, right_table: str, right_column: str) -> JoinCheck:
+    def check_join_compatibility(
+        self, left_table: str, left_column: str, right_table: str, right_column: str
+    ) -> JoinCheck:
         """Say whether two columns can be joined, from their declared types.
 
         Raises
@@ -223,7 +226,9 @@ class SchemaRegistry:
     def _column(self, table_name: str, column: str) -> tuple[str, str | None]:
         """The column's full name, and its type if a schema is declared."""
         table = self.resolve(table_name)
-        found = next(((name, type_) for name, type_ in table.schema.items() if name.casefold() == column.casefold()), None)
+        found = next(
+            ((name, type_) for name, type_ in table.schema.items() if name.casefold() == column.casefold()), None
+        )
         if table.schema and found is None:
             raise BindError(f"The table `{table.name}` has no column `{column}`.{nearest(column, table.schema)}")
         name, type_ = found or (column, None)
@@ -295,7 +300,9 @@ class SchemaRegistry:
         """
         formats = ("json", "dict", "yaml")
         if format not in formats:
-            raise UsageError(f"The catalog cannot be exported as `{format}`.{nearest(format, formats)} Known: json, dict, yaml.")
+            raise UsageError(
+                f"The catalog cannot be exported as `{format}`.{nearest(format, formats)} Known: json, dict, yaml."
+            )
         with self._lock:
             tables = sorted(self._tables.values(), key=lambda table: table.name)
             edges = self.lineage().edges
@@ -303,7 +310,9 @@ class SchemaRegistry:
                 return {"tables": {table.name: table.copy() for table in tables}, "lineage": list(edges)}
             return {
                 "tables": {table.name: self._exported(table) for table in tables},
-                "lineage": [{"upstream": edge.upstream, "downstream": edge.downstream, "kind": edge.kind} for edge in edges],
+                "lineage": [
+                    {"upstream": edge.upstream, "downstream": edge.downstream, "kind": edge.kind} for edge in edges
+                ],
             }
 
     def _exported(self, table: VirtualTable) -> dict[str, Any]:

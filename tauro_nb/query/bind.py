@@ -14,10 +14,11 @@ from sqlglot.schema import MappingSchema
 
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
 from tauro_nb.query.functions import check_functions, check_serialized
-from tauro_nb.query.parse import position_of
 from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind
+from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
+from tauro_nb.query.trees import bare
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -27,7 +28,9 @@ __all__ = ["bind", "leaf_columns"]
 # DuckDB syntax whose columns sqlglot does not resolve as DuckDB does; such queries run as they are bound.
 _NOT_QUALIFIED = (exp.Pivot, exp.Columns, exp.Comprehension, exp.Lateral, exp.Unnest, exp.Dot, exp.Bracket, exp.Lambda)
 
-_COLUMN_NOT_FOUND = re.compile(r'(?:Referenced column "(?P<a>[^"]+)" not found|does not have a column named "(?P<b>[^"]+)")')
+_COLUMN_NOT_FOUND = re.compile(
+    r'(?:Referenced column "(?P<a>[^"]+)" not found|does not have a column named "(?P<b>[^"]+)")'
+)
 _FUNCTION_NOT_FOUND = re.compile(r"Function with name (?P<name>\S+) does not exist")
 _TABLE_NOT_FOUND = re.compile(r'Referenced table "(?P<name>[^"]+)" not found')
 
@@ -55,7 +58,7 @@ def bind(query: Query, planner: Planner) -> Query:
             line, col = position_of(node)
             raise UnknownTable(error.message, sql=query.text, line=line, col=col, hint=error.hint) from None
 
-    tree = resolve(query.tree, lookup)
+    tree = bare(resolve(query.tree, lookup))
     names = {(node.name, leaf_kind(node)) for node in tree.find_all(exp.Table) if leaf_kind(node)}
     for name, kind in sorted(names, key=str):
         if kind == LOCAL:
@@ -84,7 +87,11 @@ def _describe(query: Query, sql: str, tables: list[str], planner: Planner) -> di
 
 def _explain(message: str, query: Query, tables: list[str], planner: Planner) -> TauroError:
     """DuckDB's complaint in our words: the user's names, a position in the user's text, the nearest name."""
-    for pattern, kind in ((_COLUMN_NOT_FOUND, "column"), (_TABLE_NOT_FOUND, "table"), (_FUNCTION_NOT_FOUND, "function")):
+    for pattern, kind in (
+        (_COLUMN_NOT_FOUND, "column"),
+        (_TABLE_NOT_FOUND, "table"),
+        (_FUNCTION_NOT_FOUND, "function"),
+    ):
         match = pattern.search(message)
         if not match:
             continue
@@ -99,7 +106,7 @@ def _explain(message: str, query: Query, tables: list[str], planner: Planner) ->
         known = {column for table in tables for column in planner.visible_columns(table)}
         hint = nearest(name, known) if kind == "column" else ""
         return BindError(f"unknown {kind} `{name}`.{hint}", sql=query.text, line=line, col=col)
-    first = message.split("\n\n")[0].split("\nLINE ")[0].replace("\n", " ").strip()
+    first = message.split("\n\n", maxsplit=1)[0].split("\nLINE ", maxsplit=1)[0].replace("\n", " ").strip()
     for mark in (VISIBLE, LOCAL):
         first = first.replace(f'"{mark}".', "").replace(f"{mark}.", "")
     first = first.removeprefix("Binder Error: ").removeprefix("Catalog Error: ")

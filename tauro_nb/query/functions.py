@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from tauro_nb.errors import BindError, nearest
+from tauro_nb.errors import BindError, UnsupportedStatement, nearest
 
 __all__ = ["TABLE_FUNCTIONS", "allowed_functions", "check_functions"]
 
@@ -70,6 +70,8 @@ def check_serialized(serialized: str, text: str) -> bool:
         return False
     table_functions = set()
     for node in _nodes(tree):
+        if node.get("type") == "SHOW_REF":
+            raise UnsupportedStatement("DESCRIBE, SHOW and SUMMARIZE are not part of a query.", sql=text)
         if node.get("type") == "TABLE_FUNCTION":
             function = node.get("function") or {}
             table_functions.add(id(function))

@@ -28,7 +28,9 @@ def _float(value: float) -> exp.Expr:
 def _decimal(value: decimal.Decimal) -> exp.Expr:
     if not value.is_finite():
         raise UsageError(f"parameter value {value} has no SQL form.", hint="Use a float for NaN and infinity.")
-    return exp.Literal.number(format(value, "f")) if value >= 0 else exp.Neg(this=exp.Literal.number(format(-value, "f")))
+    return (
+        exp.Literal.number(format(value, "f")) if value >= 0 else exp.Neg(this=exp.Literal.number(format(-value, "f")))
+    )
 
 
 def _integer(value: int) -> exp.Expr:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-__all__ = ["FRAGMENT", "LOCAL", "RAW", "VISIBLE", "display_sql", "leaf_kind", "leaf_table"]
+__all__ = [
+    "FRAGMENT",
+    "LOCAL",
+    "RAW",
+    "VISIBLE",
+    "display_sql",
+    "frame_name",
+    "handed_table",
+    "leaf_kind",
+    "leaf_table",
+]
 
 # A relation of a bound tree carries one of these as its schema part. User text cannot spell
 # them: names are looked up in the catalog first, and whatever is not found is refused.
@@ -16,6 +26,10 @@ LOCAL = "~local"
 """A table handed over with the query itself (an Ibis memtable, a frame)."""
 FRAGMENT = "~fragment"
 """The answer of a fragment (in the residual)."""
+
+HANDED = "main"
+"""Schema (of the engine's `temp` catalog) where streams and frames are registered. In a tree they are always
+written with catalog and schema, so that no CTE of the user can take their name."""
 
 _MARKS = (VISIBLE, RAW, LOCAL, FRAGMENT)
 
@@ -37,6 +51,21 @@ def leaf_kind(node: exp.Expr) -> str | None:
     if isinstance(node, exp.Table) and node.db in _MARKS:
         return node.db
     return None
+
+
+def handed_table(name: str) -> exp.Table:
+    """The relation of something registered with the engine for one query.
+
+    >>> handed_table("f0").sql("duckdb")
+    '"temp"."main"."f0"'
+    """
+    parts = (exp.to_identifier(part, quoted=True) for part in (name, HANDED, "temp"))
+    return exp.Table(**dict(zip(("this", "db", "catalog"), parts, strict=True)))
+
+
+def frame_name(name: str) -> str:
+    """Under which name a frame is registered; apart from streams, whatever people call their frames."""
+    return f"frame {name}"
 
 
 def display_sql(tree: exp.Expr, *, pretty: bool = False) -> str:

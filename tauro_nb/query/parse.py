@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from tauro_nb.errors import ParseError, UnboundParameter, UnsupportedStatement, nearest
 from tauro_nb.query.query import Query
@@ -23,7 +23,10 @@ _COMMANDS = frozenset(
     "ABORT BEGIN CALL CHECKPOINT COMMENT COMMIT DEALLOCATE EXECUTE EXPLAIN EXPORT FORCE GRANT IMPORT INSTALL LOAD"
     " PREPARE REINDEX REVOKE ROLLBACK SHOW START VACUUM".split()
 )
-_WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Copy, exp.Command, exp.Into, exp.Lock)
+_REFUSED = (
+    exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Copy, exp.Command, exp.Into, exp.Lock,
+    exp.Describe, exp.Summarize, exp.Show, exp.Set, exp.Pragma, exp.Attach, exp.Detach,
+)  # fmt: skip
 # Quoted text, names, comments and dollar-quoted text are matched first, so that only real `$name`s are named.
 _DOLLAR_NAME = re.compile(
     r"""'(?:''|[^'])*'|"(?:""|[^"])*"|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|\$(?P<name>[A-Za-z_]\w*)""",
@@ -118,10 +121,10 @@ def _one_tree(text: str) -> exp.Expr:
 
 
 def _check_read_only(tree: exp.Expr, text: str) -> None:
-    for node in tree.find_all(*_WRITES):
+    for node in tree.find_all(*_REFUSED):
         line, col = position_of(node)
         raise UnsupportedStatement(
-            f"{node.key.upper()} writes or locks; virtual tables are read-only.", sql=text, line=line, col=col
+            f"{node.key.upper()} is not a part of a query; virtual tables are read-only.", sql=text, line=line, col=col
         )
 
 

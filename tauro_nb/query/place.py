@@ -11,12 +11,12 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
+from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, frame_name, handed_table, leaf_kind
 from tauro_nb.query.plan import Fragment, QueryPlan
-from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secure import INNER
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import bare, conjuncts
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -34,6 +34,11 @@ class _Cutter:
     planner: Planner
     pushdown: bool = True
     fragments: list[Fragment] = field(default_factory=list)
+
+    def has_choice(self, tree: exp.Expr) -> bool:
+        """Whether any table lives at a source that can be asked."""
+        sources = (self.planner.entry(t.name).source for t in tree.find_all(exp.Table) if leaf_kind(t) == RAW)
+        return any(source is not None and source.capability is not None for source in sources)
 
     def cut(self, node: exp.Expr) -> None:
         """Take `node` as one fragment, or look for smaller ones inside."""
@@ -77,10 +82,14 @@ class _Cutter:
             return "pushdown is switched off for this query"
         if _reaches_out(query):
             return "it refers to the query around it"
+        tables = (self.planner.entry(t.name).table for t in query.find_all(exp.Table) if leaf_kind(t) == RAW)
+        if query.find(exp.With) is not None and any(table.query for table in tables):
+            # The source's own SQL names tables without a mark: a CTE of the user's could take their place.
+            return "a CTE could take the place of a table in the source's own query"
         return source.capability.refusal(query)
 
-    def _take(self, query: exp.Expr, source: Source, reason: str) -> None:
-        tree = query.copy()
+    def _take(self, query: exp.Query, source: Source, reason: str) -> None:
+        tree = bare(query).copy()
         assert isinstance(tree, exp.Query)
         schema = self.planner.describe_raw(tree)
         fragment = self._asked(self._fragment(source, tree, schema, reason), source)
@@ -88,7 +97,8 @@ class _Cutter:
 
     def _take_leaf(self, leaf: exp.Expr, source: Source, reason: str) -> None:
         """Give the source the conditions it can apply; masks and the rest stay above, in the engine."""
-        assert isinstance(leaf, exp.Select) and source.capability is not None
+        assert isinstance(leaf, exp.Select)
+        assert source.capability is not None
         where = leaf.args.get("where")
         parts = list(conjuncts(where.this)) if where is not None else []
         pushed = [part for part in parts if self.pushdown and source.capability.refusal(part) is None]
@@ -99,7 +109,11 @@ class _Cutter:
             | {column.name for part in kept for column in part.find_all(exp.Column)}
         )
         selects = [
-            exp.alias_(exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True)), name, quoted=True)
+            exp.alias_(
+                exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True)),
+                name,
+                quoted=True,
+            )
             for name in needed
         ] or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]
         scan = exp.Select(expressions=selects).from_(raw.copy())
@@ -131,7 +145,7 @@ class _Cutter:
 
     def _fragment(self, source: Source, tree: exp.Query, schema: dict[str, str], reason: str) -> Fragment:
         tables = tuple(dict.fromkeys(table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW))
-        rows = [self.planner.row_count(table) for table in tables]
+        rows = [self.planner.shown_row_count(table) for table in tables]
         known = [count for count in rows if count is not None]
         return Fragment(
             id=f"f{len(self.fragments)}",
@@ -154,13 +168,13 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     """
     tree = query.tree.copy()
     cutter = _Cutter(planner, query.pushdown)
-    if query.qualified:
+    if query.qualified and cutter.has_choice(tree):
         tree = type_literals(_annotate(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     tree = root.this
     fragments = tuple(cutter.fragments)
-    residual = _materialize(tree.copy(), fragments, planner)
+    residual = _materialize(bare(tree).copy(), fragments, planner)
     rows = [fragment.estimated_rows or 0 for fragment in fragments]
     return QueryPlan(
         sql=query.text,
@@ -175,7 +189,9 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         schema=query.schema or {},
         journal=query.journal,
         params=query.params,
-        frames=query.frames,
+        frames={frame_name(name): frame for name, frame in query.frames.items()},
+        sources=_sources(fragments, planner),
+        policies={leaf.table: planner.entry(leaf.table).decision.policy_hash for leaf in query.leaves},
         fenced=query.fenced,
         estimated_rows=max(rows, default=0),
         estimated_bytes=sum(planner.bytes_of(fragment) for fragment in fragments),
@@ -183,25 +199,35 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     )
 
 
+def _sources(fragments: tuple[Fragment, ...], planner: Planner) -> dict[str, Source]:
+    """Every source a plan reads; one connection can serve files of several formats."""
+    found = (planner.entry(table).source for fragment in fragments for table in fragment.tables)
+    return {f"{source.connection.id} {type(source).__name__}": source for source in found if source is not None}
+
+
 def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Planner) -> exp.Expr:
-    """Put real relations in the place of fragments and raw tables: what the engine will run."""
+    """Put real relations in the place of fragments, frames and raw tables: what the engine will run."""
     by_id = {fragment.id: fragment for fragment in fragments}
     root = exp.Subquery(this=tree)
-    for node in [node for node in root.find_all(exp.Table) if node.db == FRAGMENT]:
-        scan = by_id[node.name].scan
-        if scan.relation is not None:
-            node.replace(scan.relation.copy())
-        elif scan.stream is None:
-            node.replace(by_id[node.name].tree.copy().subquery(node.name))
-        else:
-            node.set("db", None)
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == LOCAL]:
-        node.set("db", None)
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == RAW]:
-        relation = planner.entry(node.name).relation.copy()
+    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == FRAGMENT]:
+        node.replace(_answering(by_id[node.name]))
+    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) in (RAW, LOCAL)]:
+        local = leaf_kind(node) == LOCAL
+        relation = handed_table(frame_name(node.name)) if local else planner.entry(node.name).relation.copy()
         relation.set("alias", node.args.get("alias"))
         node.replace(relation)
-    return root.this
+    materialized: exp.Expr = root.this
+    return materialized
+
+
+def _answering(fragment: Fragment) -> exp.Expr:
+    """Where a fragment's answer comes from: the source's relation, a stream, or a scan by the engine."""
+    if fragment.scan.relation is not None:
+        relation: exp.Expr = fragment.scan.relation.copy()
+        return relation
+    if fragment.scan.stream is not None:
+        return handed_table(fragment.id)
+    return fragment.tree.copy().subquery(fragment.id)
 
 
 def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
@@ -222,7 +248,7 @@ def _is_leaf(node: exp.Expr) -> bool:
     return leaf_kind(node.args["from_"].this) == RAW
 
 
-def _topmost_queries(node: exp.Expr) -> Iterator[exp.Expr]:
+def _topmost_queries(node: exp.Expr) -> Iterator[exp.Query]:
     """Queries at or below `node` that are not inside another one."""
     if isinstance(node, exp.Query) and not isinstance(node, exp.Subquery):
         yield node

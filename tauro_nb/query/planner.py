@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,10 @@ from tauro_nb.errors import AccessDenied, BindError, SchemaMismatch, UsageError
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
 from tauro_nb.query.literals import used_params
+from tauro_nb.query.names import RAW
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
 from tauro_nb.query.plan import Fragment, QueryPlan
-from tauro_nb.query.names import RAW
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
@@ -100,6 +101,7 @@ class Planner:
         self.params: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
         self._open_views: list[str] = []
+        self._lock = threading.RLock()
 
     @property
     def registry(self) -> SchemaRegistry:
@@ -128,12 +130,14 @@ class Planner:
         query = replace(parse(source, params, frames), pushdown=pushdown)
         if limit is not None:
             query = replace(query, tree=_limited(query.tree, limit))
-        self.params = query.params
-        self._entries.clear()
-        for step in ROAD:
-            query = step(query, self)
-        plan = place(query, self)
-        decisions = {entry.table.name: entry.decision for entry in self._entries.values()}
+        # One plan at a time: entries must stay the same throughout one, and new for the next.
+        with self._lock:
+            self.params = query.params
+            self._entries.clear()
+            for step in ROAD:
+                query = step(query, self)
+            plan = place(query, self)
+            decisions = {entry.table.name: entry.decision for entry in self._entries.values()}
         return replace(plan, decisions=decisions, plan_ms=(time.perf_counter() - started) * 1000)
 
     def entry(self, name: str) -> TableEntry:
@@ -145,8 +149,9 @@ class Planner:
 
     def fresh_entry(self, name: str) -> TableEntry:
         """The table as it is now, outside of any plan."""
-        self._entries.clear()
-        return self.entry(name)
+        with self._lock:
+            self._entries.clear()
+            return self.entry(name)
 
     def _make_entry(self, table: VirtualTable) -> TableEntry:
         # Table rights come before the source is touched: a denied table is not even connected to.
@@ -251,16 +256,9 @@ class Planner:
         self.registry.record_statistics(name, statistics)
         return statistics.row_count
 
-    def fresh_row_count(self, name: str) -> int | None:
-        """`row_count` outside of any plan, of a table that this principal may read.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied
-            There is no such table, or it is denied.
-        """
-        self.fresh_entry(name).decision.require()
-        return self.row_count(name)
+    def shown_row_count(self, name: str) -> int | None:
+        """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
+        return None if self.entry(name).decision.filter_tree is not None else self.row_count(name)
 
     def bytes_of(self, fragment: Fragment) -> int:
         """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
@@ -279,9 +277,7 @@ def _limited(tree: exp.Expr, limit: int) -> exp.Expr:
     return exp.select("*").from_(inner.copy().subquery("limited")).limit(limit)
 
 
-def _cast_relation(
-    relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
-) -> exp.Expr:
+def _cast_relation(relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]) -> exp.Expr:
     """The relation with exactly the declared columns and types."""
     actual = {name.lower(): (name, fact.type) for name, fact in facts.items()}
     if list(columns.items()) == [(name, fact.type) for name, fact in facts.items()]:
@@ -294,5 +290,3 @@ def _cast_relation(
             node = exp.cast(node, kind, dialect="duckdb")
         selects.append(exp.alias_(node, name, quoted=True))
     return exp.Subquery(this=exp.Select(expressions=selects).from_(relation.copy()))
-
-

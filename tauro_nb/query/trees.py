@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlglot import exp
 
-__all__ = ["conjuncts", "disjuncts"]
+__all__ = ["bare", "conjuncts", "disjuncts"]
 
 
 def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
@@ -34,3 +34,11 @@ def disjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:
         yield from disjuncts(unnested.expression)
     else:
         yield unnested
+
+
+def bare(tree: exp.Expr) -> exp.Expr:
+    """The same tree without positions and types, which a copy would otherwise copy node by node."""
+    for node in tree.walk():
+        node.type = None
+        node._meta = None  # noqa: SLF001 - the public property makes a dictionary to clear
+    return tree

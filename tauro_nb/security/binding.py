@@ -1,8 +1,8 @@
 """Bind a row filter to a table's columns, and put a principal's values into it as typed literals.
 
 Binding happens once per filter and set of columns, on an empty typed row in the sandbox. Putting values in happens per
-principal and touches nodes only. A value never takes part in an implicit conversion: it is converted here, to the type of
-what it is compared with, and where it does not convert without loss the comparison is NULL, so that no row passes it.
+principal and touches nodes only. A value never takes part in an implicit conversion: it is converted here, to the type
+of what it is compared with, and where it does not convert without loss the comparison is NULL: no row passes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tauro_nb.security.masks import constant_text
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sandbox import Sandbox
 from tauro_nb.security.template import FilterTemplate
-from tauro_nb.security.types import data_type, is_integer, is_number, is_text
+from tauro_nb.security.types import UNTYPED, data_type, is_integer, is_number, is_text
 
 __all__ = ["BoundFilter", "bind_filter", "converts"]
 
@@ -95,6 +95,8 @@ def bind_filter(
             _check_boolean(tree, columns, types, what, sandbox)
         except PolicyError as wrong:
             complaint = complaint or wrong
+        except RecursionError:
+            complaint = complaint or PolicyError(f"{what}: it is nested too deeply")
         else:
             return BoundFilter(tree, template.slots, types, sandbox)
     raise complaint or PolicyError(f"{what}: does not parse")
@@ -185,7 +187,7 @@ def _describe(trees: list[exp.Expr], columns: Mapping[str, str], what: str, sand
     """Types of expressions over the table's columns, without running anything."""
     import duckdb
 
-    row = [exp.alias_(exp.cast(exp.Null(), data_type(kind)), name, quoted=True) for name, kind in columns.items()]
+    row = [exp.alias_(_null(kind), name, quoted=True) for name, kind in columns.items()]
     names = [f"x{number}" for number in range(len(trees))]
     wanted = [exp.alias_(exp.paren(tree), name) for tree, name in zip(trees, names, strict=True)]
     source = exp.select(*row or [exp.alias_(exp.Null(), "none")]).subquery("raw")
@@ -196,6 +198,10 @@ def _describe(trees: list[exp.Expr], columns: Mapping[str, str], what: str, sand
         except duckdb.Error:
             # The engine's words quote the policy and the values in it.
             raise PolicyError(f"{what}: its types do not fit, or it uses a function that does not exist") from None
+
+
+def _null(kind: str) -> exp.Expr:
+    return exp.Null() if kind == UNTYPED else exp.cast(exp.Null(), data_type(kind))
 
 
 def _value_of(principal: Principal, attribute: str | None) -> Any:
@@ -218,14 +224,15 @@ def _put(marker: exp.Expr, value: Any, kind: str, sandbox: Sandbox) -> None:
     literals = [literal for item in values if (literal := _literal(item, kind, sandbox)) is not None]
     if isinstance(parent, (exp.Cast, exp.TryCast)):
         # `'{principal}'::INTEGER`: the cast is done, its own comparison must fail as a whole with it.
-        site, parent = parent, _site(parent).parent
+        site = _site(parent)
+        parent = site.parent
     if isinstance(parent, exp.In) and parent.this is not site:
         _put_into_list(parent, site, literals)
     elif literals:
         # Inside a function an untyped literal would take whatever type the function prefers: say it is text.
         loose = isinstance(parent, exp.Func) and not isinstance(parent, exp.Connector)
         site.replace(exp.cast(literals[0], data_type(kind)) if loose else literals[0])
-    elif isinstance(parent, (*COMPARISONS, exp.In, exp.Between)):
+    elif parent is not None and isinstance(parent, (*COMPARISONS, exp.In, exp.Between)):
         parent.replace(_unknown())
     else:
         site.replace(exp.cast(exp.Null(), data_type(kind)))

@@ -126,4 +126,3 @@ def is_plain_scan(tree: exp.Query) -> bool:
     if not isinstance(tree, exp.Select) or tree.args.get("joins") or tree.find(exp.Subquery, exp.AggFunc):
         return False
     return not any(tree.args.get(name) for name in ("group", "having", "limit", "offset", "order", "distinct", "with_"))
-

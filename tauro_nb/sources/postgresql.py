@@ -185,7 +185,9 @@ class PostgreSQLSource(AttachedSource):
             return "query"
         columns = self._columns(table)
         if not columns:
-            raise UnknownTable(f"table `{table.name}`: the source has no such table.", hint="Was it dropped or renamed?")
+            raise UnknownTable(
+                f"table `{table.name}`: the source has no such table.", hint="Was it dropped or renamed?"
+            )
         return repr(columns)
 
     def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
@@ -215,8 +217,11 @@ class PostgreSQLSource(AttachedSource):
                 return Scan(sql=sql)
         return Scan(sql=sql, relation=self.remote_relation(sql))
 
-    def _translate(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> exp.Query:
+    def _translate(
+        self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]
+    ) -> exp.Query:
         tree = bind_literals(fragment.tree, params)
+        assert isinstance(tree, exp.Query)
         for node in list(tree.find_all(exp.Table)):
             if node.db == RAW:
                 physical = self.physical(tables[node.name], params)
@@ -227,7 +232,7 @@ class PostgreSQLSource(AttachedSource):
             for name, kind in fragment.schema.items()
         ]
         if all(_output(exp.Null(), kind) == exp.Null() for kind in fragment.schema.values()):
-            return tree  # type: ignore[return-value]
+            return tree
         return exp.select(*selects).from_(tree.subquery("answer"))
 
     def statistics(self, table: VirtualTable) -> TableStatistics:

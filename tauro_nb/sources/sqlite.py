@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -79,7 +78,7 @@ class SQLiteSource(AttachedSource):
         path = connection.options.get("path")
         if not path:
             raise UsageError(f"connection `{connection.id}` has no path.", hint="Give it `path: crm.sqlite`.")
-        self._path = Path(os.path.expanduser(str(path)))
+        self._path = Path(str(path)).expanduser()
         self._running: set[sqlite3.Connection] = set()
         self._lock = threading.Lock()
 
@@ -198,6 +197,10 @@ def _arrow_type(kind: str) -> pa.DataType:
     """Arrow type in which Python's driver delivers a DuckDB type; the residual casts the rest from text."""
     import pyarrow as pa
 
-    return {"BIGINT": pa.int64(), "HUGEINT": pa.int64(), "INTEGER": pa.int64(), "DOUBLE": pa.float64(), "BLOB": pa.binary()}.get(
-        kind, pa.string()
-    )
+    return {
+        "BIGINT": pa.int64(),
+        "HUGEINT": pa.int64(),
+        "INTEGER": pa.int64(),
+        "DOUBLE": pa.float64(),
+        "BLOB": pa.binary(),
+    }.get(kind, pa.string())

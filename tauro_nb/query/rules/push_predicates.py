@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -26,7 +25,7 @@ _LEAKPROOF = (
 _IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
 
 
-def push_predicates(query: Query, planner: Planner) -> Query:
+def push_predicates(query: Query, _: Planner) -> Query:
     """Move single-relation conditions of WHERE and ON into their leaf.
 
     Below a barrier go only leak-proof predicates on unmasked columns; all others stay above it. A
@@ -37,7 +36,8 @@ def push_predicates(query: Query, planner: Planner) -> Query:
     tree = query.tree.copy()
     for select in tree.find_all(exp.Select):
         leaves = _leaves(select)
-        if leaves:
+        # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.
+        if leaves and not select.args.get("sample"):
             _push_where(select, leaves)
             _push_on(select, leaves)
     return query.evolve("push_predicates", tree)
@@ -82,7 +82,7 @@ def _push_on(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
             continue
         own = join.this.alias_or_name.lower()
         if join.side.upper() == "LEFT":
-            reachable = {own: leaves[own]} if own in leaves and _only_its_own_side(select, join) else {}
+            reachable = {own: leaves[own]} if own in leaves and _only_left_joins(select) else {}
         elif join.side:
             continue
         else:
@@ -94,20 +94,23 @@ def _push_on(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
             join.set("on", exp.true())
 
 
-def _only_its_own_side(select: exp.Select, join: exp.Join) -> bool:
-    """A later RIGHT or FULL join does not change what this LEFT join's condition means, but stay careful."""
+def _only_left_joins(select: exp.Select) -> bool:
+    """Whether no RIGHT or FULL join complicates what a LEFT join's condition means."""
     return all(other.side.upper() in ("", "LEFT") for other in select.args.get("joins") or [])
 
 
 def _nullable(select: exp.Select) -> set[str]:
-    """Aliases whose columns an outer join may fill with NULL."""
+    """Aliases whose rows may not be thinned out before the join.
+
+    An outer join fills their columns with NULL; an ASOF join picks its match among all of them.
+    """
     out: set[str] = set()
     source = select.args.get("from_")
     before = {source.this.alias_or_name.lower()} if source is not None else set()
     for join in select.args.get("joins") or []:
         own = join.this.alias_or_name.lower()
         side = join.side.upper()
-        if side in ("LEFT", "FULL"):
+        if side in ("LEFT", "FULL") or join.method:
             out.add(own)
         if side in ("RIGHT", "FULL"):
             out |= before
@@ -169,7 +172,7 @@ def _push(part: exp.Expr, leaf: exp.Subquery) -> bool:
 
 
 def _is_leakproof(part: exp.Expr) -> bool:
-    """Only comparisons between columns and literals; dates are typed by a cast of a literal, which is checked when bound."""
+    """Only comparisons of columns and literals; a date is a cast of a literal, checked when bound."""
     stack = [part]
     while stack:
         node = stack.pop()
