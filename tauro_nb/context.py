@@ -546,7 +546,7 @@ class _Record:
             self._plan.columns,
             roles=self._ctx.principal.roles,
             statement=statement_of(self._plan.tree),
-            policies=self._plan.policies,
+            policies={name: self._plan.decisions[name].policy_hash for name in self._plan.tables},
             query_id=self._query_id,
         )
 

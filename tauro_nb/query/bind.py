@@ -14,7 +14,7 @@ from sqlglot.schema import MappingSchema
 
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
 from tauro_nb.query.functions import check_functions, check_serialized
-from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind
+from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
@@ -80,9 +80,16 @@ def _is_dynamic(tree: exp.Expr) -> bool:
 
 def _describe(query: Query, sql: str, tables: list[str], planner: Planner) -> dict[str, str]:
     try:
-        return planner.binder.describe(sql, query.params)
+        return _user_names(planner.binder.describe(sql, query.params))
     except duckdb.Error as error:
         raise _explain(str(error), query, tables, planner) from None
+
+
+def _user_names(columns: dict[str, str]) -> dict[str, str]:
+    """DuckDB names an unnamed column by its SQL, in which our marks would show."""
+    if not any("~" in name for name in columns):
+        return columns
+    return {unmarked(name): kind for name, kind in columns.items()}
 
 
 def _explain(message: str, query: Query, tables: list[str], planner: Planner) -> TauroError:
@@ -107,8 +114,7 @@ def _explain(message: str, query: Query, tables: list[str], planner: Planner) ->
         hint = nearest(name, known) if kind == "column" else ""
         return BindError(f"unknown {kind} `{name}`.{hint}", sql=query.text, line=line, col=col)
     first = message.split("\n\n", maxsplit=1)[0].split("\nLINE ", maxsplit=1)[0].replace("\n", " ").strip()
-    for mark in (VISIBLE, LOCAL):
-        first = first.replace(f'"{mark}".', "").replace(f"{mark}.", "")
+    first = unmarked(first)
     first = first.removeprefix("Binder Error: ").removeprefix("Catalog Error: ")
     return BindError(first if first.endswith((".", "!")) else f"{first}.", sql=query.text)
 
@@ -148,7 +154,7 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
         described = planner.binder.describe(tree.sql("duckdb"), query.params)
     except (SqlglotError, duckdb.Error):
         return fallback
-    if list(described.values()) != list(query.schema.values()) or _leftover_star(tree):
+    if list(described.values()) != list(query.schema.values()) or _leftover_star(tree) or _whole_rows(tree):
         return fallback
     leaves: dict[str, set[str]] = {}
     for name, used in leaf_columns(tree).values():
@@ -162,6 +168,14 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
 def _leftover_star(tree: exp.Expr) -> bool:
     """Whether a star other than that of `count(*)` was left unexpanded."""
     return any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+
+
+def _whole_rows(tree: exp.Expr) -> bool:
+    """Whether a relation's name may stand for a whole row, as in `SELECT t FROM t`."""
+    if tree.find(exp.TableColumn) is not None:
+        return True
+    relations = {node.alias_or_name.lower() for node in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
+    return any(not column.table and column.name.lower() in relations for column in tree.find_all(exp.Column))
 
 
 def _resists(tree: exp.Expr) -> bool:

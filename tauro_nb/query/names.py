@@ -14,6 +14,7 @@ __all__ = [
     "handed_table",
     "leaf_kind",
     "leaf_table",
+    "unmarked",
 ]
 
 # A relation of a bound tree carries one of these as its schema part. User text cannot spell
@@ -74,7 +75,15 @@ def display_sql(tree: exp.Expr, *, pretty: bool = False) -> str:
     >>> display_sql(exp.select("*").from_(leaf_table("customers", RAW)))
     'SELECT * FROM "customers"'
     """
-    sql = tree.sql("duckdb", pretty=pretty)
+    return unmarked(tree.sql("duckdb", pretty=pretty))
+
+
+def unmarked(text: str) -> str:
+    """Text without the marks of bound relations.
+
+    >>> unmarked('(SELECT max(a) FROM "~visible".t)')
+    '(SELECT max(a) FROM t)'
+    """
     for mark in _MARKS:
-        sql = sql.replace(f'"{mark}".', "")
-    return sql
+        text = text.replace(f'"{mark}".', "")
+    return text

@@ -109,6 +109,7 @@ def _one_tree(text: str) -> exp.Expr:
             sql=text,
             line=first.get("line"),
             col=max((first.get("col") or 1) - len(highlight or "") + 1, 1),
+            hint="Write FROM (PIVOT ...) ORDER BY ..." if first_word in ("PIVOT", "UNPIVOT") else None,
         ) from None
     if len(trees) > 1:
         line, col = position_of(trees[1])
@@ -128,6 +129,13 @@ def _check_read_only(tree: exp.Expr, text: str) -> None:
         )
 
 
+def _find_param(text: str, name: str) -> tuple[int | None, int | None]:
+    match = re.search(rf"[:$]{re.escape(name)}\b", text)
+    if match is None:
+        return None, None
+    return text.count("\n", 0, match.start()) + 1, match.start() - text.rfind("\n", 0, match.start())
+
+
 def _check_params(tree: exp.Expr, params: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Give every placeholder a name that has a value; refuse the others by name."""
     used: dict[str, Any] = {}
@@ -140,7 +148,7 @@ def _check_params(tree: exp.Expr, params: Mapping[str, Any], text: str) -> dict[
             node.set("this", str(position))
         name = node.name
         if name not in params:
-            line, col = position_of(node)
+            line, col = _find_param(text, name)
             raise UnboundParameter(
                 f"parameter `:{name}` has no value.{nearest(name, params)}",
                 sql=text,

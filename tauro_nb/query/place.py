@@ -191,7 +191,6 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         params=query.params,
         frames={frame_name(name): frame for name, frame in query.frames.items()},
         sources=_sources(fragments, planner),
-        policies={leaf.table: planner.entry(leaf.table).decision.policy_hash for leaf in query.leaves},
         fenced=query.fenced,
         estimated_rows=max(rows, default=0),
         estimated_bytes=sum(planner.bytes_of(fragment) for fragment in fragments),
@@ -214,7 +213,8 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
     for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) in (RAW, LOCAL)]:
         local = leaf_kind(node) == LOCAL
         relation = handed_table(frame_name(node.name)) if local else planner.entry(node.name).relation.copy()
-        relation.set("alias", node.args.get("alias"))
+        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+        relation.set("alias", alias)
         node.replace(relation)
     materialized: exp.Expr = root.this
     return materialized

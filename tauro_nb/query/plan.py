@@ -104,8 +104,8 @@ class QueryPlan:
     """A secured, placed query, ready to run.
 
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
-    `residual` the same over real relations and `streams`. `sources` are read by it, `policies` are the
-    content hashes of the policies that shaped it. It runs only while `decisions` hold.
+    `residual` the same over real relations and `streams`. `sources` are read by it; `decisions` are those it was
+    secured with: it runs only while they hold.
 
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
@@ -125,7 +125,6 @@ class QueryPlan:
     frames: Mapping[str, Any] = field(default_factory=dict, repr=False)
     streams: Mapping[str, Any] = field(default_factory=dict, repr=False)
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    policies: Mapping[str, str] = field(default_factory=dict, repr=False)
     fenced: bool = False
     execution_strategy: ExecutionStrategy = ExecutionStrategy.DIRECT
     estimated_rows: int = 0

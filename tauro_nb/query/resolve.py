@@ -54,14 +54,15 @@ def resolve(tree: exp.Expr, lookup: Callable[[exp.Table, str], tuple[str, str]])
         dotted = ".".join(part.name for part in node.parts)
         name, kind = lookup(node, dotted)
         alias = node.args.get("alias") or exp.TableAlias()
-        if not alias.this:
+        # An alias that says nothing new would show in the names DuckDB gives to unnamed columns.
+        if not alias.this and (alias.columns or node.name.lower() != name.lower()):
             alias.set("this", exp.to_identifier(node.name, quoted=_is_quoted(node)))
         _drop_prefix(tree, node)
         marked = leaf_table(name, kind)
         node.set("this", marked.this)
         node.set("db", marked.args["db"])
         node.set("catalog", None)
-        node.set("alias", alias)
+        node.set("alias", alias if alias.this else None)
     return tree
 
 

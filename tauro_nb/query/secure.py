@@ -53,7 +53,8 @@ def secure(query: Query, planner: Planner) -> Query:
             source = exp.Subquery(this=body.tree, alias=exp.TableAlias(this=exp.to_identifier(INNER, quoted=True)))
         leaf = secured_leaf(entry.decision, source, wanted)
         fenced = fenced or entry.decision.needs_barrier
-        outer = exp.Subquery(this=leaf, alias=node.args["alias"])
+        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+        outer = exp.Subquery(this=leaf, alias=alias)
         for clause in ("pivots", "sample", "joins"):
             if node.args.get(clause):
                 outer.set(clause, node.args[clause])

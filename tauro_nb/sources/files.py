@@ -95,7 +95,7 @@ class FileSource:
         if full.is_dir() or str(path).endswith("/"):
             endings = [ending for ending, kind in _EXTENSIONS.items() if kind == file_format(table)]
             found = next((e for e in endings if next(full.rglob(f"*{e}"), None)), endings[0])
-            return str(full / "**" / f"*{found}")
+            return str(Path(glob.escape(str(full))) / "**" / f"*{found}")
         return str(full)
 
     def paths(self, table: VirtualTable) -> list[str]:

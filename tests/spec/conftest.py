@@ -1,4 +1,4 @@
-"""The world the specification's examples live in: one PostgreSQL called `prod_db`, and warehouses that are only registered."""
+"""What the examples live in: one PostgreSQL called `prod_db`, and warehouses that are only registered."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CUSTOMERS = """
         status varchar(10), manager_id varchar(20), region varchar(10), salary integer, signup_date date, ssn char(11)
     );
     INSERT INTO customers VALUES
-        (1, 'Alan', 'alan@example.com', 'Sales', '2024-02-01', 'active', 'john.doe', 'North', 90000, now(), '123-45-6789'),
-        (2, 'Beth', 'bo@example.com', 'Sales', '2023-05-01', 'active', 'mia', 'South', 120000, '2015-01-01', '222-33-4444'),
-        (3, 'Cleo', 'cleo@example.com', 'Legal', '2024-03-01', 'active', 'john.doe', 'West', 80000, now(), '333-44-5678'),
-        (4, 'Dana', NULL, 'Sales', '2024-04-01', 'left', 'mia', 'North', 70000, NULL, NULL);
+    (1, 'Alan', 'alan@example.com', 'Sales', '2024-02-01', 'active', 'john.doe', 'North', 90000, now(), '123-45-6789'),
+    (2, 'Beth', 'bo@example.com', 'Sales', '2023-05-01', 'active', 'mia', 'South', 120000, '2015-01-01', NULL),
+    (3, 'Cleo', 'cleo@example.com', 'Legal', '2024-03-01', 'active', 'john.doe', 'West', 80000, now(), '333-44-5678'),
+    (4, 'Dana', NULL, 'Sales', '2024-04-01', 'left', 'mia', 'North', 70000, NULL, NULL);
     CREATE TABLE orders (id integer, customer_id integer, order_date timestamp, amount numeric(10,2));
     INSERT INTO orders VALUES
-        (1, 1, '2024-01-01 10:00', 10.50), (2, 1, '2024-01-01 12:00', 4.50), (3, 2, '2024-01-02 09:00', 7.00);
+    (1, 1, '2024-01-01 10:00', 10.50), (2, 1, '2024-01-01 12:00', 4.50), (3, 2, '2024-01-02 09:00', 7.00);
 """
 
 
@@ -79,6 +79,6 @@ def config() -> dict[str, Any]:
 
 
 @pytest.fixture
-def ctx(prod_db: str, config: dict[str, Any]) -> Iterator[VirtualContext]:
+def ctx(prod_db: str, config: dict[str, Any]) -> Iterator[VirtualContext]:  # noqa: ARG001
     with VirtualContext(config=config) as context:
         yield context

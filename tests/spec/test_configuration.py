@@ -41,7 +41,8 @@ virtualization:
 
 
 @pytest.mark.postgres
-def test_load_from_yaml(prod_db: str) -> None:
+@pytest.mark.usefixtures("prod_db")
+def test_load_from_yaml() -> None:
     virtual_layer = VirtualDataLayer.from_config(yaml.safe_load(YAML))
     tables = {table.name: table for table in virtual_layer.schema_registry.list_tables()}
     assert {name: table.source_type for name, table in tables.items()} == {

@@ -132,8 +132,9 @@ def test_audit_logging() -> None:
         row_count=1500,
         status="SUCCESS",
     )
-    assert enforcer.get_audit_logs("customers", start_time=datetime(2024, 1, 1), end_time=datetime(2024, 12, 31)) == []
-    (log,) = enforcer.get_audit_logs(table_name="customers", start_time=datetime(2024, 1, 1))
+    start, end = datetime(2024, 1, 1), datetime(2024, 12, 31)  # noqa: DTZ001 (without a zone they are UTC)
+    assert enforcer.get_audit_logs("customers", start_time=start, end_time=end) == []
+    (log,) = enforcer.get_audit_logs(table_name="customers", start_time=start)
     assert (log.principal, tuple(log.field_names), log.row_count) == ("john.doe", ("email", "name"), 1500)
     json_trail = enforcer.export_audit_trail(format="json")
     csv_trail = enforcer.export_audit_trail(format="csv")

@@ -58,7 +58,7 @@ def test_health_metrics(virtual_layer: VirtualDataLayer) -> None:
     assert (len(catalog["tables"]), len(catalog["lineage"])) == (2, 1)
 
     federation = FederationEngine()
-    list(federation.execute_query(federation.plan_query("customers", PREDICATES), lambda plan: ROWS)[0])
+    list(federation.execute_query(federation.plan_query("customers", PREDICATES), lambda _: ROWS)[0])
     metrics = federation.query_optimizer.get_optimization_metrics()
     assert metrics["total_queries"] == 1
     assert metrics["cache_hit_rate"] == 0.0
@@ -76,7 +76,7 @@ def test_health_metrics(virtual_layer: VirtualDataLayer) -> None:
 def test_dashboard_queries() -> None:
     federation = FederationEngine()
     for table in ("customers", "orders", "customers"):
-        list(federation.execute_query(federation.plan_query(table, PREDICATES), lambda plan: ROWS)[0])
+        list(federation.execute_query(federation.plan_query(table, PREDICATES), lambda _: ROWS)[0])
     stats_by_table: dict[str, list[float]] = {}
     for stat in federation.query_optimizer._statistics.values():
         stats_by_table.setdefault(stat.table_name, []).append(stat.execution_time_ms)
@@ -96,7 +96,7 @@ def test_errors_of_an_executor_reach_the_caller_and_the_metrics() -> None:
     federation = FederationEngine()
     plan = federation.plan_query("customers", PREDICATES)
 
-    def executor(plan: object) -> list[dict[str, object]]:
+    def executor(_: object) -> list[dict[str, object]]:
         raise ConnectionError("the source is away")
 
     results, stats = federation.execute_query(plan, executor, query_id="q1")
@@ -109,9 +109,9 @@ def test_errors_of_an_executor_reach_the_caller_and_the_metrics() -> None:
 @pytest.mark.postgres
 def test_errors_of_the_road_reach_the_caller(ctx: VirtualContext) -> None:
     federation = FederationEngine(ctx)
-    with pytest.raises(TauroError, match="unknown column `nmae`. Did you mean `name`?"):
+    with pytest.raises(TauroError, match=r"unknown column `nmae`\. Did you mean `name`\?"):
         federation.plan_query("customers", [Predicate("nmae", PredicateOperator.EQ, "x")])
-    with pytest.raises(TauroError, match="custmers.*Did you mean `customers`?"):
+    with pytest.raises(TauroError, match=r"custmers.*Did you mean `customers`\?"):
         federation.plan_query("custmers", [])
     rows, stats = federation.execute_query(federation.plan_query("customers", []), query_id="q2")
     assert len(list(rows)) == 4

@@ -51,23 +51,23 @@ def test_a_layer_and_a_context_start_empty(virtual_layer: VirtualDataLayer, cust
 
 
 @pytest.mark.postgres
-def test_query_with_an_executor_then_apply_the_policy(
-    prod_db: str, customers: VirtualTable, enforcer: SecurityEnforcer
-) -> None:
+@pytest.mark.usefixtures("prod_db")
+def test_query_with_an_executor_then_apply_the_policy(customers: VirtualTable, enforcer: SecurityEnforcer) -> None:
     federation = FederationEngine()
     plan = federation.plan_query("customers", PREDICATES, projection=["id", "name", "email"])
     assert plan.execution_strategy.value == "direct"
     assert plan.estimated_cost > 0
     assert plan.estimated_rows > 0
 
-    def executor(plan: QueryPlan) -> Iterator[dict[str, Any]]:
+    def executor(_: QueryPlan) -> Iterator[dict[str, Any]]:
         factory = VirtualReaderFactory(context=None)
         reader = factory.create_reader(customers)
-        return reader.read()
+        rows: Iterator[dict[str, Any]] = reader.read()
+        return rows
 
     results, stats = federation.execute_query(plan, executor)
     rows = list(results)
-    # The table does not declare `created_date`: its condition is the executor's business, that of `department` is checked.
+    # `created_date` is not declared: its condition is the executor's business; that of `department` is checked.
     assert sorted(row["id"] for row in rows) == [1, 2, 4]
     filtered_rows = enforcer.apply_row_level_security("customers", "analyst", rows)
     masked_rows = enforcer.apply_field_masking("customers", "analyst", filtered_rows)
@@ -79,7 +79,8 @@ def test_query_with_an_executor_then_apply_the_policy(
 
 
 @pytest.mark.postgres
-def test_the_same_query_on_the_road(prod_db: str, customers: VirtualTable) -> None:
+@pytest.mark.usefixtures("prod_db")
+def test_the_same_query_on_the_road(customers: VirtualTable) -> None:
     """With a context the source is asked, and the policy applies without further calls."""
     customers.schema = {}
     with VirtualContext() as ctx:

@@ -40,7 +40,8 @@ def test_tags_classify(virtual_layer: VirtualDataLayer) -> None:
 
 
 @pytest.mark.postgres
-def test_encrypted_field_on_the_road(prod_db: str, customers: VirtualTable) -> None:
+@pytest.mark.usefixtures("prod_db")
+def test_encrypted_field_on_the_road(customers: VirtualTable) -> None:
     ssn_policy = FieldSecurityPolicy(
         field_name="ssn",
         access_level=AccessLevel.ENCRYPTED,
@@ -61,8 +62,9 @@ def test_encrypted_field_on_the_road(prod_db: str, customers: VirtualTable) -> N
 
 
 @pytest.mark.postgres
+@pytest.mark.usefixtures("prod_db")
 @pytest.mark.parametrize("role", FILTERS)
-def test_row_filters_on_the_road_and_on_lists(role: str, prod_db: str, customers: VirtualTable) -> None:
+def test_row_filters_on_the_road_and_on_lists(role: str, customers: VirtualTable) -> None:
     text, expected = FILTERS[role]
     customers.schema = {}
     policy = TableSecurityPolicy("customers")

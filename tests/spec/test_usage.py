@@ -61,7 +61,8 @@ def test_context_reads_a_table(ctx: VirtualContext) -> None:
 
 
 @pytest.mark.postgres
-def test_basic_workflow(prod_db: str, virtual_layer: VirtualDataLayer, customers: VirtualTable) -> None:
+@pytest.mark.usefixtures("prod_db")
+def test_basic_workflow(virtual_layer: VirtualDataLayer, customers: VirtualTable) -> None:
     for table in (customers, SNOWFLAKE, S3):
         virtual_layer.schema_registry.register_table(table)
     assert len(virtual_layer.schema_registry.list_tables()) == 3
@@ -107,7 +108,8 @@ def test_multi_source_join_without_a_context() -> None:
 
 
 @pytest.mark.postgres
-def test_multi_source_join_on_the_road(prod_db: str, customers: VirtualTable, tmp_path: Any) -> None:
+@pytest.mark.usefixtures("prod_db")
+def test_multi_source_join_on_the_road(customers: VirtualTable, tmp_path: Any) -> None:
     (tmp_path / "transactions.csv").write_text("customer_id,amount\n1,10\n1,20\n3,5\n9,1\n")
     with VirtualContext() as ctx:
         ctx.schema_registry.register_table(customers)
@@ -136,7 +138,8 @@ def test_dynamic_row_level_security() -> None:
 
 
 @pytest.mark.postgres
-def test_materialized_view(prod_db: str, virtual_layer: VirtualDataLayer) -> None:
+@pytest.mark.usefixtures("prod_db")
+def test_materialized_view(virtual_layer: VirtualDataLayer) -> None:
     """The example names no connection: it registers like that, and to be read it needs one."""
     summary_table = VirtualTable(
         name="sales_summary_daily",
@@ -155,7 +158,7 @@ def test_materialized_view(prod_db: str, virtual_layer: VirtualDataLayer) -> Non
     )
     virtual_layer.schema_registry.register_table(summary_table)
     ctx = VirtualContext(layer=virtual_layer)
-    with pytest.raises(SourceUnavailable, match="`sales_summary_daily`: connection `.none.` is not configured"):
+    with pytest.raises(SourceUnavailable, match=r"`sales_summary_daily`: connection `.none.` is not configured"):
         ctx.query("SELECT * FROM sales_summary_daily")
     summary_table.connection_id = "prod_db"
     virtual_layer.schema_registry.update_table(summary_table)
