@@ -37,6 +37,7 @@ _HOMES = {
     "VirtualContext": "context",
     "VirtualDataLayer": "context",
     "VirtualTable": "catalog.table",
+    "connect": "interop.dbapi",
 }
 
 __all__ = sorted([*_HOMES, "load_ipython_extension", "unload_ipython_extension"])
