@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -125,9 +125,8 @@ _MEANING: Final[tuple[tuple[type[TauroError], type[Error]], ...]] = (
 
 
 @functools.cache
-def _both(kind: Hashable) -> type[TauroError]:
+def _both(kind: type[TauroError]) -> type[TauroError]:
     """A class that is `kind` for us and its counterpart for PEP 249; it keeps its name."""
-    assert isinstance(kind, type)
     meaning = next(theirs for ours, theirs in _MEANING if issubclass(kind, ours))
     return type(kind.__name__, (kind, meaning), {"__doc__": kind.__doc__, "__module__": __name__})
 
@@ -139,7 +138,7 @@ def _translated() -> Iterator[None]:
     except TauroError as error:
         if isinstance(error, Error):
             raise
-        kind = _both(type(error))
+        kind = _both(type(error))  # type: ignore[arg-type]  # mypy: a class is Hashable after all
         twin = kind.__new__(kind, *error.args)
         twin.args = error.args
         twin.__dict__.update(error.__dict__)
