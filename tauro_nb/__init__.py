@@ -21,9 +21,14 @@ _HOMES = {
     "ConfigError": "errors",
     "EmailMasker": "security.masks",
     "EncryptionConfig": "catalog.table",
+    "ExecutionStrategy": "query.plan",
+    "FederationEngine": "federation",
     "FieldSecurityPolicy": "security.policy",
+    "JoinPlan": "joins",
     "Operation": "security.policy",
     "PhoneMasker": "security.masks",
+    "Predicate": "query.predicate",
+    "PredicateOperator": "query.predicate",
     "Principal": "security.principal",
     "QueryPlan": "query.plan",
     "QueryStatistics": "monitor",
@@ -36,6 +41,8 @@ _HOMES = {
     "TauroError": "errors",
     "VirtualContext": "context",
     "VirtualDataLayer": "context",
+    "VirtualReader": "readers",
+    "VirtualReaderFactory": "readers",
     "VirtualTable": "catalog.table",
     "connect": "interop.dbapi",
 }
@@ -44,6 +51,8 @@ __all__ = sorted([*_HOMES, "load_ipython_extension", "unload_ipython_extension"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "virtualization":
+        return importlib.import_module("tauro_nb.virtualization")
     if name not in _HOMES:
         raise AttributeError(f"module 'tauro_nb' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"tauro_nb.{_HOMES[name]}"), name)

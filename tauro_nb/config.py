@@ -18,6 +18,7 @@ A table may name a connection that is not declared: the environment can give it 
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterable, Mapping
@@ -33,6 +34,7 @@ from tauro_nb.catalog.reading import (
     Parser,
     Site,
     anything,
+    as_it_is,
     choice,
     flag,
     kind_of,
@@ -42,7 +44,7 @@ from tauro_nb.catalog.reading import (
     text,
 )  # fmt: skip
 from tauro_nb.catalog.table import VirtualTable, read_table
-from tauro_nb.errors import ConfigError, nearest
+from tauro_nb.errors import ConfigError, TauroError, nearest
 
 if TYPE_CHECKING:
     from tauro_nb.security.policy import TableSecurityPolicy
@@ -99,7 +101,7 @@ def load_config(
 
     Examples
     --------
-    >>> config = load_config({"virtual_tables": {"c": {"connection": "crm", "connector_type": "postgresql", "table": "c"}}})
+    >>> config = load_config({"virtual_tables": {"c": {"connection": "crm", "table": "customers"}}})
     >>> config.tables[0].connection_id
     'crm'
     >>> load_config({"virtual_tables": {"c": {"path": "c.csv", "cache_stragety": "smart"}}})
@@ -120,12 +122,13 @@ def load_config(
 
 def _read_file(source: str | os.PathLike[str], site: Site) -> tuple[str, Path, Any]:
     """Name for messages, folder and content of a file."""
-    name = os.fspath(source)
-    if not isinstance(name, str) or "\n" in name or "\x00" in name:
-        site.report("expected a mapping or the path of a file; for YAML text, pass `yaml.safe_load(text)`")
+    name: Any = os.fspath(source)  # bytes, from a strange PathLike
+    if not isinstance(name, str) or not name.isprintable() or "://" in name:
+        site.report("expected a mapping or the path of a file; of YAML text, pass what `yaml.safe_load` returns")
         return "configuration", Path.cwd(), None
-    path = Path(name).expanduser()
+    path = Path(name)
     try:
+        path = path.expanduser()
         base, document = path.resolve().parent, path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         site.report("the file is not UTF-8 text")
@@ -148,8 +151,10 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
     tables = _read_all(found.get("virtual_tables"), place.at("virtual_tables"), read_table)
     _report_same_names(found.get("virtual_tables"), place.at("virtual_tables"))
     _report_same_names(found.get("security_policies"), place.at("security_policies"))
+    _report_lost_policies(found, tables, place.at("security_policies"))
     for name, table in tables.items():
-        _check_connection(table, connections, found.get("connections") or {}, place.at("virtual_tables").at(name))
+        declared = dict(_entries(found.get("connections")))
+        _check_connection(table, connections, declared, place.at("virtual_tables").at(name))
     audit = found.get("audit", AuditConfig())
     enabled = found.get("enabled", True)
     return CatalogConfig(
@@ -195,13 +200,31 @@ def _read_all(raw: Any, site: Site, read: Any) -> dict[str, Any]:
 def _report_same_names(raw: Any, site: Site) -> None:
     """Names of tables are unique whatever their case."""
     seen: dict[str, str] = {}
-    for name in raw if isinstance(raw, Mapping) else ():
-        if isinstance(name, str) and seen.setdefault(name.casefold(), name) != name:
+    for name, _ in _entries(raw):
+        if seen.setdefault(name.casefold(), name) != name:
             site.at(name).report(f"the same name as `{seen[name.casefold()]}`; names do not depend on case")
 
 
+def _report_lost_policies(found: Mapping[str, Any], tables: Mapping[str, VirtualTable], site: Site) -> None:
+    """Report policies that protect nothing: a misspelt name would leave the real table or column open."""
+    declared = {name.casefold(): name for name, _ in _entries(found.get("virtual_tables"))}
+    for name, raw in _entries(found.get("security_policies")):
+        if declared and name.casefold() not in declared:
+            site.at(name).report(f"no virtual table of this name is declared.{nearest(name, declared.values())}")
+        table = tables.get(declared.get(name.casefold(), ""))
+        columns = {column.casefold() for column in table.schema} if table is not None else set()
+        for column, _ in _entries(raw.get("field_policies") if isinstance(raw, Mapping) else None):
+            if table is not None and columns and column.casefold() not in columns:
+                hint = nearest(column, table.schema)
+                site.at(name).at("field_policies").at(column).report(f"the table declares no such column.{hint}")
+
+
+def _entries(raw: Any) -> list[tuple[str, Any]]:
+    return [(key, item) for key, item in raw.items() if isinstance(key, str)] if isinstance(raw, Mapping) else []
+
+
 def _check_connection(
-    table: VirtualTable, connections: Mapping[str, ConnectionSpec], declared: Iterable[object], site: Site
+    table: VirtualTable, connections: Mapping[str, ConnectionSpec], declared: Iterable[str], site: Site
 ) -> None:
     """Report a connection that cannot be meant: missing where one is needed, of another type, or misspelt."""
     known = CONNECTORS.get(table.connector_type)
@@ -216,7 +239,7 @@ def _check_connection(
         hint = nearest(wanted, connections)
         if hint and (known is None or known.implemented):
             site.at("connection_id").report(
-                f"no connection `{wanted}` is declared.{hint} Or set {environment_name(wanted)} to its uri."
+                f"no such connection is declared.{hint} Or set `{environment_name(wanted)}` to its uri."
             )
 
 
@@ -259,12 +282,12 @@ def _absolute_text(path: str, base: Path) -> str:
     """Join to the folder, with care: a uri stays, `:memory:` stays, a glob in the folder's own name is no glob."""
     if "://" in path or path.startswith(":"):
         return path
-    expanded = os.path.expanduser(path)
-    if os.path.isabs(expanded):
-        return expanded
-    folder = glob.escape(str(base)) if glob.has_magic(expanded) else str(base)
-    ending = os.sep if expanded.endswith("/") else ""
-    return os.path.normpath(os.path.join(folder, expanded)) + ending
+    with contextlib.suppress(RuntimeError):  # `~nobody`: then it is the name of a file
+        path = str(Path(path).expanduser()) + (os.sep if path.endswith("/") else "")
+    if Path(path).is_absolute():
+        return path
+    folder = glob.escape(str(base)) if glob.has_magic(path) else str(base)
+    return os.path.normpath(f"{folder}{os.sep}{path}") + (os.sep if path.endswith("/") else "")
 
 
 def _read_policy(name: str, raw: Any, site: Site) -> TableSecurityPolicy | None:
@@ -286,7 +309,11 @@ def _read_principal(name: str, raw: Any, site: Site) -> Principal | None:
     found = read_fields({} if given is None else given, site, _PRINCIPAL)
     if found is None or len(site.mistakes) > before:
         return None
-    return Principal(name=name, roles=frozenset(found.get("roles", ())), attributes=found.get("attributes", {}))
+    try:
+        return Principal(name=name, roles=frozenset(found.get("roles", ())), attributes=found.get("attributes", {}))
+    except TauroError as error:
+        site.report(str(error))
+    return None
 
 
 def _read_audit(raw: Any, site: Site) -> Any:
@@ -308,19 +335,15 @@ def _one_of(*words: str) -> Parser:
     return choice(meaning, words)
 
 
-def _as_it_is(raw: Any, site: Site) -> Any:
-    """Sections are read entry by entry, so that one mistake does not hide those of its neighbours."""
-    return raw
-
-
 _PRINCIPAL: Final[Mapping[str, Parser]] = {"roles": listed(text), "attributes": mapping_of(anything)}
 _AUDIT: Final[Mapping[str, Parser]] = {"path": text, "on_failure": _one_of("fail_operation", "continue")}
+# Entry by entry below, so that a mistake in one entry does not hide those of its neighbours.
 _SECTIONS: Final[Mapping[str, Parser]] = {
     "enabled": flag,
-    "connections": _as_it_is,
-    "virtual_tables": _as_it_is,
-    "security_policies": _as_it_is,
-    "principals": _as_it_is,
+    "connections": as_it_is,
+    "virtual_tables": as_it_is,
+    "security_policies": as_it_is,
+    "principals": as_it_is,
     "default_access": _one_of("allow", "deny"),
     "audit": _read_audit,
 }

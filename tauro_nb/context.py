@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot, ColumnSnapshot, SourceSnapshot, TableSnapshot
@@ -216,7 +216,7 @@ class VirtualContext:
 
     @property
     def planner(self) -> Planner:
-        """This principal's planner."""
+        """The planner of this context's principal."""
         if self._planner is None:
             from tauro_nb.query.planner import Planner
 
@@ -241,7 +241,24 @@ class VirtualContext:
             Any step refused.
         """
         tree, frames, given = self._parts(query)
-        return self.planner.plan(tree, params if params is not None else given, frames, limit)
+        return self.plan_parts(tree, frames, params if params is not None else given, limit)
+
+    def plan_parts(
+        self,
+        tree: Any,
+        frames: Mapping[str, pa.Table] | None = None,
+        params: Any = None,
+        limit: int | None = None,
+        *,
+        pushdown: bool = True,
+        query_id: str | None = None,
+    ) -> QueryPlan:
+        """Plan SQL text or a tree; what is refused is in the audit trail, whichever door it came through."""
+        try:
+            return self.planner.plan(tree, params, frames, limit, pushdown=pushdown)
+        except TauroError as error:
+            self._record_refusal(error, tree, query_id or uuid.uuid4().hex)
+            raise
 
     def query(
         self,
@@ -269,24 +286,23 @@ class VirtualContext:
         """Run SQL text or a tree, with the frames it names: where all doors meet."""
         query_id = uuid.uuid4().hex
         started = time.perf_counter()
-        try:
-            plan = self.planner.plan(tree, params, frames, limit)
-        except TauroError as error:
-            self._record_refusal(error, tree, query_id)
-            raise
+        plan = self.plan_parts(tree, frames, params, limit, query_id=query_id)
         return self._run(plan, query_id, started)
 
-    def run(self, plan: QueryPlan) -> Result:
+    def run(self, plan: QueryPlan, *, query_id: str | None = None) -> Result:
         """Run a plan of this principal's.
 
         Raises
         ------
         UsageError
-            The plan was made for somebody else.
+            The plan was made for somebody else, or its tables are decided otherwise by now: a plan is no ticket.
         """
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
-        return self._run(plan, uuid.uuid4().hex, time.perf_counter())
+        for name, decision in plan.decisions.items():
+            if self.planner.fresh_entry(name).decision != decision:
+                raise UsageError(f"what {plan.principal!r} may see of `{name}` changed since this plan.", hint="Plan again.")
+        return self._run(plan, query_id or uuid.uuid4().hex, time.perf_counter())
 
     def _parts(self, query: Any) -> tuple[Any, dict[str, Any], Any]:
         """Text stays text; an expression becomes a tree and the frames it carries."""
@@ -307,13 +323,7 @@ class VirtualContext:
         record.intent()
         machine = self.layer.machine
         try:
-            names = {name for fragment in plan.fragments for name in fragment.tables}
-            sources = {
-                source.connection.id + "/" + type(source).__name__: source
-                for source in (self.planner.entry(name).source for name in sorted(names))
-                if source is not None
-            }
-            execution = machine.engine.run(plan, sources)
+            execution = machine.engine.run(plan)
         except BaseException as error:
             record.failed(error)
             raise
@@ -347,7 +357,7 @@ class VirtualContext:
     # --- the doors
 
     def ibis(self) -> Backend:
-        """This context as an Ibis backend."""
+        """The context as an Ibis backend."""
         if self._backend is None:
             from tauro_nb.interop.ibis import Backend
 
@@ -381,11 +391,18 @@ class VirtualContext:
         """
         who = self if principal is None else self.as_principal(principal)
         if not apply_security:
-            who._require_unrestricted(name)
+            who.require_unrestricted(name)
         quoted = ".".join(f'"{part}"' for part in self.schema_registry.resolve(name).name.split("."))
         return who.query(f"SELECT * FROM {quoted}").rows()
 
-    def _require_unrestricted(self, name: str) -> None:
+    def require_unrestricted(self, name: str) -> None:
+        """Refuse if any policy stands between this principal and the raw table.
+
+        Raises
+        ------
+        AccessDenied
+            One does.
+        """
         decision = self.planner.fresh_entry(name).decision.require()
         if decision.needs_barrier or len(decision.visible_columns) != len(decision.columns):
             raise AccessDenied(
@@ -464,9 +481,8 @@ class VirtualContext:
         UnknownTable, AccessDenied, SourceUnavailable
             There is no such table, it is denied, or its source does not answer.
         """
-        entry = self.planner.fresh_entry(self.schema_registry.resolve(name).name)
-        entry.decision.require()
-        return self.planner.visible_columns(entry.table.name)
+        decision = self.planner.fresh_entry(self.schema_registry.resolve(name).name).decision.require()
+        return {column: decision.columns[column].type for column in decision.visible_columns}
 
     def lineage(self, name: str | None = None) -> LineageGraph:
         """The lineage of the whole catalog, or of everything around one table."""
@@ -482,7 +498,7 @@ class VirtualContext:
         self.layer.close()
         self._planner = None
 
-    def __enter__(self) -> VirtualContext:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -512,13 +528,12 @@ class _Record:
         """Write what is about to be read. Without this record nothing runs."""
         from tauro_nb.query.fingerprint import statement_of
 
-        policies = {name: self._ctx.planner.entry(name).decision.policy_hash for name in self._plan.tables}
         self._ctx.layer.audit_trail.intent(
             self._ctx.principal.name,
             self._plan.columns,
             roles=self._ctx.principal.roles,
             statement=statement_of(self._plan.tree),
-            policies=policies,
+            policies={name: self._plan.decisions[name].policy_hash for name in self._plan.tables},
             query_id=self._query_id,
         )
 
@@ -560,5 +575,3 @@ class _Record:
                 tables=self._plan.tables,
             )
         )
-
-

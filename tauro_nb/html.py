@@ -24,18 +24,19 @@ _REFUSED_ATTRIBUTES: Final = frozenset({"action", "data", "formaction", "href", 
 #: Colours come from the notebook's theme; the fallbacks are legible on white and on near-black.
 THEME: Final = """
 .tauro{--t-fg:var(--jp-ui-font-color1,var(--vscode-foreground,currentColor));
---t-dim:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,currentColor));
---t-bg:var(--jp-layout-color1,transparent);--t-sub:var(--jp-layout-color2,rgba(128,128,128,.09));
+--t-dim:color-mix(in srgb,var(--t-fg) 74%,transparent);
+--t-bg:var(--jp-layout-color1,transparent);--t-sub:color-mix(in srgb,var(--t-fg) 6%,transparent);
 --t-line:var(--jp-border-color2,rgba(128,128,128,.32));--t-accent:var(--jp-brand-color1,#2f80d8);
 --t-warn:var(--jp-warn-color1,#c77700);--t-bad:var(--jp-error-color1,#d9483b);--t-ok:var(--jp-success-color1,#2e9b57);
 --t-code:var(--jp-code-font-family,ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace);
 color:var(--t-fg);font:13px/1.5 var(--jp-ui-font-family,system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif);
 max-width:100%;text-align:left}
 .tauro *,.tauro{box-sizing:border-box}
-.tauro .t-dim{color:var(--t-dim)}.tauro .t-title{font-weight:600;font-size:14px;margin:0}
+.tauro p{margin:2px 0 5px}.tauro .t-dim{color:var(--t-dim)}.tauro .t-title{font-weight:600;font-size:14px;margin:0}
 .tauro .t-head{display:flex;flex-wrap:wrap;gap:2px 12px;align-items:baseline;margin:0 0 8px}
-.tauro code,.tauro pre,.tauro .t-code{font:12px/1.55 var(--t-code);color:var(--t-fg);background:none;padding:0;border:0}
-.tauro pre{margin:4px 0 8px;padding:8px 10px;background:var(--t-sub);border-radius:4px;white-space:pre-wrap;
+.tauro.tauro code,.tauro.tauro pre,.tauro.tauro .t-code{font:12px/1.55 var(--t-code);color:var(--t-fg);background:none;
+padding:0;border:0}
+.tauro.tauro pre{margin:4px 0 8px;padding:8px 10px;background:var(--t-sub);border-radius:4px;white-space:pre-wrap;
 overflow-wrap:anywhere}
 .tauro details{margin:2px 0}.tauro summary{cursor:pointer;padding:1px 2px;border-radius:3px}
 .tauro summary:focus-visible,.tauro button:focus-visible{outline:2px solid var(--t-accent);outline-offset:1px}
@@ -49,13 +50,17 @@ overflow-wrap:normal;white-space:nowrap;background:none}
 .tauro table.t-table tbody tr,.tauro table.t-table tbody tr:nth-child(n){background:none}
 .tauro table.t-table tbody tr:hover{background:var(--t-sub)}
 .tauro table.t-table :is(th,td).t-num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.tauro.tauro :is(code,.t-code).t-dim{color:var(--t-dim)}
 .tauro .t-null{color:var(--t-dim);font-style:italic}
 .tauro .t-badge{display:inline-block;white-space:nowrap;font-size:11px;line-height:1.45;padding:0 7px;
 border:1px solid var(--t-line);border-radius:9px;color:var(--t-fg)}
 .tauro .t-badge>i{font-style:normal;margin-right:4px;color:var(--t-dim)}
-.tauro .t-badge.t-warn{border-color:var(--t-warn);border-style:dashed}.tauro .t-badge.t-warn>i{color:var(--t-warn)}
-.tauro .t-badge.t-bad{border-color:var(--t-bad);border-width:2px}.tauro .t-badge.t-bad>i{color:var(--t-bad)}
-.tauro .t-badge.t-ok{border-color:var(--t-ok)}.tauro .t-badge.t-ok>i{color:var(--t-ok)}
+.tauro .t-badge.t-warn{border-color:var(--t-warn);border-style:dashed}
+.tauro .t-badge.t-warn>i,.tauro i.t-warn{color:color-mix(in srgb,var(--t-warn) 65%,var(--t-fg))}
+.tauro .t-badge.t-bad{border-color:var(--t-bad);border-width:2px}
+.tauro .t-badge.t-bad>i,.tauro i.t-bad{color:color-mix(in srgb,var(--t-bad) 75%,var(--t-fg))}
+.tauro .t-badge.t-ok{border-color:var(--t-ok)}
+.tauro .t-badge.t-ok>i{color:color-mix(in srgb,var(--t-ok) 75%,var(--t-fg))}
 .tauro .t-badge.t-accent{border-color:var(--t-accent)}.tauro .t-badge.t-accent>i{color:var(--t-accent)}
 """
 

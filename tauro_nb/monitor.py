@@ -13,9 +13,9 @@ __all__ = ["QueryMonitor", "QueryStatistics"]
 _KEPT = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class QueryStatistics:
-    """Figures of one query; times in milliseconds, sizes in Arrow bytes."""
+    """Figures of one query; times in milliseconds, sizes in Arrow bytes. Final once its rows are read."""
 
     query_id: str
     table_name: str

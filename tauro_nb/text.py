@@ -94,9 +94,9 @@ def size(number: float | None, unknown: str = "unknown") -> str:
     if number is None:
         return unknown
     power = 0
-    while number >= 999.95 and power < len(_UNITS) - 1:
+    while number >= 999.5 and power < len(_UNITS) - 1:
         number, power = number / 1000, power + 1
-    return f"{number:.1f} {_UNITS[power]}" if power and number < 100 else f"{number:.0f} {_UNITS[power]}"
+    return f"{number:.1f} {_UNITS[power]}" if power and number < 100 else f"{number:,.0f} {_UNITS[power]}"
 
 
 def text_table(

@@ -89,7 +89,7 @@ class CatalogPanel(Panel):
         if content.get("kind") == "refresh":
             try:
                 self.refresh()
-            except Exception as error:  # the panel is the only place where the user can see it
+            except Exception as error:  # noqa: BLE001  the panel is the only place where the user can see it
                 self._notice = f"Not refreshed: {one_line(error)}"
         elif content.get("kind") == "details":
             tables = [table for group in groups(self._snapshot) for table in group.tables]

@@ -53,14 +53,16 @@ def _columns(item: TableSnapshot, room: int) -> Html:
         return el("p", "No columns." if item.schema_known else "Columns have not been read yet.", class_="t-dim")
     if room <= 0:
         return el("p", plural(len(item.columns), "column"), class_="t-dim")
-    rows = []
-    for column in item.columns[:room]:
-        glyph, words, tone = column_mark(column)
-        mine = badge(glyph, words, tone) if words else el("span", "clear", class_="t-dim")
-        rows.append((el("code", column.name), el("code", column.type), mine, column.description))
-    more = len(item.columns) - room
-    caption = f"… and {plural(more, 'more column', 'more columns')}" if more > 0 else None
-    return table(rows, ["column", "type", "for me", "description"], caption=caption)
+    shown, more = item.columns[:room], len(item.columns) - room
+    caption = f"… and {plural(more, 'more column')}" if more > 0 else None
+    headers = ["column", "type", "for me", "description"][: 4 if any(column.description for column in shown) else 3]
+    rows = [(el("code", c.name), el("code", c.type), _mine(c), c.description)[: len(headers)] for c in shown]
+    return table(rows, headers, caption=caption)
+
+
+def _mine(column: ColumnSnapshot) -> Html:
+    glyph, words, tone = column_mark(column)
+    return badge(glyph, words, tone) if words else el("span", "clear", class_="t-dim")
 
 
 def _table(item: TableSnapshot, room: int) -> Html:

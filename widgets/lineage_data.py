@@ -14,38 +14,51 @@ __all__ = ["Direction", "Edge", "Graph", "Node", "View", "neighbours", "view"]
 
 Direction = Literal["both", "upstream", "downstream"]
 #: More than this in one picture is a hairball.
-MOST_NODES: Final = 80
+MOST_NODES: Final = 60
 
 
 class Node(Protocol):
-    """A `LineageNode`: kind is source, table, view or query."""
+    """A `LineageNode`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its unique name."""
+
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """`source`, `table`, `view` or `query`."""
+
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """What to call it; empty means its name."""
 
 
 class Edge(Protocol):
     """A `LineageEdge`: data flows from `upstream` to `downstream`."""
 
     @property
-    def upstream(self) -> str: ...
+    def upstream(self) -> str:
+        """Where data comes from."""
+
     @property
-    def downstream(self) -> str: ...
+    def downstream(self) -> str:
+        """Where data goes."""
+
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """How it is known: `declared`, `view`, `query`."""
 
 
 class Graph(Protocol):
     """A `LineageGraph`."""
 
     @property
-    def nodes(self) -> Sequence[Node]: ...
+    def nodes(self) -> Sequence[Node]:
+        """Every node."""
+
     @property
-    def edges(self) -> Sequence[Edge]: ...
+    def edges(self) -> Sequence[Edge]:
+        """Every edge."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,10 @@ def _nodes(shown: View, kind: str, items: list[Item], at: dict[str, tuple[float,
         customdata=[item.name for item in items],
         hovertext=[f"{_safe(item.label)} ({_safe(kind)})" for item in items],
         hoverinfo="text",
-        marker={"symbol": symbol, "color": colour, "size": [20 if i.name == shown.focus else 14 for i in items],
-                "line": {"width": 2, "color": colour}},
+        marker={
+            "symbol": symbol, "color": colour, "opacity": 1, "line": {"width": 2, "color": colour},
+            "size": [20 if item.name == shown.focus else 14 for item in items],
+        },
     )  # fmt: skip
 
 
@@ -65,7 +67,7 @@ def figure(shown: View) -> go.Figure:
             ys += [*(-y for _, y in bends), None]
     for kind, (xs, ys) in sorted(paths.items()):
         line = {"color": _INK, "width": 1.3, "dash": _DASHES.get(kind, "solid")}
-        traces.append(go.Scatter(x=xs, y=ys, mode="lines", name=f"by {_safe(kind)}", hoverinfo="skip", line=line))
+        traces.append(go.Scatter(x=xs, y=ys, mode="lines", name=_safe(kind), hoverinfo="skip", line=line))
     by_kind: defaultdict[str, list[Item]] = defaultdict(list)
     for item in shown.items:
         by_kind[item.kind].append(item)

@@ -14,7 +14,7 @@ from tauro_nb.widgets.lineage_svg import CSS
 from tauro_nb.widgets.panel import Panel, script, sheet
 
 if TYPE_CHECKING:
-    import networkx
+    import networkx as nx
     from plotly import graph_objects
 
 __all__ = ["LineageGraphPanel"]
@@ -106,11 +106,11 @@ class LineageGraphPanel(Panel):
         except TauroError as error:
             self._notice = visible(error)
 
-    def to_networkx(self) -> networkx.DiGraph[str]:
+    def to_networkx(self) -> nx.DiGraph[str]:
         """Return the whole graph; nodes have `kind` and `label`, edges have `kinds`."""
         import networkx as nx
 
-        graph: networkx.DiGraph[str] = nx.DiGraph()
+        graph: nx.DiGraph[str] = nx.DiGraph()
         for node in self._graph.nodes:
             graph.add_node(node.name, kind=node.kind, label=node.label or node.name)
         for edge in self._graph.edges:

@@ -27,7 +27,7 @@ def _extent(shown: View) -> str:
 
 def _tree(shown: View, root: str, along: Mapping[str, list[str]], more: Mapping[str, int]) -> Iterator[str]:
     """Yield a tree's lines; a node met before is named, not expanded again."""
-    kinds = {item.name: item.kind for item in shown.items}
+    words = {item.name: f"{one_line(item.label)} ({one_line(item.kind)})" for item in shown.items}
     met: set[str] = set()
     stack: list[tuple[str, str, str]] = [(root, "", "")]
     while stack:
@@ -35,7 +35,7 @@ def _tree(shown: View, root: str, along: Mapping[str, list[str]], more: Mapping[
         again = name in met and bool(along.get(name))
         met.add(name)
         hidden = f"  +{more[name]} more" if more.get(name) else ""
-        yield f"{lead}{one_line(name)} ({one_line(kinds[name])}){'  (see above)' if again else hidden}"
+        yield f"{lead}{words[name]}{'  (see above)' if again else hidden}"
         if not again:
             near = along.get(name, [])
             for index in range(len(near) - 1, -1, -1):

@@ -16,18 +16,21 @@ __all__ = ["CSS", "legend", "svg"]
 
 _HEIGHT: Final = 42
 _PITCH: Final = 62
-_GAP: Final = 84
-_MARGIN: Final = 34
+_GAP: Final = 62
+_MARGIN: Final = 26
 _LABEL: Final = 30
 
-#: How data got there: declared (solid), defined by a view (dashes), seen in a query (dots); others dash-dot.
-_DASHES: Final = MappingProxyType({"source": "", "table": "", "declared": "", "view": "7 4", "query": "2 4"})
+#: How an edge is known, as a dash pattern and in words; others are dash-dot.
+_LINES: Final = MappingProxyType(
+    {"declared": ("", "declared"), "view": ("7 4", "from a view"), "query": ("2 4", "seen in a query")}
+)
 _SHAPES: Final = ("source", "table", "view", "query")
 
 # Presentation attributes make the picture legible where stylesheets are stripped; these rules then theme it.
 CSS: Final = """
 .tauro svg.tl{display:block;font-family:inherit;margin:4px 0}
-.tauro svg.tl .tl-link{stroke:var(--t-dim);opacity:.75}.tauro svg.tl .tl-tip{fill:var(--t-dim);opacity:.9}
+.tauro svg.tl .tl-link{stroke:var(--t-dim);opacity:.75}
+.tauro svg.tl .tl-tip{fill:color-mix(in srgb,var(--t-fg) 70%,var(--jp-layout-color1,gray))}
 .tauro svg.tl .tl-shape{fill:var(--t-sub);stroke:var(--t-dim)}
 .tauro svg.tl .tl-source .tl-shape{stroke:var(--t-ok)}.tauro svg.tl .tl-table .tl-shape{stroke:var(--t-accent)}
 .tauro svg.tl .tl-view .tl-shape{stroke:var(--t-accent)}.tauro svg.tl .tl-query .tl-shape{stroke:var(--t-warn)}
@@ -47,7 +50,7 @@ def _shape(kind: str, x: float, y: float, wide: float, high: float) -> Html:
     common = {"class_": "tl-shape", "fill": "none", "stroke": "currentColor", "stroke_width": "1.5"}
     x2, y2, mid = x + wide, y + high, y + high / 2
     if kind == "source":
-        bow = high / 7
+        bow = high / 9
         left, top, deep, across = _number(x), _number(y + bow), _number(1.4 * bow), _number(wide)
         rim = f"M{left} {top}c0 -{deep} {across} -{deep} {across} 0"
         body = f"v{_number(high - 2 * bow)}c0 {deep} -{across} {deep} -{across} 0z"
@@ -79,8 +82,11 @@ def _line(points: Sequence[Point], dash: str, title: str) -> Html:
     )  # fmt: skip
 
 
-def _node(place: int, item: Item, focus: bool, x: float, y: float, wide: float) -> Html:
-    middle, shape = x + wide / 2, item.kind if item.kind in _SHAPES else "table"
+def _node(place: int, item: Item, corner: Point, wide: float, *, focus: bool) -> Html:
+    x, y = corner
+    # The lid of a drum takes some of its height.
+    middle, low = x + wide / 2, y + (3 if item.kind == "source" else 0)
+    shape = item.kind if item.kind in _SHAPES else "table"
     label = one_line(item.label)
     more = [
         (x - 6, y + 13, "end", item.more_up, "upstream"),
@@ -90,9 +96,9 @@ def _node(place: int, item: Item, focus: bool, x: float, y: float, wide: float) 
         "g",
         el("title", f"{label} ({one_line(item.kind)})" + (", in focus" if focus else "")),
         _shape(shape, x, y, wide, _HEIGHT),
-        el("text", clip(label, _LABEL), x=_number(middle), y=_number(y + 20), text_anchor="middle", font_size="12",
+        el("text", clip(label, _LABEL), x=_number(middle), y=_number(low + 19), text_anchor="middle", font_size="12",
            font_weight="700" if focus else "500", fill="currentColor"),
-        el("text", ("◎ " if focus else "") + one_line(item.kind), x=_number(middle), y=_number(y + 34),
+        el("text", ("◎ " if focus else "") + one_line(item.kind), x=_number(middle), y=_number(low + 33),
            text_anchor="middle", font_size="10", fill="currentColor", class_="tl-dim"),
         [
             el("text", f"+{count}", el("title", f"{count:,} more {way}"), x=_number(at), y=_number(high),
@@ -108,7 +114,7 @@ def _node(place: int, item: Item, focus: bool, x: float, y: float, wide: float) 
 def _widths(shown: View, layer_of: dict[str, int], layers: int) -> list[float]:
     widths = [72.0] * layers
     for item in shown.items:
-        need = width(clip(one_line(item.label), _LABEL)) * 7.6 + 34
+        need = width(clip(one_line(item.label), _LABEL)) * 7.3 + 30
         widths[layer_of[item.name]] = max(widths[layer_of[item.name]], need)
     return widths
 
@@ -155,8 +161,8 @@ def svg(shown: View, title: str, description: str) -> Html:
 
     nodes = []
     for place, item in enumerate(shown.items):
-        x, y = corner(placed.positions[item.name])
-        nodes.append(_node(place, item, item.name == shown.focus, x, y, widths[layer_of[item.name]]))
+        wide = widths[layer_of[item.name]]
+        nodes.append(_node(place, item, corner(placed.positions[item.name]), wide, focus=item.name == shown.focus))
     wide = _MARGIN * 2 + sum(widths) + _GAP * max(placed.layers - 1, 0)
     high = _MARGIN + _HEIGHT + _PITCH * max((y for _, y in placed.positions.values()), default=0)
     return el(
@@ -174,8 +180,12 @@ def svg(shown: View, title: str, description: str) -> Html:
     )
 
 
+def _line_of(kind: str) -> tuple[str, str]:
+    return _LINES.get(kind, ("10 3 2 3", one_line(kind)))
+
+
 def _dash(kinds: Sequence[str]) -> str:
-    dashes = [_DASHES.get(kind, "10 3 2 3") for kind in kinds]
+    dashes = [_line_of(kind)[0] for kind in kinds]
     return min(dashes, key=lambda dash: (dash != "", dash))
 
 
@@ -191,7 +201,7 @@ def legend(shown: View) -> Html:
     strokes = [
         el("span", el("svg", el("path", d="M0 9h30", class_="tl-link", fill="none", stroke="currentColor",
                                 stroke_width="1.4", stroke_dasharray=_dash([kind]) or None),
-                      class_="tl", width=30, height=18, aria_hidden="true"), f"by {one_line(kind)}")
+                      class_="tl", width=30, height=18, aria_hidden="true"), _line_of(kind)[1])
         for kind in lines
     ]  # fmt: skip
     more = any(item.more_up or item.more_down for item in shown.items)

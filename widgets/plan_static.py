@@ -15,7 +15,7 @@ __all__ = ["plan_html", "plan_text"]
 KINDS: Final = {"query": ("⇢", "SQL pushed down"), "relation": ("▤", "scanned"), "stream": ("≋", "streamed")}
 CSS: Final = """
 .tauro table.tp-grid td:first-child{white-space:nowrap}
-.tauro .tp-branch{color:var(--t-dim);margin-right:4px}
+.tauro .tp-branch{color:var(--t-dim);margin:0 6px 0 2px}
 .tauro table.tp-grid td ul{margin:0;padding:0 0 0 14px}.tauro table.tp-grid td li{margin:0}
 .tauro .tp-rules ol{margin:2px 0;padding-left:26px}
 .tauro .tp-pair{display:grid;grid-template-columns:max-content 1fr;gap:0 10px}
@@ -46,44 +46,37 @@ def _kind(part: Fragment) -> tuple[str, str]:
     return KINDS.get(part.kind, ("·", part.kind))
 
 
-def _row(branch: str, step: Html, kind: Html, rows: str, volume: str, where: object, level: int, name: str) -> Html:
-    return el(
-        "tr",
-        el("td", el("span", branch, class_="tp-branch", aria_hidden="true") if branch else None, step),
+def _cells(step: Html, kind: Html, rows: int | None, volume: int | None, where: Html) -> list[Html]:
+    return [
+        el("td", step),
         el("td", kind),
-        el("td", rows, class_="t-num"),
-        el("td", volume, class_="t-num"),
+        el("td", count(rows, "—"), class_="t-num"),
+        el("td", size(volume, "—"), class_="t-num"),
         el("td", where),
-        aria_level=level,
-        data_step=name,
-    )
+    ]
+
+
+def _residual_row(plan: QueryPlan) -> Html:
+    where = el("span", "combines what arrives", class_="t-dim")
+    how = badge("◆", "in the engine", "accent")
+    cells = _cells(el("b", "residual"), how, _known(plan.estimated_rows), _known(plan.estimated_bytes), where)
+    return el("tr", cells, aria_level=1, data_step="residual")
+
+
+def _fragment_row(part: Fragment, *, last: bool) -> Html:
+    step = fragment(el("span", "└─" if last else "├─", class_="tp-branch", aria_hidden="true"), _step(part))
+    how = badge(*_kind(part), "ok" if part.kind == "query" else "")
+    cells = _cells(step, how, part.estimated_rows, part.estimated_bytes, _why(part))
+    return el("tr", cells, aria_level=2, data_step=part.id)
 
 
 def _grid(plan: QueryPlan) -> Html:
-    last = len(plan.fragments) - 1
-    rows = [
-        _row(
-            "", el("b", "residual"), badge("◆", "in the engine", "accent"),
-            count(_known(plan.estimated_rows), "—"), size(_known(plan.estimated_bytes), "—"),
-            el("span", f"joins what arrives, for {visible(plan.principal)}", class_="t-dim"), 1, "residual",
-        ),
-        *(
-            _row(
-                "└─" if index == last else "├─",
-                _step(part),
-                badge(*_kind(part), "ok" if part.kind == "query" else ""),
-                count(part.estimated_rows, "—"), size(part.estimated_bytes, "—"), _why(part), 2, part.id,
-            )
-            for index, part in enumerate(plan.fragments)
-        ),
-    ]  # fmt: skip
+    rows = [_residual_row(plan)]
+    rows += [_fragment_row(part, last=part is plan.fragments[-1]) for part in plan.fragments]
     headers = ("step", "how", "est. rows", "est. bytes", "predicates and reason")
     head = [el("th", text, scope="col", class_="t-num" if text.startswith("est.") else None) for text in headers]
-    return el(
-        "div",
-        el("table", el("thead", el("tr", head)), el("tbody", rows), class_="t-table tp-grid"),
-        class_="t-scroll",
-    )
+    grid = el("table", el("thead", el("tr", head)), el("tbody", rows), class_="t-table tp-grid")
+    return el("div", grid, class_="t-scroll")
 
 
 def _step(part: Fragment) -> Html:
@@ -162,17 +155,16 @@ def _block(text: str, lead: str) -> list[str]:
     return [(lead + line).rstrip() for line in visible(text).splitlines()]
 
 
-def _fragment_lines(part: Fragment, last: bool) -> list[str]:
+def _fragment_lines(part: Fragment, *, last: bool) -> list[str]:
+    tables = ", ".join(map(one_line, part.tables))
     estimate = f"~{count(part.estimated_rows, '?')} rows, {size(part.estimated_bytes, '? bytes')}"
     below = "   " if last else "│  "
-    out = [
-        f"{'└─' if last else '├─'} {one_line(part.id)}  {one_line(part.source)}  {_kind(part)[1]}"
-        f"  ({', '.join(map(one_line, part.tables))})  {estimate}"
-    ]
+    head = "  ".join((one_line(part.id), one_line(part.source), _kind(part)[1], f"({tables})", estimate))
+    out = [f"{'└─' if last else '├─'} {head}"]
     out += [f"{below}where  {one_line(text)}" for text in part.predicates]
     out += [f"{below}why    {one_line(part.reason)}"] if part.reason else []
     sql = _block(part.sql, "")
-    out += [f"{below}{'asked ' if not index else '      '} {line}".rstrip() for index, line in enumerate(sql)]
+    out += [f"{below}{'      ' if index else 'asked '} {line}".rstrip() for index, line in enumerate(sql)]
     return out
 
 
@@ -188,7 +180,7 @@ def plan_text(plan: QueryPlan) -> str:
     lines = [f"Plan as {one_line(plan.principal)}: {', '.join(_facts(plan))}", "", "residual  in the engine"]
     lines += _block(plan.residual_sql, "│  " if plan.fragments else "   ")
     for index, part in enumerate(plan.fragments):
-        lines += _fragment_lines(part, index == last)
+        lines += _fragment_lines(part, last=index == last)
     if plan.rules:
         lines += ["", "rewrites"]
         for number, rule in enumerate(plan.rules, start=1):

@@ -11,7 +11,7 @@ from tauro_nb.catalog.table import CacheStrategy, EncryptionConfig, SourceType, 
 from tauro_nb.catalog.validation import JoinCheck, check_schema
 
 __all__ = [
-    "CacheStrategy", "ColumnStatistics", "ConnectionSpec", "EncryptionConfig", "JoinCheck", "LineageEdge", "LineageGraph",
-    "LineageNode", "SchemaChange", "SchemaRegistry", "SchemaVersion", "SourceType", "TableStatistics", "VirtualTable",
-    "check_schema",
+    "CacheStrategy", "ColumnStatistics", "ConnectionSpec", "EncryptionConfig", "JoinCheck", "LineageEdge",
+    "LineageGraph", "LineageNode", "SchemaChange", "SchemaRegistry", "SchemaVersion", "SourceType", "TableStatistics",
+    "VirtualTable", "check_schema",
 ]  # fmt: skip

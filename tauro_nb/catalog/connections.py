@@ -46,7 +46,7 @@ class ConnectionSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_uri(cls, id: str, uri: str) -> ConnectionSpec:
+    def from_uri(cls, connection_id: str, uri: str) -> ConnectionSpec:
         """A connection from nothing but its uri; the scheme tells the type.
 
         Raises
@@ -59,8 +59,8 @@ class ConnectionSpec:
         >>> ConnectionSpec.from_uri("crm", "sqlite:///crm.db")
         ConnectionSpec(id='crm', type='sqlite', options={'path': 'crm.db'})
         """
-        site = Site(f"connections.{id}")
-        spec = read_connection(id, uri, site)
+        site = Site(f"connections.{connection_id}")
+        spec = read_connection(connection_id, uri, site)
         if spec is None:
             raise ConfigError(site.mistakes, origin="connection")
         return spec
@@ -92,19 +92,19 @@ def connection_from_environment(connection_id: str, env: Mapping[str, str] | Non
     return ConnectionSpec.from_uri(connection_id, uri) if uri else None
 
 
-def read_connection(id: str, raw: Any, site: Site) -> ConnectionSpec | None:
+def read_connection(connection_id: str, raw: Any, site: Site) -> ConnectionSpec | None:
     """Read one connection, written as a mapping or as a uri; None when there is any mistake."""
     before = len(site.mistakes)
-    spec = _from_uri(id, raw, site) if isinstance(raw, str) else _from_mapping(id, raw, site)
+    spec = _from_uri(connection_id, raw, site) if isinstance(raw, str) else _from_mapping(connection_id, raw, site)
     return None if len(site.mistakes) > before else spec
 
 
-def _from_uri(id: str, raw: str, site: Site) -> ConnectionSpec | None:
+def _from_uri(connection_id: str, raw: str, site: Site) -> ConnectionSpec | None:
     uri = site.expand(raw)
     if uri is WRONG:
         return None
     connector = _connector_of(uri, site)
-    return None if connector is None else ConnectionSpec(id, connector, _local_path(connector, {"uri": uri}))
+    return None if connector is None else ConnectionSpec(connection_id, connector, _local_path(connector, {"uri": uri}))
 
 
 def _connector_of(uri: str, site: Site) -> str | None:
@@ -121,7 +121,7 @@ def _connector_of(uri: str, site: Site) -> str | None:
     return connector
 
 
-def _from_mapping(id: str, raw: Any, site: Site) -> ConnectionSpec | None:
+def _from_mapping(connection_id: str, raw: Any, site: Site) -> ConnectionSpec | None:
     if not isinstance(raw, Mapping):
         site.report(f"expected a mapping or a uri, got {kind_of(raw)}")
         return None
@@ -132,12 +132,19 @@ def _from_mapping(id: str, raw: Any, site: Site) -> ConnectionSpec | None:
     found = read_fields(raw, site, _fields(connector, raw)) or {}
     found.pop("type", None)
     options = {**found.pop("options", {}), **found}
+    if connector.requires:
+        _check_way(connector, {**raw, **options}, site)
+    return ConnectionSpec(connection_id, type_, _local_path(type_, options))
+
+
+def _check_way(connector: ConnectorType, options: Mapping[Any, Any], site: Site) -> None:
+    """A connection says where it leads, and its uri fits its type."""
+    if not any(options.get(key) for key in connector.requires):
+        site.report(f"a {connector.name} connection needs `{'` or `'.join(connector.requires[:2])}`")
     uri = options.get("uri")
-    if isinstance(uri, str) and connector.implemented and canonical_connector(uri.partition(":")[0].partition("+")[0]) != type_:
-        site.at("uri").report(f"the scheme does not fit the type `{type_}`")
-    if connector.requires and not any(raw.get(key) for key in connector.requires) and not options.keys() & connector.requires:
-        site.report(f"a {type_} connection needs `{'` or `'.join(connector.requires[:2])}`")
-    return ConnectionSpec(id, type_, _local_path(type_, options))
+    scheme = uri.partition(":")[0].partition("+")[0] if isinstance(uri, str) and "${" not in uri else connector.name
+    if canonical_connector(scheme) != connector.name:
+        site.at("uri").report(f"the scheme does not fit the type `{connector.name}`")
 
 
 def _type_of(raw: Mapping[Any, Any], site: Site) -> str | None:

@@ -51,28 +51,40 @@ class ConnectorType:
 
 
 def _family(source_type: SourceType, names: str) -> tuple[ConnectorType, ...]:
-    """Types that register and appear in the catalog, and that have no connector yet; aliases follow a `=`."""
+    """Types that register and appear in the catalog, and that no connector reads yet; aliases follow a `=`."""
     split = (name.partition("=") for name in names.split())
     return tuple(ConnectorType(name, source_type, tuple(filter(None, rest.split(",")))) for name, _, rest in split)
 
 
 _ALL: Final = (
     ConnectorType(
-        "postgresql", SourceType.DATABASE, ("postgres", "pg"), (), tuple(_LIBPQ.split()), ("uri", "host", "hostaddr", "service")
+        "postgresql",
+        SourceType.DATABASE,
+        aliases=("postgres", "pg"),
+        options=tuple(_LIBPQ.split()),
+        requires=("uri", "host", "hostaddr", "service"),
     ),
     ConnectorType(
-        "sqlite", SourceType.DATABASE, ("sqlite3",), (".sqlite", ".sqlite3"), ("path", "uri", "read_only"), ("path", "uri")
+        "sqlite",
+        SourceType.DATABASE,
+        aliases=("sqlite3",),
+        options=("path", "uri", "read_only"),
+        requires=("path", "uri"),
     ),
     ConnectorType(
-        "duckdb", SourceType.DATABASE, (), (".duckdb", ".ddb"), ("path", "uri", "read_only", "schema"), ("path", "uri")
+        "duckdb", SourceType.DATABASE, options=("path", "uri", "read_only", "schema"), requires=("path", "uri")
     ),
-    ConnectorType("files", SourceType.FILESYSTEM, ("file", "filesystem", "local"), (), ("path", "uri"), ("path", "uri")),
-    ConnectorType("parquet", SourceType.FILESYSTEM, (), (".parquet", ".pq")),
+    ConnectorType("files", SourceType.FILESYSTEM, ("file", "filesystem", "local"), requires=("path", "uri")),
+    ConnectorType("parquet", SourceType.FILESYSTEM, suffixes=(".parquet", ".pq")),
     ConnectorType("csv", SourceType.FILESYSTEM, ("tsv",), (".csv", ".tsv", ".csv.gz", ".tsv.gz")),
-    ConnectorType("json", SourceType.FILESYSTEM, ("jsonl", "ndjson"), (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz")),
-    *_family(SourceType.DATABASE, "mysql=mariadb oracle sqlserver=mssql,sql_server clickhouse mongodb cassandra trino=presto"),
+    ConnectorType(
+        "json", SourceType.FILESYSTEM, ("jsonl", "ndjson"), (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz")
+    ),
+    *_family(SourceType.DATABASE, "mysql=mariadb oracle sqlserver=mssql,sql_server clickhouse mongodb cassandra"),
+    *_family(SourceType.DATABASE, "trino=presto"),
     *_family(SourceType.DATA_WAREHOUSE, "snowflake bigquery redshift databricks synapse athena"),
-    *_family(SourceType.FILESYSTEM, "s3=aws_s3,s3a gcs=gs azure=adls,abfs,abfss,az hdfs delta=delta_lake iceberg orc avro excel"),
+    *_family(SourceType.FILESYSTEM, "s3=aws_s3,s3a gcs=gs azure=adls,abfs,abfss,az hdfs"),
+    *_family(SourceType.FILESYSTEM, "delta=delta_lake iceberg orc avro excel"),
     *_family(SourceType.API, "rest=api,http,https,rest_api webhook graphql odata"),
     *_family(SourceType.STREAM, "kafka kinesis pulsar rabbitmq eventhubs pubsub"),
 )

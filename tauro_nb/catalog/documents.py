@@ -16,10 +16,10 @@ _MAX_NODES: Final = 500_000
 
 
 def read_document(document: str, site: Site) -> Any:
-    """Parse one YAML document; mistakes go to the site, and the value is None where it cannot be read at all.
+    r"""Parse one YAML document; mistakes go to the site, and the value is None where it cannot be read at all.
 
     >>> site = Site()
-    >>> read_document("a: 1\\nb: {c: 1, c: 2}", site), site.mistakes
+    >>> read_document("a: 1\nb: {c: 1, c: 2}", site), site.mistakes
     ({'a': 1, 'b': {'c': 2}}, ['b.c: the key is written twice, in lines 2 and 2'])
     """
     try:

@@ -19,7 +19,8 @@ from tauro_nb.catalog.redact import redact_text
 from tauro_nb.errors import nearest
 
 __all__ = [
-    "WRONG", "Parser", "Site", "anything", "choice", "flag", "integer", "kind_of", "listed", "mapping_of", "read_fields", "text",
+    "WRONG", "Parser", "Site", "anything", "as_it_is", "choice", "escaped", "flag", "integer", "kind_of", "listed",
+    "mapping_of", "read_fields", "show_key", "text",
 ]  # fmt: skip
 
 
@@ -28,7 +29,9 @@ class _Wrong(Enum):
 
 
 WRONG: Final = _Wrong.WRONG
-_VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\$\{[^}]*\}?)")
+_VARIABLE: Final = re.compile(
+    r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\$\{[^}]*\}?)"
+)
 _SHOWN: Final = re.compile(r"[\w\- .${}:]{1,40}")
 _MAX_DEPTH: Final = 32
 
@@ -40,20 +43,29 @@ class Site:
     Without an environment, `${NAME}` is text like any other: values given in Python are not expanded.
     """
 
-    path: str = ""
+    root: str = ""
     env: Mapping[str, str] | None = None
     mistakes: list[str] = field(default_factory=list)
-    depth: int = 0
+    steps: tuple[object, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The place as messages show it: `virtual_tables.customers.tags[0]`."""
+        path = self.root
+        for key in self.steps:
+            step = f"[{key}]" if isinstance(key, int) else show_key(key)
+            path += f".{step}" if path and not isinstance(key, int) else step
+        return path
 
     def at(self, key: object) -> Site:
         """The place one key further down."""
-        step = f"[{key}]" if isinstance(key, int) else show_key(key)
-        dot = "." if self.path and not step.startswith("[") else ""
-        return Site(f"{self.path}{dot}{step}", self.env, self.mistakes, self.depth + 1)
+        return Site(self.root, self.env, self.mistakes, (*self.steps, key))
 
     def report(self, sentence: str) -> Any:
         """Remember a mistake made here; returns `WRONG`."""
-        self.mistakes.append(f"{self.path}: {sentence}" if self.path else sentence)
+        path = self.path
+        line = f"{path}: {sentence}" if path else sentence
+        self.mistakes.append("".join(char if char.isprintable() else "?" for char in line))
         return WRONG
 
     def expand(self, raw: str) -> Any:
@@ -64,11 +76,13 @@ class Site:
 
         def value(found: re.Match[str]) -> str:
             if found["bad"]:
-                missing.append("`${...}` needs the name of an environment variable; write `$${` for the characters themselves")
+                missing.append("`${` begins the name of an environment variable; write `$${` for the characters")
                 return ""
             if not found["name"]:
                 return "${"
-            given = env.get(found["name"]) or found["default"]
+            given = env.get(found["name"])
+            if not given and found["default"] is not None:
+                return found["default"]
             if given is None:
                 missing.append(f"the environment variable `{found['name']}` is not set")
             return given or ""
@@ -196,7 +210,7 @@ def mapping_of(parser: Parser) -> Parser:
 
 def anything(raw: Any, site: Site) -> Any:
     """Whatever YAML can say, with variables replaced in every text."""
-    if site.depth > _MAX_DEPTH:
+    if len(site.steps) > _MAX_DEPTH:
         return site.report(f"nested more than {_MAX_DEPTH} levels deep")
     match raw:
         case str():
@@ -208,6 +222,27 @@ def anything(raw: Any, site: Site) -> Any:
         case list() | tuple():
             return listed(anything)(raw, site)
     return site.report(f"expected text, a number, a list or a mapping, got {kind_of(raw)}")
+
+
+def escaped(value: Any) -> Any:
+    """Copy a nested value with every `${` written so that reading it again gives the characters themselves.
+
+    >>> escaped({"query": "SELECT '${x}'"})
+    {'query': "SELECT '$${x}'"}
+    """
+    match value:
+        case str():
+            return value.replace("${", "$${")
+        case Mapping():
+            return {key: escaped(item) for key, item in value.items()}
+        case list():
+            return [escaped(item) for item in value]
+    return value
+
+
+def as_it_is(raw: Any, site: Site) -> Any:  # noqa: ARG001 - a parser has two arguments
+    """Whatever there is; somebody else will read it."""
+    return raw
 
 
 def read_fields(

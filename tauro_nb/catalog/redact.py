@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from datetime import date, datetime, time
+from collections.abc import Callable, Mapping
+from datetime import date, time
 from enum import Enum
-from pathlib import PurePath
 from typing import Any, Final
 
 __all__ = ["MASK", "is_secret_key", "plain", "redact", "redact_text"]
@@ -15,7 +14,7 @@ __all__ = ["MASK", "is_secret_key", "plain", "redact", "redact_text"]
 MASK: Final = "***"
 
 _SECRET_PART: Final = re.compile(r"passw|passphrase|secret|token|credential|apikey|accesskey|privatekey", re.IGNORECASE)
-_SECRET_WORDS: Final = frozenset({"auth", "authorization", "cookie", "key", "keys", "pass", "pw", "pwd", "sas", "sig", "signature"})
+_SECRET_WORDS: Final = frozenset("auth authorization cookie key keys pass pw pwd sas sig signature sslkey".split())
 # Names with `key` in them that tell where things are, not how to get at them.
 _HARMLESS_KEYS: Final = frozenset(
     {"key_id", "primary_key", "foreign_key", "partition_key", "sort_key", "cluster_key", "unique_key", "join_key"}
@@ -44,7 +43,7 @@ def is_secret_key(key: object) -> bool:
     if text.casefold() in _HARMLESS_KEYS:
         return False
     words = {word.casefold() for word in _WORDS.findall(text)}
-    return bool(_SECRET_PART.search(text.replace("_", "").replace("-", "")) or words & _SECRET_WORDS or "sslkey" in words)
+    return bool(_SECRET_PART.search(text.replace("_", "").replace("-", "")) or words & _SECRET_WORDS)
 
 
 def redact_text(text: str) -> str:
@@ -70,7 +69,9 @@ def redact(value: Any) -> Any:
         case str():
             return redact_text(value)
         case Mapping():
-            return {key: MASK if is_secret_key(key) and item is not None else redact(item) for key, item in value.items()}
+            return {
+                key: MASK if is_secret_key(key) and item is not None else redact(item) for key, item in value.items()
+            }
         case list() | tuple():
             return [redact(item) for item in value]
     return value
@@ -83,19 +84,15 @@ def plain(value: Any) -> Any:
     >>> plain({"since": date(2024, 1, 1), "ratio": float("nan")})
     {'since': '2024-01-01', 'ratio': 'nan'}
     """
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if math.isfinite(value) else str(value)
-        case Enum():
-            return value.value
-        case date() | datetime() | time():
-            return value.isoformat()
-        case PurePath():
-            return str(value)
-        case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [plain(item) for item in value]
-    return str(value)
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return next((write for kinds, write in _PLAIN if isinstance(value, kinds)), str)(value)
+
+
+_PLAIN: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
+    (Enum, lambda value: value.value),
+    ((date, time), lambda value: value.isoformat()),
+    (Mapping, lambda value: {str(key): plain(item) for key, item in value.items()}),
+    ((list, tuple), lambda value: [plain(item) for item in value]),
+    ((set, frozenset), lambda value: sorted(map(str, value))),
+)

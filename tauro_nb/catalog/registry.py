@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Final
 
 from tauro_nb.catalog.connectors import canonical_connector
 from tauro_nb.catalog.enums import SourceType
@@ -18,6 +19,8 @@ from tauro_nb.catalog.views import tables_in
 from tauro_nb.errors import BindError, DuplicateTable, SchemaMismatch, UnknownTable, UsageError, nearest
 
 __all__ = ["SchemaRegistry"]
+
+_FORMATS: Final = ("json", "dict", "yaml")
 
 
 class SchemaRegistry:
@@ -75,9 +78,8 @@ class SchemaRegistry:
             if there == table:
                 return
             if there is not None:
-                raise DuplicateTable(
-                    f"The catalog has a table `{there.name}` already.", hint="Change it with `update_table`, or delete it first."
-                )
+                hint = "Change it with `update_table`, or delete it first."
+                raise DuplicateTable(f"The catalog has a table `{there.name}` already.", hint=hint)
             self._store(table)
 
     def update_table(self, table: VirtualTable, *, allow_breaking: bool = True) -> tuple[SchemaChange, ...]:
@@ -168,7 +170,7 @@ class SchemaRegistry:
         self, source_type: SourceType | str | None = None, connector_type: str | None = None, tag: str | None = None
     ) -> list[VirtualTable]:
         """Tables in the order of their registration, those that fit every filter."""
-        family = None if source_type is None else SourceType(source_type)
+        family = None if source_type is None else _family(source_type)
         connector = None if connector_type is None else canonical_connector(connector_type)
         folded = None if tag is None else tag.casefold()
         with self._lock:
@@ -200,7 +202,9 @@ class SchemaRegistry:
         history = self._history.get(name.casefold())
         return history if history is not None else self._history[self.resolve(name).name.casefold()]
 
-    def check_join_compatibility(self, left_table: str, left_column: str, right_table: str, right_column: str) -> JoinCheck:
+    def check_join_compatibility(
+        self, left_table: str, left_column: str, right_table: str, right_column: str
+    ) -> JoinCheck:
         """Say whether two columns can be joined, from their declared types.
 
         Raises
@@ -223,7 +227,8 @@ class SchemaRegistry:
     def _column(self, table_name: str, column: str) -> tuple[str, str | None]:
         """The column's full name, and its type if a schema is declared."""
         table = self.resolve(table_name)
-        found = next(((name, type_) for name, type_ in table.schema.items() if name.casefold() == column.casefold()), None)
+        by_folded = {name.casefold(): (name, type_) for name, type_ in table.schema.items()}
+        found = by_folded.get(column.casefold())
         if table.schema and found is None:
             raise BindError(f"The table `{table.name}` has no column `{column}`.{nearest(column, table.schema)}")
         name, type_ = found or (column, None)
@@ -272,7 +277,7 @@ class SchemaRegistry:
             name = self.resolve(table_name).name
         return {"upstream": list(graph.upstream(name, depth)), "downstream": list(graph.downstream(name, depth))}
 
-    def export_catalog(self, format: Literal["json", "dict", "yaml"] | str = "json") -> dict[str, Any]:
+    def export_catalog(self, format: str = "json") -> dict[str, Any]:
         """Everything but the secrets, in a stable order.
 
         Parameters
@@ -293,9 +298,11 @@ class SchemaRegistry:
         >>> registry.export_catalog()["tables"]["c"]["path"]
         'c.csv'
         """
-        formats = ("json", "dict", "yaml")
-        if format not in formats:
-            raise UsageError(f"The catalog cannot be exported as `{format}`.{nearest(format, formats)} Known: json, dict, yaml.")
+        if format not in _FORMATS:
+            known = ", ".join(_FORMATS)
+            raise UsageError(
+                f"The catalog cannot be exported as `{format}`.{nearest(format, _FORMATS)} Known: {known}."
+            )
         with self._lock:
             tables = sorted(self._tables.values(), key=lambda table: table.name)
             edges = self.lineage().edges
@@ -303,7 +310,7 @@ class SchemaRegistry:
                 return {"tables": {table.name: table.copy() for table in tables}, "lineage": list(edges)}
             return {
                 "tables": {table.name: self._exported(table) for table in tables},
-                "lineage": [{"upstream": edge.upstream, "downstream": edge.downstream, "kind": edge.kind} for edge in edges],
+                "lineage": [dataclasses.asdict(edge) for edge in edges],
             }
 
     def _exported(self, table: VirtualTable) -> dict[str, Any]:
@@ -318,3 +325,12 @@ class SchemaRegistry:
 
 def _read_by(table: VirtualTable) -> tuple[str, ...]:
     return tables_in(table.query) if table.is_view and table.query else ()
+
+
+def _family(source_type: SourceType | str) -> SourceType:
+    try:
+        return SourceType(source_type)
+    except ValueError:
+        names = [member.value for member in SourceType]
+        hint = nearest(str(source_type), names)
+        raise UsageError(f"There is no source type `{source_type}`.{hint} Known: {', '.join(names)}.") from None

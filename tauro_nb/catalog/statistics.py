@@ -73,5 +73,9 @@ class TableStatistics:
         }
         as_of = self.as_of.isoformat() if self.as_of else None
         return {
-            "row_count": self.row_count, "size_bytes": self.size_bytes, "columns": columns, "as_of": as_of, "source": self.source,
-        }  # fmt: skip
+            "row_count": self.row_count,
+            "size_bytes": self.size_bytes,
+            "columns": columns,
+            "as_of": as_of,
+            "source": self.source,
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,9 @@ from tauro_nb.catalog.reading import (
     Parser,
     Site,
     anything,
+    as_it_is,
     choice,
+    escaped,
     flag,
     integer,
     kind_of,
@@ -195,24 +198,25 @@ class VirtualTable:
         return table
 
     def to_mapping(self, *, secrets: bool = False) -> dict[str, Any]:
-        """The table as JSON can hold it, without fields at their defaults; secrets are masked unless asked for.
+        """The table as a configuration writes it, defaults left out; secrets are masked unless asked for.
 
         >>> VirtualTable("c", connector_type="csv", path="c.csv", options={"token": "t"}).to_mapping()
         {'source_type': 'filesystem', 'connector_type': 'csv', 'path': 'c.csv', 'options': {'token': '***'}}
         """
-        defaults = VirtualTable("x")
         out: dict[str, Any] = {}
         for item in dataclasses.fields(self)[1:]:
             value = getattr(self, item.name)
-            if value != getattr(defaults, item.name):
+            if value not in (None, item.default) and value not in ("", [], {}):
                 value = dataclasses.asdict(value) if isinstance(value, EncryptionConfig) else value
                 hide = not secrets and item.name in _MAY_HOLD_SECRETS
-                out[item.name] = plain(redact(value) if hide else value)
+                out[item.name] = escaped(plain(redact(value) if hide else value))
         return out
 
     def copy(self) -> VirtualTable:
         """A table of its own, which shares nothing that can change."""
-        return dataclasses.replace(self)
+        twin = copy.copy(self)
+        twin.__dict__.update({key: _fresh(value) for key, value in self.__dict__.items()})
+        return twin
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={value!r}" for key, value in self.to_mapping().items())
@@ -222,6 +226,13 @@ class VirtualTable:
 # Schema and tags are left as they are: a column called `token` is no secret.
 _MAY_HOLD_SECRETS: Final = frozenset({"query", "path", "transformation", "description", "parameters", "options"})
 _TABLE_ALIASES: Final = MappingProxyType({"connection": "connection_id", "table": "table_name", "columns": "schema"})
+
+
+def _fresh(value: Any) -> Any:
+    """Copy the lists and mappings of a value; what they hold at last is not ours to copy."""
+    if isinstance(value, dict):
+        return {key: _fresh(item) for key, item in value.items()}
+    return [_fresh(item) for item in value] if isinstance(value, list) else value
 
 
 def check_name(name: object, site: Site) -> bool:
@@ -320,8 +331,8 @@ _PYTHON_FIELDS: Final[Mapping[str, Parser]] = MappingProxyType(
         **_TABLE_FIELDS,
         "connector_type": lambda raw, site: canonical_connector(raw) if isinstance(raw, str) else text(raw, site),
         "path": lambda raw, site: text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw, site),
-        "parameters": mapping_of(lambda raw, site: raw),
-        "options": mapping_of(lambda raw, site: raw),
+        "parameters": mapping_of(as_it_is),
+        "options": mapping_of(as_it_is),
     }
 )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from tauro_nb.catalog.type_names import SCALARS
@@ -20,7 +21,7 @@ from tauro_nb.errors import nearest
 __all__ = ["Type", "normalize", "parse_type"]
 
 _TOKEN: Final = re.compile(
-    r"""\s*(?:(?P<word>[^\W\d]\w*)|(?P<number>\d+)|(?P<quoted>"(?:[^"]|"")+"|`[^`]+`)|(?P<text>'(?:[^']|'')*')|(?P<mark>\S))"""
+    r"""\s*(?:(?P<word>[^\W\d]\w*)|(?P<number>[0-9]+)|(?P<quoted>"(?:[^"]|"")+"|`[^`]+`)|(?P<text>'(?:[^']|'')*')|(?P<mark>\S))"""
 )
 _CLOSER: Final = {"(": ")", "<": ">"}
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -81,6 +82,11 @@ def normalize(type_text: str) -> str:
     ...
     ValueError: unknown type `VARCHR`. Did you mean `VARCHAR`?
     """
+    return _canonical(type_text)
+
+
+@lru_cache(maxsize=4096)
+def _canonical(type_text: str) -> str:
     return str(parse_type(type_text))
 
 
@@ -97,7 +103,7 @@ class _Parser:
     """Recursive descent over the tokens of one type."""
 
     def __init__(self, text: str) -> None:
-        self.text = text.strip()
+        self.text = " ".join(text.split())
         self.tokens = [(str(m.lastgroup), m[str(m.lastgroup)]) for m in _TOKEN.finditer(self.text)]
         self.at = 0
         self.depth = 0
@@ -126,7 +132,7 @@ class _Parser:
             size = None
             if not bare:
                 self.take_mark("[")
-                size = int(self.take("number")) if self.peek_kind() == "number" else None
+                size = int(self.take("number")[:9]) if self.peek_kind() == "number" else None
                 self.take_mark("]")
             if size is not None and not 1 <= size <= 100_000:
                 raise ValueError(f"the size of an array is between 1 and 100000, not {size}")
@@ -188,7 +194,7 @@ class _Parser:
         self.take_mark(closer)
         return Type(word, fields=(("key", key), ("value", value)))
 
-    def list(self, word: str) -> Type:
+    def list(self, _: str) -> Type:
         closer = self.open()
         item = self.type()
         self.take_mark(closer)
@@ -208,10 +214,8 @@ class _Parser:
         return self.take("text")[1:-1].replace("''", "'")
 
     def open(self) -> str:
-        for opener, closer in _CLOSER.items():
-            if self.accept_mark(opener):
-                return closer
-        self.fail()
+        closer = next((closer for opener, closer in _CLOSER.items() if self.accept_mark(opener)), None)
+        return closer or self.fail()
 
     def peek(self) -> str:
         return self.tokens[self.at][1] if self.at < len(self.tokens) else ""

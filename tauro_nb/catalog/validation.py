@@ -39,7 +39,8 @@ def check_schema(
         found = has.get(column.casefold())
         if found is None:
             hint = nearest(column, actual)
-            mistakes.append(f"{table_name}.{column} is declared, the source has no such column{'.' if hint else ''}{hint}")
+            missing = f"{table_name}.{column} is declared, the source has no such column"
+            mistakes.append(f"{missing}.{hint}" if hint else missing)
         elif not compatible(wanted, found, untyped_source=untyped_source):
             mistakes.append(f"{table_name}.{column} is declared as {wanted}, the source has {found}")
     return mistakes
@@ -69,7 +70,8 @@ def check_join(left: str, left_type: str | None, right: str, right_type: str | N
     """
     if left_type is None or right_type is None:
         unknown = " and ".join(name for name, type_ in ((left, left_type), (right, right_type)) if type_ is None)
-        return JoinCheck(None, f"no schema is declared for {unknown}: the source tells when a query is bound", left_type, right_type)
+        reason = f"no schema is declared for {unknown}: the source tells when a query is bound"
+        return JoinCheck(None, reason, left_type, right_type)
     fits = comparable(left_type, right_type)
     advice = "" if fits else ": cast one of them"
     return JoinCheck(fits, f"{left} is {left_type}, {right} is {right_type}{advice}", left_type, right_type)

@@ -20,7 +20,7 @@ def tables_in(query: str) -> tuple[str, ...]:
 
     A query that is no SQL names nothing here: whoever runs it is told.
 
-    >>> tables_in("WITH big AS (SELECT * FROM orders WHERE n > {{ least }}) SELECT * FROM big JOIN customers USING (id)")
+    >>> tables_in("WITH big AS (SELECT * FROM orders WHERE n > {{ n }}) SELECT * FROM big JOIN customers USING (id)")
     ('customers', 'orders')
     """
     from sqlglot import exp, parse_one  # 0.1 s, and most catalogs have no views

@@ -72,7 +72,7 @@ class DuckDBEngine:
         instance.execute("SET lock_configuration = true")
         return instance
 
-    def describe(self, source: Source, relation: exp.Expression) -> dict[str, str]:
+    def describe(self, source: Source, relation: exp.Expr) -> dict[str, str]:
         """Columns and types of a source's relation.
 
         Raises
@@ -97,9 +97,9 @@ class DuckDBEngine:
                     with instance.cursor() as cursor:
                         source.refresh(cursor)
 
-    def run(self, plan: QueryPlan, sources: Mapping[str, Source]) -> Execution:
+    def run(self, plan: QueryPlan) -> Execution:
         """Start a plan; the first batch is on its way when this returns."""
-        return Execution(self, plan, sources)
+        return Execution(self, plan)
 
     def close(self) -> None:
         """Close both instances."""
@@ -113,14 +113,14 @@ class DuckDBEngine:
 class Execution:
     """One running plan: an iterator of record batches that can be stopped."""
 
-    def __init__(self, engine: DuckDBEngine, plan: QueryPlan, sources: Mapping[str, Source]) -> None:
+    def __init__(self, engine: DuckDBEngine, plan: QueryPlan) -> None:
         self._plan = plan
-        self._sources = sources
+        self._sources: Mapping[str, Source] = plan.sources
         self._failure: TauroError | None = None
         self._worker = Interruptible(self.cancel)
         self._cursor: duckdb.DuckDBPyConnection | None = None
         try:
-            self._cursor = self._guarded(lambda: engine.cursor(list(sources.values()), fenced=plan.fenced))
+            self._cursor = self._guarded(lambda: engine.cursor(list(plan.sources.values()), fenced=plan.fenced))
             self._reader: pa.RecordBatchReader = self._guarded(self._execute)
         except BaseException:
             self.close()
@@ -167,7 +167,7 @@ class Execution:
         except duckdb.Error as error:
             if self._failure is not None:
                 raise self._failure from None
-            raise redacted(error, self._plan.sql, tuple(sorted(self._sources))) from None
+            raise redacted(error, self._plan.sql, tuple(sorted({source.connection.id for source in self._sources.values()}))) from None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa

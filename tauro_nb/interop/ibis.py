@@ -122,9 +122,7 @@ class Backend(SQLBackend, NoUrl, NoExampleLoader):
             names = [name.removeprefix(f"{prefix}.") for name in names if name.startswith(f"{prefix}.")]
         return list(self._filter_with_like(names, like))
 
-    def get_schema(
-        self, table_name: str, /, *, catalog: str | None = None, database: str | None = None
-    ) -> sch.Schema:
+    def get_schema(self, table_name: str, /, *, catalog: str | None = None, database: str | None = None) -> sch.Schema:
         """Columns this principal may read."""
         dotted = ".".join(part for part in (catalog, database, table_name) if part)
         columns = self._ctx.visible_schema(dotted)
@@ -143,7 +141,7 @@ class Backend(SQLBackend, NoUrl, NoExampleLoader):
     def _query(self, expr: ir.Expr, params: Any, limit: int | str | None) -> Any:
         import ibis
 
-        rows = ibis.options.sql.default_limit if limit == "default" else limit
+        rows: int | None = ibis.options.sql.default_limit if limit == "default" else limit
         return self._ctx.query_parts(*expression_parts(expr, params, rows))
 
     def to_pyarrow_batches(

@@ -14,9 +14,11 @@ from sqlglot.schema import MappingSchema
 
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
 from tauro_nb.query.functions import check_functions, check_serialized
+from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
-from tauro_nb.query.query import LOCAL, VISIBLE, Leaf, Query, leaf_kind
+from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
+from tauro_nb.query.trees import bare
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -26,7 +28,9 @@ __all__ = ["bind", "leaf_columns"]
 # DuckDB syntax whose columns sqlglot does not resolve as DuckDB does; such queries run as they are bound.
 _NOT_QUALIFIED = (exp.Pivot, exp.Columns, exp.Comprehension, exp.Lateral, exp.Unnest, exp.Dot, exp.Bracket, exp.Lambda)
 
-_COLUMN_NOT_FOUND = re.compile(r'(?:Referenced column "(?P<a>[^"]+)" not found|does not have a column named "(?P<b>[^"]+)")')
+_COLUMN_NOT_FOUND = re.compile(
+    r'(?:Referenced column "(?P<a>[^"]+)" not found|does not have a column named "(?P<b>[^"]+)")'
+)
 _FUNCTION_NOT_FOUND = re.compile(r"Function with name (?P<name>\S+) does not exist")
 _TABLE_NOT_FOUND = re.compile(r'Referenced table "(?P<name>[^"]+)" not found')
 
@@ -54,7 +58,7 @@ def bind(query: Query, planner: Planner) -> Query:
             line, col = position_of(node)
             raise UnknownTable(error.message, sql=query.text, line=line, col=col, hint=error.hint) from None
 
-    tree = resolve(query.tree, lookup)
+    tree = bare(resolve(query.tree, lookup))
     names = {(node.name, leaf_kind(node)) for node in tree.find_all(exp.Table) if leaf_kind(node)}
     for name, kind in sorted(names, key=str):
         if kind == LOCAL:
@@ -70,20 +74,31 @@ def bind(query: Query, planner: Planner) -> Query:
     return _qualify(query, tables, planner)
 
 
-def _is_dynamic(tree: exp.Expression) -> bool:
+def _is_dynamic(tree: exp.Expr) -> bool:
     return any(not pivot.args.get("fields") or pivot.args.get("using") for pivot in tree.find_all(exp.Pivot))
 
 
 def _describe(query: Query, sql: str, tables: list[str], planner: Planner) -> dict[str, str]:
     try:
-        return planner.binder.describe(sql, query.params)
+        return _user_names(planner.binder.describe(sql, query.params))
     except duckdb.Error as error:
         raise _explain(str(error), query, tables, planner) from None
 
 
+def _user_names(columns: dict[str, str]) -> dict[str, str]:
+    """DuckDB names an unnamed column by its SQL, in which our marks would show."""
+    if not any("~" in name for name in columns):
+        return columns
+    return {unmarked(name): kind for name, kind in columns.items()}
+
+
 def _explain(message: str, query: Query, tables: list[str], planner: Planner) -> TauroError:
     """DuckDB's complaint in our words: the user's names, a position in the user's text, the nearest name."""
-    for pattern, kind in ((_COLUMN_NOT_FOUND, "column"), (_TABLE_NOT_FOUND, "table"), (_FUNCTION_NOT_FOUND, "function")):
+    for pattern, kind in (
+        (_COLUMN_NOT_FOUND, "column"),
+        (_TABLE_NOT_FOUND, "table"),
+        (_FUNCTION_NOT_FOUND, "function"),
+    ):
         match = pattern.search(message)
         if not match:
             continue
@@ -98,14 +113,13 @@ def _explain(message: str, query: Query, tables: list[str], planner: Planner) ->
         known = {column for table in tables for column in planner.visible_columns(table)}
         hint = nearest(name, known) if kind == "column" else ""
         return BindError(f"unknown {kind} `{name}`.{hint}", sql=query.text, line=line, col=col)
-    first = message.split("\n\n")[0].split("\nLINE ")[0].replace("\n", " ").strip()
-    for mark in (VISIBLE, LOCAL):
-        first = first.replace(f'"{mark}".', "").replace(f"{mark}.", "")
+    first = message.split("\n\n", maxsplit=1)[0].split("\nLINE ", maxsplit=1)[0].replace("\n", " ").strip()
+    first = unmarked(first)
     first = first.removeprefix("Binder Error: ").removeprefix("Catalog Error: ")
     return BindError(first if first.endswith((".", "!")) else f"{first}.", sql=query.text)
 
 
-def _find_name(tree: exp.Expression, name: str) -> tuple[int | None, int | None]:
+def _find_name(tree: exp.Expr, name: str) -> tuple[int | None, int | None]:
     for node in tree.find_all(exp.Column, exp.Identifier, exp.Anonymous):
         if node.name.lower() == name.lower():
             line, col = position_of(node)
@@ -151,12 +165,12 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
     return query.evolve("qualify", tree, leaves=exact, qualified=True)
 
 
-def _leftover_star(tree: exp.Expression) -> bool:
+def _leftover_star(tree: exp.Expr) -> bool:
     """Whether a star other than that of `count(*)` was left unexpanded."""
     return any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
 
 
-def _resists(tree: exp.Expression) -> bool:
+def _resists(tree: exp.Expr) -> bool:
     if tree.find(*_NOT_QUALIFIED) is not None:
         return True
     return any(
@@ -165,7 +179,7 @@ def _resists(tree: exp.Expression) -> bool:
     )
 
 
-def leaf_columns(tree: exp.Expression) -> dict[int, tuple[str, set[str]]]:
+def leaf_columns(tree: exp.Expr) -> dict[int, tuple[str, set[str]]]:
     """For every marked relation of a qualified tree (by `id`): its name and the lower-case columns used of it."""
     out: dict[int, tuple[str, set[str]]] = {}
     for scope in traverse_scope(tree):

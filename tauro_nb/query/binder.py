@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 from sqlglot import exp
 
-from tauro_nb.query.query import LOCAL, RAW, VISIBLE
+from tauro_nb.query.names import LOCAL, RAW, VISIBLE
 
 __all__ = ["LOCKDOWN", "Binder"]
 

@@ -9,7 +9,7 @@ from sqlglot import exp
 __all__ = ["fingerprint", "statement_of"]
 
 
-def statement_of(tree: exp.Expression) -> str:
+def statement_of(tree: exp.Expr) -> str:
     """SQL with every literal replaced by `?`.
 
     >>> import sqlglot
@@ -17,7 +17,7 @@ def statement_of(tree: exp.Expression) -> str:
     'SELECT * FROM t WHERE ssn = ? LIMIT ?'
     """
 
-    def blank(node: exp.Expression) -> exp.Expression:
+    def blank(node: exp.Expr) -> exp.Expr:
         return exp.Placeholder() if isinstance(node, exp.Literal) else node
 
     stripped = tree.transform(blank)

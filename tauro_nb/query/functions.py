@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from tauro_nb.errors import BindError, nearest
+from tauro_nb.errors import BindError, UnsupportedStatement, nearest
 
 __all__ = ["TABLE_FUNCTIONS", "allowed_functions", "check_functions"]
 
@@ -70,6 +70,8 @@ def check_serialized(serialized: str, text: str) -> bool:
         return False
     table_functions = set()
     for node in _nodes(tree):
+        if node.get("type") == "SHOW_REF":
+            raise UnsupportedStatement("DESCRIBE, SHOW and SUMMARIZE are not part of a query.", sql=text)
         if node.get("type") == "TABLE_FUNCTION":
             function = node.get("function") or {}
             table_functions.add(id(function))
@@ -83,7 +85,7 @@ def check_serialized(serialized: str, text: str) -> bool:
     return True
 
 
-def check_functions(tree: exp.Expression, text: str) -> None:
+def check_functions(tree: exp.Expr, text: str) -> None:
     """The same check on our tree, for the few statements DuckDB cannot serialize (PIVOT).
 
     Typed nodes are functions that sqlglot knows; only those that read files are refused among them.

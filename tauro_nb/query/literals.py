@@ -15,33 +15,35 @@ from tauro_nb.errors import UsageError
 __all__ = ["bind_literals", "literal", "used_params"]
 
 
-def _cast(text: str, kind: str) -> exp.Expression:
+def _cast(text: str, kind: str) -> exp.Expr:
     return exp.cast(exp.Literal.string(text), kind, dialect="duckdb")
 
 
-def _float(value: float) -> exp.Expression:
+def _float(value: float) -> exp.Expr:
     if math.isfinite(value):
         return exp.cast(exp.Literal.number(repr(value)), "DOUBLE", dialect="duckdb")
     return _cast(str(value), "DOUBLE")
 
 
-def _decimal(value: decimal.Decimal) -> exp.Expression:
+def _decimal(value: decimal.Decimal) -> exp.Expr:
     if not value.is_finite():
         raise UsageError(f"parameter value {value} has no SQL form.", hint="Use a float for NaN and infinity.")
-    return exp.Literal.number(format(value, "f")) if value >= 0 else exp.Neg(this=exp.Literal.number(format(-value, "f")))
+    return (
+        exp.Literal.number(format(value, "f")) if value >= 0 else exp.Neg(this=exp.Literal.number(format(-value, "f")))
+    )
 
 
-def _integer(value: int) -> exp.Expression:
+def _integer(value: int) -> exp.Expr:
     number = exp.Literal.number(str(abs(value)))
     return exp.Neg(this=number) if value < 0 else number
 
 
-def _timestamp(value: dt.datetime) -> exp.Expression:
+def _timestamp(value: dt.datetime) -> exp.Expr:
     return _cast(value.isoformat(sep=" "), "TIMESTAMPTZ" if value.tzinfo else "TIMESTAMP")
 
 
 # bool before int and datetime before date: both are subclasses.
-_FORMS: tuple[tuple[type, Callable[[Any], exp.Expression]], ...] = (
+_FORMS: tuple[tuple[type, Callable[[Any], exp.Expr]], ...] = (
     (bool, lambda value: exp.true() if value else exp.false()),
     (int, _integer),
     (float, _float),
@@ -54,7 +56,7 @@ _FORMS: tuple[tuple[type, Callable[[Any], exp.Expression]], ...] = (
 )
 
 
-def literal(value: Any) -> exp.Expression:
+def literal(value: Any) -> exp.Expr:
     """Return the literal node of one Python value.
 
     Raises
@@ -84,15 +86,15 @@ def literal(value: Any) -> exp.Expression:
     )
 
 
-def bind_literals(tree: exp.Expression, params: Mapping[str, Any]) -> exp.Expression:
+def bind_literals(tree: exp.Expr, params: Mapping[str, Any]) -> exp.Expr:
     """Replace every named parameter of `tree` by its literal, for sources that take no parameters."""
 
-    def swap(node: exp.Expression) -> exp.Expression:
+    def swap(node: exp.Expr) -> exp.Expr:
         return literal(params[node.name]) if isinstance(node, exp.Placeholder) else node
 
     return tree.transform(swap, copy=True)
 
 
-def used_params(tree: exp.Expression, params: Mapping[str, Any]) -> dict[str, Any]:
+def used_params(tree: exp.Expr, params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that `tree` names; DuckDB refuses values nobody asks for."""
     return {node.name: params[node.name] for node in tree.find_all(exp.Placeholder)}

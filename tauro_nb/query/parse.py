@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from tauro_nb.errors import ParseError, UnboundParameter, UnsupportedStatement, nearest
 from tauro_nb.query.query import Query
@@ -23,7 +23,10 @@ _COMMANDS = frozenset(
     "ABORT BEGIN CALL CHECKPOINT COMMENT COMMIT DEALLOCATE EXECUTE EXPLAIN EXPORT FORCE GRANT IMPORT INSTALL LOAD"
     " PREPARE REINDEX REVOKE ROLLBACK SHOW START VACUUM".split()
 )
-_WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Copy, exp.Command, exp.Into, exp.Lock)
+_REFUSED = (
+    exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Copy, exp.Command, exp.Into, exp.Lock,
+    exp.Describe, exp.Summarize, exp.Show, exp.Set, exp.Pragma, exp.Attach, exp.Detach,
+)  # fmt: skip
 # Quoted text, names, comments and dollar-quoted text are matched first, so that only real `$name`s are named.
 _DOLLAR_NAME = re.compile(
     r"""'(?:''|[^'])*'|"(?:""|[^"])*"|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|\$(?P<name>[A-Za-z_]\w*)""",
@@ -37,7 +40,7 @@ _CURES = {
 }
 
 
-def position_of(node: exp.Expression) -> tuple[int | None, int | None]:
+def position_of(node: exp.Expr) -> tuple[int | None, int | None]:
     """1-based line and column of the first token below `node`, when the parser kept it."""
     for child in node.walk():
         line, col = child.meta.get("line"), child.meta.get("col")
@@ -89,7 +92,7 @@ def _tokens(text: str) -> list[Token]:
     return tokens
 
 
-def _one_tree(text: str) -> exp.Expression:
+def _one_tree(text: str) -> exp.Expr:
     tokens = _tokens(text)
     if not tokens:
         raise ParseError("the query is empty.", sql=text, hint="Write one SELECT.")
@@ -117,15 +120,22 @@ def _one_tree(text: str) -> exp.Expression:
     return trees[0]
 
 
-def _check_read_only(tree: exp.Expression, text: str) -> None:
-    for node in tree.find_all(*_WRITES):
+def _check_read_only(tree: exp.Expr, text: str) -> None:
+    for node in tree.find_all(*_REFUSED):
         line, col = position_of(node)
         raise UnsupportedStatement(
-            f"{node.key.upper()} writes or locks; virtual tables are read-only.", sql=text, line=line, col=col
+            f"{node.key.upper()} is not a part of a query; virtual tables are read-only.", sql=text, line=line, col=col
         )
 
 
-def _check_params(tree: exp.Expression, params: Mapping[str, Any], text: str) -> dict[str, Any]:
+def _find_param(text: str, name: str) -> tuple[int | None, int | None]:
+    match = re.search(rf"[:$]{re.escape(name)}\b", text)
+    if match is None:
+        return None, None
+    return text.count("\n", 0, match.start()) + 1, match.start() - text.rfind("\n", 0, match.start())
+
+
+def _check_params(tree: exp.Expr, params: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Give every placeholder a name that has a value; refuse the others by name."""
     used: dict[str, Any] = {}
     position = 0
@@ -137,7 +147,7 @@ def _check_params(tree: exp.Expression, params: Mapping[str, Any], text: str) ->
             node.set("this", str(position))
         name = node.name
         if name not in params:
-            line, col = position_of(node)
+            line, col = _find_param(text, name)
             raise UnboundParameter(
                 f"parameter `:{name}` has no value.{nearest(name, params)}",
                 sql=text,
@@ -150,7 +160,7 @@ def _check_params(tree: exp.Expression, params: Mapping[str, Any], text: str) ->
 
 
 def parse(
-    source: str | exp.Expression,
+    source: str | exp.Expr,
     params: Mapping[str, Any] | Sequence[Any] | None = None,
     frames: Mapping[str, Any] | None = None,
 ) -> Query:

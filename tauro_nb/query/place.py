@@ -11,19 +11,18 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
+from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, frame_name, handed_table, leaf_kind
 from tauro_nb.query.plan import Fragment, QueryPlan
-from tauro_nb.query.query import LOCAL, RAW, Query, display_sql, leaf_kind
-from tauro_nb.query.rules.push_predicates import conjuncts
+from tauro_nb.query.query import Query
+from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secure import INNER
+from tauro_nb.query.trees import bare, conjuncts
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
     from tauro_nb.sources.base import Source
 
-__all__ = ["FRAGMENT", "place"]
-
-FRAGMENT = "~fragment"
-"""Schema mark of a relation that stands for a fragment's answer in the residual."""
+__all__ = ["place"]
 
 _LOCAL_REASON = "the engine scans it, with its projection and filters"
 
@@ -33,9 +32,15 @@ class _Cutter:
     """Walks a tree top-down and takes out the largest parts a single source can answer."""
 
     planner: Planner
+    pushdown: bool = True
     fragments: list[Fragment] = field(default_factory=list)
 
-    def cut(self, node: exp.Expression) -> None:
+    def has_choice(self, tree: exp.Expr) -> bool:
+        """Whether any table lives at a source that can be asked."""
+        sources = (self.planner.entry(t.name).source for t in tree.find_all(exp.Table) if leaf_kind(t) == RAW)
+        return any(source is not None and source.capability is not None for source in sources)
+
+    def cut(self, node: exp.Expr) -> None:
         """Take `node` as one fragment, or look for smaller ones inside."""
         for query in list(_topmost_queries(node)):
             source = self._site(query)
@@ -50,14 +55,14 @@ class _Cutter:
             else:
                 self._descend(query)
 
-    def _descend(self, query: exp.Expression) -> None:
+    def _descend(self, query: exp.Expr) -> None:
         if _is_leaf(query):
             self._take_local(query)
             return
         for child in query.iter_expressions():
             self.cut(child)
 
-    def _site(self, query: exp.Expression) -> Source | None:
+    def _site(self, query: exp.Expr) -> Source | None:
         """The one source with a capability that holds every raw table below; None when there is no such."""
         found: Source | None = None
         for table in query.find_all(exp.Table):
@@ -71,25 +76,32 @@ class _Cutter:
             found = source
         return found
 
-    def _refusal(self, query: exp.Expression, source: Source) -> str | None:
+    def _refusal(self, query: exp.Expr, source: Source) -> str | None:
         assert source.capability is not None
+        if not self.pushdown:
+            return "pushdown is switched off for this query"
         if _reaches_out(query):
             return "it refers to the query around it"
+        tables = (self.planner.entry(t.name).table for t in query.find_all(exp.Table) if leaf_kind(t) == RAW)
+        if query.find(exp.With) is not None and any(table.query for table in tables):
+            # The source's own SQL names tables without a mark: a CTE of the user's could take their place.
+            return "a CTE could take the place of a table in the source's own query"
         return source.capability.refusal(query)
 
-    def _take(self, query: exp.Expression, source: Source, reason: str) -> None:
-        tree = query.copy()
+    def _take(self, query: exp.Query, source: Source, reason: str) -> None:
+        tree = bare(query).copy()
         assert isinstance(tree, exp.Query)
         schema = self.planner.describe_raw(tree)
         fragment = self._asked(self._fragment(source, tree, schema, reason), source)
         query.replace(_answer(fragment, [select.alias_or_name for select in query.selects]))
 
-    def _take_leaf(self, leaf: exp.Expression, source: Source, reason: str) -> None:
+    def _take_leaf(self, leaf: exp.Expr, source: Source, reason: str) -> None:
         """Give the source the conditions it can apply; masks and the rest stay above, in the engine."""
-        assert isinstance(leaf, exp.Select) and source.capability is not None
+        assert isinstance(leaf, exp.Select)
+        assert source.capability is not None
         where = leaf.args.get("where")
         parts = list(conjuncts(where.this)) if where is not None else []
-        pushed = [part for part in parts if source.capability.refusal(part) is None]
+        pushed = [part for part in parts if self.pushdown and source.capability.refusal(part) is None]
         kept = [part for part in parts if not any(part is other for other in pushed)]
         raw = leaf.args["from_"].this
         needed = sorted(
@@ -97,7 +109,11 @@ class _Cutter:
             | {column.name for part in kept for column in part.find_all(exp.Column)}
         )
         selects = [
-            exp.alias_(exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True)), name, quoted=True)
+            exp.alias_(
+                exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True)),
+                name,
+                quoted=True,
+            )
             for name in needed
         ] or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]
         scan = exp.Select(expressions=selects).from_(raw.copy())
@@ -109,7 +125,7 @@ class _Cutter:
         raw.replace(exp.Subquery(this=answer, alias=exp.TableAlias(this=exp.to_identifier(INNER, quoted=True))))
         leaf.set("where", exp.Where(this=exp.and_(*kept, copy=False)) if kept else None)
 
-    def _take_local(self, leaf: exp.Expression) -> None:
+    def _take_local(self, leaf: exp.Expr) -> None:
         """Note a scan that the engine does by itself; the tree stays as it is."""
         assert isinstance(leaf, exp.Select)
         entry = self.planner.entry(leaf.args["from_"].this.name)
@@ -123,14 +139,13 @@ class _Cutter:
         tables = {name: self.planner.entry(name).table for name in fragment.tables}
         scan = source.scan(fragment, tables, self.planner.params)
         scanned = scan.relation is None and scan.stream is None
-        asked = replace(fragment, sql=scan.sql, scan=scan, kind="relation" if scanned else "query")
+        asked = replace(fragment, scan=scan, kind="relation" if scanned else "query")
         self.fragments.append(asked)
         return asked
 
     def _fragment(self, source: Source, tree: exp.Query, schema: dict[str, str], reason: str) -> Fragment:
         tables = tuple(dict.fromkeys(table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW))
-        where = tree.args.get("where")
-        rows = [self.planner.row_count(table) for table in tables]
+        rows = [self.planner.shown_row_count(table) for table in tables]
         known = [count for count in rows if count is not None]
         return Fragment(
             id=f"f{len(self.fragments)}",
@@ -139,8 +154,6 @@ class _Cutter:
             tables=tables,
             tree=tree,
             schema=schema,
-            sql=display_sql(tree),
-            predicates=tuple(display_sql(part) for part in conjuncts(where.this)) if where is not None else (),
             estimated_rows=max(known) if known and len(known) == len(rows) else None,
             reason=reason,
         )
@@ -154,14 +167,14 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     optimizer reaches into the scan.
     """
     tree = query.tree.copy()
-    cutter = _Cutter(planner)
-    if query.qualified:
-        tree = _annotate(tree, planner)
+    cutter = _Cutter(planner, query.pushdown)
+    if query.qualified and cutter.has_choice(tree):
+        tree = type_literals(_annotate(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     tree = root.this
     fragments = tuple(cutter.fragments)
-    residual = _materialize(tree.copy(), fragments, planner)
+    residual = _materialize(bare(tree).copy(), fragments, planner)
     rows = [fragment.estimated_rows or 0 for fragment in fragments]
     return QueryPlan(
         sql=query.text,
@@ -171,12 +184,13 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         columns={leaf.table: leaf.columns for leaf in query.leaves},
         fragments=fragments,
         residual=residual,
-        residual_sql=display_sql(tree, pretty=True).replace(f'"{FRAGMENT}".', ""),
+        shown=tree,
         streams={fragment.id: fragment.scan.stream for fragment in fragments if fragment.scan and fragment.scan.stream},
         schema=query.schema or {},
-        rules=query.journal,
+        journal=query.journal,
         params=query.params,
-        frames=query.frames,
+        frames={frame_name(name): frame for name, frame in query.frames.items()},
+        sources=_sources(fragments, planner),
         fenced=query.fenced,
         estimated_rows=max(rows, default=0),
         estimated_bytes=sum(planner.bytes_of(fragment) for fragment in fragments),
@@ -184,28 +198,39 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     )
 
 
-def _materialize(tree: exp.Expression, fragments: tuple[Fragment, ...], planner: Planner) -> exp.Expression:
-    """Put real relations in the place of fragments and raw tables: what the engine will run."""
+def _sources(fragments: tuple[Fragment, ...], planner: Planner) -> dict[str, Source]:
+    """Every source a plan reads; one connection can serve files of several formats."""
+    found = (planner.entry(table).source for fragment in fragments for table in fragment.tables)
+    return {f"{source.connection.id} {type(source).__name__}": source for source in found if source is not None}
+
+
+def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Planner) -> exp.Expr:
+    """Put real relations in the place of fragments, frames and raw tables: what the engine will run."""
     by_id = {fragment.id: fragment for fragment in fragments}
     root = exp.Subquery(this=tree)
-    for node in [node for node in root.find_all(exp.Table) if node.db == FRAGMENT]:
-        scan = by_id[node.name].scan
-        if scan.relation is not None:
-            node.replace(scan.relation.copy())
-        elif scan.stream is None:
-            node.replace(by_id[node.name].tree.copy().subquery(node.name))
-        else:
-            node.set("db", None)
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == LOCAL]:
-        node.set("db", None)
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == RAW]:
-        relation = planner.entry(node.name).relation.copy()
-        relation.set("alias", node.args.get("alias"))
+    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == FRAGMENT]:
+        node.replace(_answering(by_id[node.name]))
+    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) in (RAW, LOCAL)]:
+        local = leaf_kind(node) == LOCAL
+        relation = handed_table(frame_name(node.name)) if local else planner.entry(node.name).relation.copy()
+        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+        relation.set("alias", alias)
         node.replace(relation)
-    return root.this
+    materialized: exp.Expr = root.this
+    return materialized
 
 
-def _annotate(tree: exp.Expression, planner: Planner) -> exp.Expression:
+def _answering(fragment: Fragment) -> exp.Expr:
+    """Where a fragment's answer comes from: the source's relation, a stream, or a scan by the engine."""
+    if fragment.scan.relation is not None:
+        relation: exp.Expr = fragment.scan.relation.copy()
+        return relation
+    if fragment.scan.stream is not None:
+        return handed_table(fragment.id)
+    return fragment.tree.copy().subquery(fragment.id)
+
+
+def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
     """Type every node; columns whose comparisons a source would decide differently get no type at all."""
     names = {table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW}
     schema = MappingSchema(
@@ -217,13 +242,13 @@ def _annotate(tree: exp.Expression, planner: Planner) -> exp.Expression:
         return tree
 
 
-def _is_leaf(node: exp.Expression) -> bool:
+def _is_leaf(node: exp.Expr) -> bool:
     if not isinstance(node, exp.Select) or node.args.get("from_") is None or node.args.get("joins"):
         return False
     return leaf_kind(node.args["from_"].this) == RAW
 
 
-def _topmost_queries(node: exp.Expression) -> Iterator[exp.Expression]:
+def _topmost_queries(node: exp.Expr) -> Iterator[exp.Query]:
     """Queries at or below `node` that are not inside another one."""
     if isinstance(node, exp.Query) and not isinstance(node, exp.Subquery):
         yield node
@@ -232,14 +257,14 @@ def _topmost_queries(node: exp.Expression) -> Iterator[exp.Expression]:
         yield from _topmost_queries(child)
 
 
-def _defined_below(table: exp.Table, query: exp.Expression) -> bool:
+def _defined_below(table: exp.Table, query: exp.Expr) -> bool:
     """Whether a relation without mark is a CTE that belongs to `query` itself."""
     if table.db or isinstance(table.this, exp.Func):
         return False
     return any(cte.alias.lower() == table.name.lower() for cte in query.find_all(exp.CTE))
 
 
-def _reaches_out(query: exp.Expression) -> bool:
+def _reaches_out(query: exp.Expr) -> bool:
     """Whether a column below belongs to a relation outside, or a scalar subquery depends on its own outside."""
     own = {node.alias_or_name.lower() for node in query.find_all(exp.Table, exp.Subquery) if node.alias_or_name}
     if any(column.table and column.table.lower() not in own for column in query.find_all(exp.Column)):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any, Literal
 
 from sqlglot import exp
+
+from tauro_nb.query.names import display_sql
+from tauro_nb.query.trees import conjuncts
 
 __all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired"]
 
@@ -22,16 +26,26 @@ class ExecutionStrategy(Enum):
     DISTRIBUTED = "distributed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RuleFired:
-    """One rewrite that changed the query, with the SQL (virtual names) before and after."""
+    """One step of the road over the tree before and after; SQL is written only when somebody looks."""
 
     name: str
-    before: str
-    after: str
+    before_tree: exp.Expr = field(repr=False)
+    after_tree: exp.Expr = field(repr=False)
+
+    @cached_property
+    def before(self) -> str:
+        """SQL (virtual names) the step was given."""
+        return display_sql(self.before_tree)
+
+    @cached_property
+    def after(self) -> str:
+        """SQL (virtual names) it made of it."""
+        return display_sql(self.after_tree)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fragment:
     """The part of a query that one source answers.
 
@@ -48,11 +62,7 @@ class Fragment:
     tree
         DuckDB-dialect tree over raw virtual tables.
     schema
-        Output columns and their DuckDB types.
-    sql
-        What the source is asked, for display.
-    predicates
-        Conditions the source (or its scan) evaluates, for display.
+        Output columns and their DuckDB types; the types are not worked out for what the engine scans.
     estimated_rows, estimated_bytes
         None when nothing is known.
     reason
@@ -65,10 +75,8 @@ class Fragment:
     source: str
     kind: Literal["relation", "query"]
     tables: tuple[str, ...]
-    tree: exp.Query
+    tree: exp.Query = field(repr=False)
     schema: Mapping[str, str]
-    sql: str = ""
-    predicates: tuple[str, ...] = ()
     estimated_rows: int | None = None
     estimated_bytes: int | None = None
     reason: str = ""
@@ -79,36 +87,66 @@ class Fragment:
         """Names of the output columns."""
         return tuple(self.schema)
 
+    @cached_property
+    def sql(self) -> str:
+        """What the source is asked: its own SQL, or the scan in DuckDB's with virtual names."""
+        return str(self.scan.sql) if self.scan is not None else display_sql(self.tree)
 
-@dataclass(frozen=True, slots=True)
+    @cached_property
+    def predicates(self) -> tuple[str, ...]:
+        """Conditions the source, or the scan, evaluates."""
+        where = self.tree.args.get("where")
+        return tuple(display_sql(part) for part in conjuncts(where.this)) if where is not None else ()
+
+
+@dataclass(frozen=True)
 class QueryPlan:
     """A secured, placed query, ready to run.
 
-    `tree` is the statement as typed; `residual` is what the engine runs, over relations and `streams`; `residual_sql` shows it in virtual names.
+    `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
+    `residual` the same over real relations and `streams`. `sources` are read by it; `decisions` are those it was
+    secured with: it runs only while they hold.
+
+    A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
+    which are left to the engine (`residual_predicates`), and its `limit`.
     """
 
     sql: str
-    tree: exp.Expression = field(repr=False)
+    tree: exp.Expr = field(repr=False)
     principal: str
     tables: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...]]
     fragments: tuple[Fragment, ...]
-    residual: exp.Expression
-    residual_sql: str
+    residual: exp.Expr = field(repr=False)
+    shown: exp.Expr = field(repr=False)
     schema: Mapping[str, str]
-    rules: tuple[RuleFired, ...] = ()
+    journal: tuple[RuleFired, ...] = field(default=(), repr=False)
     params: Mapping[str, Any] = field(default_factory=dict)
     frames: Mapping[str, Any] = field(default_factory=dict, repr=False)
     streams: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
     fenced: bool = False
     execution_strategy: ExecutionStrategy = ExecutionStrategy.DIRECT
     estimated_rows: int = 0
     estimated_bytes: int = 0
     estimated_cost: float = 0.0
-    plan_ms: float = 0.0
+    plan_ms: float = field(default=0.0, repr=False)
     pushdown_predicates: tuple[Any, ...] = ()
+    residual_predicates: tuple[Any, ...] = ()
+    limit: int | None = None
+    decisions: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def strategy(self) -> ExecutionStrategy:
         """Short for `execution_strategy`."""
         return self.execution_strategy
+
+    @cached_property
+    def residual_sql(self) -> str:
+        """What the engine does, in virtual names."""
+        return display_sql(self.shown, pretty=True)
+
+    @cached_property
+    def rules(self) -> tuple[RuleFired, ...]:
+        """The steps that changed the query."""
+        return tuple(rule for rule in self.journal if rule.before != rule.after)

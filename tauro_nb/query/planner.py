@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,11 @@ from tauro_nb.errors import AccessDenied, BindError, SchemaMismatch, UsageError
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
 from tauro_nb.query.literals import used_params
+from tauro_nb.query.names import RAW
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
 from tauro_nb.query.plan import Fragment, QueryPlan
-from tauro_nb.query.query import RAW, Query
+from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 
@@ -56,7 +58,7 @@ class TableEntry:
     view: Query | None
     columns: Mapping[str, str]
     facts: Mapping[str, ColumnFacts]
-    relation: exp.Expression
+    relation: exp.Expr
     decision: TableDecision
 
     def exact_types(self) -> dict[str, str]:
@@ -79,7 +81,7 @@ class Services:
     registry: SchemaRegistry
     pool: SourcePool
     security: SecurityEnforcer
-    describe: Callable[[Source, exp.Expression], dict[str, str]]
+    describe: Callable[[Source, exp.Expr], dict[str, str]]
     refresh: Callable[[Source], None]
     physical: dict[str, Physical] = field(default_factory=dict)
 
@@ -99,6 +101,7 @@ class Planner:
         self.params: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
         self._open_views: list[str] = []
+        self._lock = threading.RLock()
 
     @property
     def registry(self) -> SchemaRegistry:
@@ -107,12 +110,16 @@ class Planner:
 
     def plan(
         self,
-        source: str | exp.Expression,
+        source: str | exp.Expr,
         params: Any = None,
         frames: Mapping[str, Any] | None = None,
         limit: int | None = None,
+        *,
+        pushdown: bool = True,
     ) -> QueryPlan:
         """Parse, bind, authorize, secure, optimize and place.
+
+        Without `pushdown` sources hand over their columns, and the engine does everything else.
 
         Raises
         ------
@@ -120,15 +127,18 @@ class Planner:
             Any step refused; see `tauro_nb.errors`.
         """
         started = time.perf_counter()
-        query = parse(source, params, frames)
+        query = replace(parse(source, params, frames), pushdown=pushdown)
         if limit is not None:
             query = replace(query, tree=_limited(query.tree, limit))
-        self.params = query.params
-        self._entries.clear()
-        for step in ROAD:
-            query = step(query, self)
-        plan = place(query, self)
-        return replace(plan, plan_ms=(time.perf_counter() - started) * 1000)
+        # One plan at a time: entries must stay the same throughout one, and new for the next.
+        with self._lock:
+            self.params = query.params
+            self._entries.clear()
+            for step in ROAD:
+                query = step(query, self)
+            plan = place(query, self)
+            decisions = {entry.table.name: entry.decision for entry in self._entries.values()}
+        return replace(plan, decisions=decisions, plan_ms=(time.perf_counter() - started) * 1000)
 
     def entry(self, name: str) -> TableEntry:
         """The table as this principal meets it, the same throughout one plan."""
@@ -139,8 +149,9 @@ class Planner:
 
     def fresh_entry(self, name: str) -> TableEntry:
         """The table as it is now, outside of any plan."""
-        self._entries.clear()
-        return self.entry(name)
+        with self._lock:
+            self._entries.clear()
+            return self.entry(name)
 
     def _make_entry(self, table: VirtualTable) -> TableEntry:
         # Table rights come before the source is touched: a denied table is not even connected to.
@@ -161,7 +172,7 @@ class Planner:
     def _check_table(self, table: VirtualTable) -> None:
         self.services.security.check_table(table.name, self.principal)
 
-    def _physical(self, table: VirtualTable, source: Source, relation: exp.Expression) -> Physical:
+    def _physical(self, table: VirtualTable, source: Source, relation: exp.Expr) -> Physical:
         """Columns at the source, looked up again only when its revision changed."""
         revision = source.revision(table)
         known = self.services.physical.get(table.name)
@@ -245,12 +256,27 @@ class Planner:
         self.registry.record_statistics(name, statistics)
         return statistics.row_count
 
+    def shown_row_count(self, name: str) -> int | None:
+        """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
+        return None if self.entry(name).decision.filter_tree is not None else self.row_count(name)
+
+    def fresh_row_count(self, name: str) -> int | None:
+        """`row_count` outside of any plan, of a table that this principal may read.
+
+        Raises
+        ------
+        UnknownTable, AccessDenied
+            There is no such table, or it is denied.
+        """
+        self.fresh_entry(name).decision.require()
+        return self.row_count(name)
+
     def bytes_of(self, fragment: Fragment) -> int:
         """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
         return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
 
 
-def _limited(tree: exp.Expression, limit: int) -> exp.Expression:
+def _limited(tree: exp.Expr, limit: int) -> exp.Expr:
     if limit < 0:
         raise UsageError(f"limit is {limit}; it must be 0 or more.")
     inner = tree if isinstance(tree, exp.Query) else exp.select("*").from_(exp.Subquery(this=tree))
@@ -262,9 +288,7 @@ def _limited(tree: exp.Expression, limit: int) -> exp.Expression:
     return exp.select("*").from_(inner.copy().subquery("limited")).limit(limit)
 
 
-def _cast_relation(
-    relation: exp.Expression, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
-) -> exp.Expression:
+def _cast_relation(relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]) -> exp.Expr:
     """The relation with exactly the declared columns and types."""
     actual = {name.lower(): (name, fact.type) for name, fact in facts.items()}
     if list(columns.items()) == [(name, fact.type) for name, fact in facts.items()]:
@@ -272,10 +296,8 @@ def _cast_relation(
     selects = []
     for name, kind in columns.items():
         physical, given = actual[name.lower()]
-        node: exp.Expression = exp.column(exp.to_identifier(physical, quoted=True))
+        node: exp.Expr = exp.column(exp.to_identifier(physical, quoted=True))
         if given != kind:
             node = exp.cast(node, kind, dialect="duckdb")
         selects.append(exp.alias_(node, name, quoted=True))
     return exp.Subquery(this=exp.Select(expressions=selects).from_(relation.copy()))
-
-

@@ -10,35 +10,7 @@ from sqlglot import exp
 
 from tauro_nb.query.plan import RuleFired
 
-__all__ = ["LOCAL", "RAW", "VISIBLE", "Leaf", "Query", "leaf_kind", "leaf_table"]
-
-# A relation of a bound tree carries one of these as its schema part. User text cannot spell
-# them: names are looked up in the catalog first, and whatever is not found is refused.
-VISIBLE = "~visible"
-"""A virtual table as the principal sees it (between bind and secure)."""
-RAW = "~raw"
-"""A virtual table as its source has it (inside a secured leaf)."""
-LOCAL = "~local"
-"""A table handed over with the query itself (an Ibis memtable, a frame)."""
-
-
-def leaf_table(name: str, kind: str, alias: str | None = None) -> exp.Table:
-    """Build the relation node for a virtual table.
-
-    >>> leaf_table("crm.customers", RAW, "c").sql("duckdb")
-    '"~raw"."crm.customers" AS "c"'
-    """
-    node = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True))
-    if alias is not None:
-        node.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
-    return node
-
-
-def leaf_kind(node: exp.Expression) -> str | None:
-    """`VISIBLE`, `RAW` or `LOCAL` for a resolved relation, None for everything else."""
-    if isinstance(node, exp.Table) and node.db in (VISIBLE, RAW, LOCAL):
-        return node.db
-    return None
+__all__ = ["Leaf", "Query"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +46,14 @@ class Query:
     fenced
         Whether a barrier stands in the tree.
     journal
-        The rules that changed it.
+        The rules that ran.
+    pushdown
+        Whether sources may be asked for more than their columns.
     """
 
-    tree: exp.Expression
+    tree: exp.Expr
     text: str
-    typed: exp.Expression
+    typed: exp.Expr
     params: Mapping[str, Any] = field(default_factory=dict)
     frames: Mapping[str, Any] = field(default_factory=dict)
     leaves: tuple[Leaf, ...] = ()
@@ -87,21 +61,8 @@ class Query:
     qualified: bool = False
     fenced: bool = False
     journal: tuple[RuleFired, ...] = ()
+    pushdown: bool = True
 
-    def evolve(self, rule: str, tree: exp.Expression, **changes: Any) -> Query:
-        """The query with a new tree; remembers the rule when the SQL really changed."""
-        before, after = display_sql(self.tree), display_sql(tree)
-        journal = self.journal if before == after else (*self.journal, RuleFired(rule, before, after))
-        return replace(self, tree=tree, journal=journal, **changes)
-
-
-def display_sql(tree: exp.Expression, *, pretty: bool = False) -> str:
-    """SQL for people: virtual names without the marks of bound relations.
-
-    >>> display_sql(exp.select("*").from_(leaf_table("customers", RAW)))
-    'SELECT * FROM "customers"'
-    """
-    sql = tree.sql("duckdb", pretty=pretty)
-    for mark in (VISIBLE, RAW, LOCAL):
-        sql = sql.replace(f'"{mark}".', "")
-    return sql
+    def evolve(self, rule: str, tree: exp.Expr, **changes: Any) -> Query:
+        """The query with a new tree, and the rule in its journal."""
+        return replace(self, tree=tree, journal=(*self.journal, RuleFired(rule, self.tree, tree)), **changes)

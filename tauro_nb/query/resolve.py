@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 from sqlglot import exp
 
-from tauro_nb.query.query import leaf_table
+from tauro_nb.query.names import leaf_table
 
 __all__ = ["relations", "resolve"]
 
 
-def relations(tree: exp.Expression) -> Iterator[exp.Table]:
+def relations(tree: exp.Expr) -> Iterator[exp.Table]:
     """Tables of `tree` that are not CTE references and not table functions.
 
     Follows DuckDB's scoping: a CTE is visible after its definition, in itself only when recursive.
@@ -24,7 +24,7 @@ def relations(tree: exp.Expression) -> Iterator[exp.Table]:
     yield from _walk(tree, frozenset())
 
 
-def _walk(node: exp.Expression, ctes: frozenset[str]) -> Iterator[exp.Table]:
+def _walk(node: exp.Expr, ctes: frozenset[str]) -> Iterator[exp.Table]:
     clause = node.args.get("with_")
     if clause is not None:
         for cte in clause.expressions:
@@ -40,7 +40,7 @@ def _walk(node: exp.Expression, ctes: frozenset[str]) -> Iterator[exp.Table]:
             yield from _walk(child, ctes)
 
 
-def resolve(tree: exp.Expression, lookup: Callable[[exp.Table, str], tuple[str, str]]) -> exp.Expression:
+def resolve(tree: exp.Expr, lookup: Callable[[exp.Table, str], tuple[str, str]]) -> exp.Expr:
     """Replace the name of every relation by its marked virtual name, on a copy.
 
     Parameters
@@ -54,18 +54,19 @@ def resolve(tree: exp.Expression, lookup: Callable[[exp.Table, str], tuple[str, 
         dotted = ".".join(part.name for part in node.parts)
         name, kind = lookup(node, dotted)
         alias = node.args.get("alias") or exp.TableAlias()
-        if not alias.this:
+        # An alias that says nothing new would show in the names DuckDB gives to unnamed columns.
+        if not alias.this and (alias.columns or node.name.lower() != name.lower()):
             alias.set("this", exp.to_identifier(node.name, quoted=_is_quoted(node)))
         _drop_prefix(tree, node)
         marked = leaf_table(name, kind)
         node.set("this", marked.this)
         node.set("db", marked.args["db"])
         node.set("catalog", None)
-        node.set("alias", alias)
+        node.set("alias", alias if alias.this else None)
     return tree
 
 
-def _drop_prefix(tree: exp.Expression, table: exp.Table) -> None:
+def _drop_prefix(tree: exp.Expr, table: exp.Table) -> None:
     """`crm.customers.id` names the column `id` of the relation `customers` once `crm.customers` is resolved."""
     if not table.db:
         return

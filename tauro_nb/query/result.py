@@ -102,7 +102,8 @@ class Result:
 
     def to_pandas(self) -> pd.DataFrame:
         """All rows as a pandas DataFrame."""
-        return self.to_arrow().to_pandas()
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
 
     def to_polars(self) -> pl.DataFrame:
         """All rows as a polars DataFrame.
@@ -122,14 +123,15 @@ class Result:
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows as dictionaries."""
-        return self.to_arrow().to_pylist()
+        rows: list[dict[str, Any]] = self.to_arrow().to_pylist()
+        return rows
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self.to_batches():
             yield from batch.to_pylist()
 
     def __len__(self) -> int:
-        return self.to_arrow().num_rows
+        return int(self.to_arrow().num_rows)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self.to_batches().__arrow_c_stream__(requested_schema)

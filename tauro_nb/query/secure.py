@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from tauro_nb.query.bind import leaf_columns
-from tauro_nb.query.query import RAW, VISIBLE, Query, leaf_kind, leaf_table
+from tauro_nb.query.names import RAW, VISIBLE, leaf_kind, leaf_table
+from tauro_nb.query.query import Query
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -45,14 +46,15 @@ def secure(query: Query, planner: Planner) -> Query:
     for node in [node for node in tree.find_all(exp.Table) if leaf_kind(node) == VISIBLE]:
         entry = planner.entry(node.name)
         wanted = used.get(id(node), ("", None))[1]
-        source: exp.Expression = leaf_table(entry.table.name, RAW, INNER)
+        source: exp.Expr = leaf_table(entry.table.name, RAW, INNER)
         if entry.view is not None:
             body = secure(entry.view, planner)
             fenced, qualified = fenced or body.fenced, qualified and body.qualified
             source = exp.Subquery(this=body.tree, alias=exp.TableAlias(this=exp.to_identifier(INNER, quoted=True)))
         leaf = secured_leaf(entry.decision, source, wanted)
         fenced = fenced or entry.decision.needs_barrier
-        outer = exp.Subquery(this=leaf, alias=node.args["alias"])
+        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+        outer = exp.Subquery(this=leaf, alias=alias)
         for clause in ("pivots", "sample", "joins"):
             if node.args.get(clause):
                 outer.set(clause, node.args[clause])
@@ -62,7 +64,7 @@ def secure(query: Query, planner: Planner) -> Query:
     return query.evolve("secure", tree, fenced=fenced, qualified=qualified)
 
 
-def secured_leaf(decision: TableDecision, source: exp.Expression, wanted: set[str] | None) -> exp.Select:
+def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | None) -> exp.Select:
     """The SELECT that stands for a table: wanted visible columns, masks applied, rows filtered.
 
     Parameters
@@ -71,7 +73,7 @@ def secured_leaf(decision: TableDecision, source: exp.Expression, wanted: set[st
         Lower-case names of the columns the query uses; None for all that are visible.
     """
     columns = [decision.columns[c] for c in decision.visible_columns if wanted is None or c.lower() in wanted]
-    selects: list[exp.Expression] = []
+    selects: list[exp.Expr] = []
     for column in columns:
         value = column.expression or _raw(column.name)
         selects.append(exp.alias_(_inside(value), column.name if wanted is None else column.name.lower(), quoted=True))
@@ -83,7 +85,7 @@ def secured_leaf(decision: TableDecision, source: exp.Expression, wanted: set[st
     return leaf
 
 
-def is_fenced(leaf: exp.Expression) -> bool:
+def is_fenced(leaf: exp.Expr) -> bool:
     """Whether a leaf carries the barrier."""
     limit = leaf.args.get("limit")
     return limit is not None and limit.expression.name == BARRIER
@@ -93,7 +95,7 @@ def _raw(name: str) -> exp.Column:
     return exp.column(exp.to_identifier(name, quoted=True))
 
 
-def _inside(expression: exp.Expression) -> exp.Expression:
+def _inside(expression: exp.Expr) -> exp.Expr:
     """The policy's columns are the raw table's, whatever the query calls its relations."""
     for column in expression.find_all(exp.Column):
         if not column.table:

@@ -17,7 +17,7 @@ _sync = getattr(os, "fdatasync", os.fsync)
 
 
 class JsonLines:
-    """Opened on first use with mode 0600; the caller holds a lock.
+    r"""Opened on first use with mode 0600; the caller holds a lock.
 
     Examples
     --------
@@ -25,7 +25,7 @@ class JsonLines:
     >>> path = Path(tempfile.mkdtemp()) / "audit.jsonl"
     >>> JsonLines(path).append([{"b": 1, "a": "x"}], sync=True)
     >>> path.read_text()
-    '{"a":"x","b":1}\\n'
+    '{"a":"x","b":1}\n'
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,11 +41,11 @@ class JsonLines:
         OSError
             They are not, or not certainly, in the file.
         """
+        handle = self._opened()
         # A write that broke off left half a line; the next record starts on a line of its own.
         lines = ("\n" if self._torn else "") + to_jsonl(records)
         self._torn = True
         rest = memoryview(lines.encode("ascii"))
-        handle = self._opened()
         while rest:
             rest = rest[os.write(handle, rest) :]
         self._torn = False
@@ -59,6 +59,15 @@ class JsonLines:
             self._handle = None
 
     def _opened(self) -> int:
+        if self._handle is not None and not self._still_there(self._handle):
+            self.close()
         if self._handle is None:
             self._handle = os.open(self._path, _FLAGS, 0o600)
         return self._handle
+
+    def _still_there(self, handle: int) -> bool:
+        """Whether the path still names the open file: rotated or deleted, records would go where nobody looks."""
+        try:
+            return os.path.samestat(os.fstat(handle), self._path.stat())
+        except FileNotFoundError:
+            return False

@@ -1,8 +1,8 @@
 """Bind a row filter to a table's columns, and put a principal's values into it as typed literals.
 
 Binding happens once per filter and set of columns, on an empty typed row in the sandbox. Putting values in happens per
-principal and touches nodes only. A value never takes part in an implicit conversion: it is converted here, to the type of
-what it is compared with, and where it does not convert without loss the comparison is NULL, so that no row passes it.
+principal and touches nodes only. A value never takes part in an implicit conversion: it is converted here, to the type
+of what it is compared with, and where it does not convert without loss the comparison is NULL: no row passes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tauro_nb.security.masks import constant_text
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sandbox import Sandbox
 from tauro_nb.security.template import FilterTemplate
-from tauro_nb.security.types import data_type, is_integer, is_number, is_text
+from tauro_nb.security.types import UNTYPED, data_type, is_integer, is_number, is_text
 
 __all__ = ["BoundFilter", "bind_filter", "converts"]
 
@@ -57,12 +57,12 @@ class BoundFilter:
         Converts values.
     """
 
-    tree: exp.Expression
+    tree: exp.Expr
     slots: Mapping[str, str | None]
     types: Mapping[str, str]
     sandbox: Sandbox
 
-    def for_principal(self, principal: Principal) -> exp.Expression:
+    def for_principal(self, principal: Principal) -> exp.Expr:
         """Return the filter with the principal's values in it.
 
         Raises
@@ -95,14 +95,16 @@ def bind_filter(
             _check_boolean(tree, columns, types, what, sandbox)
         except PolicyError as wrong:
             complaint = complaint or wrong
+        except RecursionError:
+            complaint = complaint or PolicyError(f"{what}: it is nested too deeply")
         else:
             return BoundFilter(tree, template.slots, types, sandbox)
     raise complaint or PolicyError(f"{what}: does not parse")
 
 
 def _resolve(
-    tree: exp.Expression, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, table: str
-) -> exp.Expression:
+    tree: exp.Expr, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, table: str
+) -> exp.Expr:
     """Make every column reference unqualified, quoted and spelled as the table spells it."""
     by_folded: dict[str, list[str]] = {}
     for name in columns:
@@ -122,14 +124,14 @@ def _resolve(
     return tree
 
 
-def _site(marker: exp.Expression) -> exp.Expression:
+def _site(marker: exp.Expr) -> exp.Expr:
     """The marker with the parentheses around it."""
     while isinstance(marker.parent, exp.Paren):
         marker = marker.parent
     return marker
 
 
-def _peer(marker: exp.Expression) -> exp.Expression | None:
+def _peer(marker: exp.Expr) -> exp.Expr | None:
     """What a marker is compared with, if it stands in a comparison."""
     site = _site(marker)
     parent = site.parent
@@ -143,11 +145,11 @@ def _peer(marker: exp.Expression) -> exp.Expression | None:
 
 
 def _slot_types(
-    tree: exp.Expression, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, sandbox: Sandbox
+    tree: exp.Expr, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, sandbox: Sandbox
 ) -> dict[str, str]:
     """Ask the binder for the type of each marker's peer; text where there is none."""
     types = dict.fromkeys(slots, "VARCHAR")
-    peers: dict[str, exp.Expression] = {}
+    peers: dict[str, exp.Expr] = {}
     for marker in tree.find_all(exp.Column):
         if marker.name not in slots:
             continue
@@ -163,17 +165,17 @@ def _slot_types(
 
 
 def _check_boolean(
-    tree: exp.Expression, columns: Mapping[str, str], types: Mapping[str, str], what: str, sandbox: Sandbox
+    tree: exp.Expr, columns: Mapping[str, str], types: Mapping[str, str], what: str, sandbox: Sandbox
 ) -> None:
     (found,) = _describe([_dummy(tree, types)], columns, what, sandbox)
     if found != "BOOLEAN":
         raise PolicyError(f"{what}: a filter must be true or false, this one is {found}")
 
 
-def _dummy(tree: exp.Expression, types: Mapping[str, str]) -> exp.Expression:
+def _dummy(tree: exp.Expr, types: Mapping[str, str]) -> exp.Expr:
     """The tree with NULLs of the right type in place of markers."""
 
-    def fill(node: exp.Expression) -> exp.Expression:
+    def fill(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column) and node.name in types:
             return exp.cast(exp.Null(), data_type(types[node.name]))
         return node
@@ -181,11 +183,11 @@ def _dummy(tree: exp.Expression, types: Mapping[str, str]) -> exp.Expression:
     return tree.transform(fill)
 
 
-def _describe(trees: list[exp.Expression], columns: Mapping[str, str], what: str, sandbox: Sandbox) -> list[str]:
+def _describe(trees: list[exp.Expr], columns: Mapping[str, str], what: str, sandbox: Sandbox) -> list[str]:
     """Types of expressions over the table's columns, without running anything."""
     import duckdb
 
-    row = [exp.alias_(exp.cast(exp.Null(), data_type(kind)), name, quoted=True) for name, kind in columns.items()]
+    row = [exp.alias_(_null(kind), name, quoted=True) for name, kind in columns.items()]
     names = [f"x{number}" for number in range(len(trees))]
     wanted = [exp.alias_(exp.paren(tree), name) for tree, name in zip(trees, names, strict=True)]
     source = exp.select(*row or [exp.alias_(exp.Null(), "none")]).subquery("raw")
@@ -198,6 +200,10 @@ def _describe(trees: list[exp.Expression], columns: Mapping[str, str], what: str
             raise PolicyError(f"{what}: its types do not fit, or it uses a function that does not exist") from None
 
 
+def _null(kind: str) -> exp.Expr:
+    return exp.Null() if kind == UNTYPED else exp.cast(exp.Null(), data_type(kind))
+
+
 def _value_of(principal: Principal, attribute: str | None) -> Any:
     if attribute is None:
         return principal.name
@@ -207,7 +213,7 @@ def _value_of(principal: Principal, attribute: str | None) -> Any:
     return value
 
 
-def _put(marker: exp.Expression, value: Any, kind: str, sandbox: Sandbox) -> None:
+def _put(marker: exp.Expr, value: Any, kind: str, sandbox: Sandbox) -> None:
     """Replace one marker by literals of type `kind`, or its comparison by NULL where nothing converts."""
     site = _site(marker)
     parent = site.parent
@@ -218,21 +224,22 @@ def _put(marker: exp.Expression, value: Any, kind: str, sandbox: Sandbox) -> Non
     literals = [literal for item in values if (literal := _literal(item, kind, sandbox)) is not None]
     if isinstance(parent, (exp.Cast, exp.TryCast)):
         # `'{principal}'::INTEGER`: the cast is done, its own comparison must fail as a whole with it.
-        site, parent = parent, _site(parent).parent
+        site = _site(parent)
+        parent = site.parent
     if isinstance(parent, exp.In) and parent.this is not site:
         _put_into_list(parent, site, literals)
     elif literals:
         # Inside a function an untyped literal would take whatever type the function prefers: say it is text.
         loose = isinstance(parent, exp.Func) and not isinstance(parent, exp.Connector)
         site.replace(exp.cast(literals[0], data_type(kind)) if loose else literals[0])
-    elif isinstance(parent, (*COMPARISONS, exp.In, exp.Between)):
+    elif parent is not None and isinstance(parent, (*COMPARISONS, exp.In, exp.Between)):
         parent.replace(_unknown())
     else:
         site.replace(exp.cast(exp.Null(), data_type(kind)))
 
 
-def _put_into_list(parent: exp.In, site: exp.Expression, literals: list[exp.Expression]) -> None:
-    rest: list[exp.Expression] = []
+def _put_into_list(parent: exp.In, site: exp.Expr, literals: list[exp.Expr]) -> None:
+    rest: list[exp.Expr] = []
     for item in parent.expressions:
         rest.extend(literals if item is site else [item])
     if rest:
@@ -241,11 +248,11 @@ def _put_into_list(parent: exp.In, site: exp.Expression, literals: list[exp.Expr
         parent.replace(_unknown())
 
 
-def _unknown() -> exp.Expression:
+def _unknown() -> exp.Expr:
     return exp.cast(exp.Null(), exp.DataType.build("BOOLEAN"))
 
 
-def _literal(value: Any, kind: str, sandbox: Sandbox) -> exp.Expression | None:
+def _literal(value: Any, kind: str, sandbox: Sandbox) -> exp.Expr | None:
     """The value as a literal of DuckDB type `kind`, or None when it does not convert without loss."""
     text = constant_text(value)
     if is_text(kind):
@@ -253,7 +260,7 @@ def _literal(value: Any, kind: str, sandbox: Sandbox) -> exp.Expression | None:
     if not converts(value, kind, sandbox):
         return None
     if is_integer(kind) and _PLAIN_NUMBER.fullmatch(text):
-        number: exp.Expression = exp.Literal.number(text.lstrip("-"))
+        number: exp.Expr = exp.Literal.number(text.lstrip("-"))
         return exp.Neg(this=number) if text.startswith("-") else number
     return exp.cast(exp.Literal.string(text), data_type(kind))
 

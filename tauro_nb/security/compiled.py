@@ -41,9 +41,9 @@ _FIELD_RULES: tuple[_FieldRule, ...] = (
         "denied",
         "encrypted for {roles}",
     ),
-    _FieldRule(lambda rule, table: rule.access_level is AccessLevel.RESTRICTED, "denied", "restricted to {roles}"),
+    _FieldRule(lambda rule, _: rule.access_level is AccessLevel.RESTRICTED, "denied", "restricted to {roles}"),
     _FieldRule(
-        lambda rule, table: (
+        lambda rule, _: (
             rule.masking_enabled
             or rule.mask is not None
             or rule.mask_value is not None
@@ -52,7 +52,7 @@ _FIELD_RULES: tuple[_FieldRule, ...] = (
         "masked",
         "masked except for {roles}",
     ),
-    _FieldRule(lambda rule, table: bool(rule.allowed_roles), "denied", "allowed for {roles} only"),
+    _FieldRule(lambda rule, _: bool(rule.allowed_roles), "denied", "allowed for {roles} only"),
 )
 
 
@@ -65,9 +65,15 @@ def templates_of(policy: TableSecurityPolicy) -> dict[str, FilterTemplate | None
         One does not parse.
     """
     return {
-        role: parse_filter(text, _filter_name(role, policy.table_name)) if text.strip() else None
-        for role, text in policy.row_level_filters.items()
+        role: _template(text, _filter_name(role, policy.table_name)) for role, text in policy.row_level_filters.items()
     }
+
+
+def _template(text: object, what: str) -> FilterTemplate | None:
+    if not isinstance(text, str):
+        # None could be meant as "nothing may be seen" as well as "everything may".
+        raise PolicyError(f"{what}: a filter is a text, not {type(text).__name__}", hint='"" is no restriction.')
+    return parse_filter(text, what) if text.strip() else None
 
 
 def check_policy(policy: TableSecurityPolicy) -> None:
@@ -186,7 +192,7 @@ class BoundPolicy:
     def _refuse(self, table: str, principal: Principal, reason: str) -> TableDecision:
         return refusal(table, principal, self._columns, reason, self.policy_hash)
 
-    def row_filter(self, principal: Principal) -> tuple[exp.Expression | None, str | None]:
+    def row_filter(self, principal: Principal) -> tuple[exp.Expr | None, str | None]:
         """OR the filters of the principal's roles; one role without restriction lifts all of them.
 
         Raises
@@ -256,7 +262,7 @@ class BoundPolicy:
             )
 
 
-def _is_null(tree: exp.Expression) -> bool:
+def _is_null(tree: exp.Expr) -> bool:
     return isinstance(tree, exp.Cast) and isinstance(tree.this, exp.Null)
 
 
@@ -292,7 +298,7 @@ def _rule_for_others(rule: FieldSecurityPolicy, table: TableSecurityPolicy) -> t
 def refusal(
     table: str, principal: Principal, columns: Iterable[str] | Mapping[str, str], reason: str, policy_hash: str
 ) -> TableDecision:
-    """Build the decision that gives nothing: every column denied, and FALSE as row filter for whoever looks no further."""
+    """Build the decision that gives nothing; its row filter is FALSE for whoever looks no further."""
     kinds = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "VARCHAR")
     denied = {name: ColumnDecision(name, kind, "denied", rule=reason) for name, kind in kinds.items()}
     return TableDecision(

@@ -39,11 +39,11 @@ class ColumnDecision:
     type: str
     access: Access
     mask: str | None = None
-    tree: exp.Expression | None = None
+    tree: exp.Expr | None = None
     rule: str = ""
 
     @property
-    def expression(self) -> exp.Expression | None:
+    def expression(self) -> exp.Expr | None:
         """A fresh copy of the masking expression, or None when the column is not masked."""
         return None if self.tree is None else self.tree.copy()
 
@@ -77,13 +77,13 @@ class TableDecision:
     allowed: bool
     reason: str
     columns: Mapping[str, ColumnDecision]
-    filter_tree: exp.Expression | None
+    filter_tree: exp.Expr | None
     policy_hash: str
     filter_rule: str | None = None
     audited: bool = True
 
     @property
-    def row_filter(self) -> exp.Expression | None:
+    def row_filter(self) -> exp.Expr | None:
         """A fresh copy of the row filter, or None when every row is visible."""
         return None if self.filter_tree is None else self.filter_tree.copy()
 

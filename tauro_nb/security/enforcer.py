@@ -61,7 +61,7 @@ class _Compiled:
 
 
 class SecurityEnforcer:
-    """Holds the policies, decides, and records.
+    r"""Holds the policies, decides, and records.
 
     Queries and row lists go through the same compiled policy: `decide` for the former, `apply_row_level_security` and
     `apply_field_masking` for the latter.
@@ -95,7 +95,7 @@ class SecurityEnforcer:
     [{'id': 1, 'department': 'Sales', 'email': 'a***n@example.com'}]
     >>> decision = enforcer.decide("customers", {"department": "VARCHAR", "email": "VARCHAR"}, "analyst")
     >>> decision.row_filter.sql("duckdb"), decision.columns["email"].mask
-    ('("department" = \\'Sales\\')', 'email')
+    ('("department" = \'Sales\')', 'email')
     """
 
     def __init__(
@@ -371,15 +371,12 @@ class SecurityEnforcer:
         return who, compiled
 
     def _filter(self, table_name: str, who: Principal, compiled: _Compiled, rows: list[Any]) -> list[Any]:
-        names = {name for template in compiled.templates.values() if template for name in template.column_names()}
+        applying = [template for role, template in compiled.templates.items() if role in who.identities]
+        if None in applying or not applying:
+            return rows
+        names = {name for template in applying if template is not None for name in template.column_names()}
         source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
-        if not names or any(
-            template is None for role, template in compiled.templates.items() if role in who.identities
-        ):
-            arrays: dict[str, Any] = {}
-            types: dict[str, str] = {}
-        else:
-            arrays, types = source.select(names)
+        arrays, types = source.select(names)
         tree, _ = compiled.bind(types, strict=False).row_filter(who)
         return rows if tree is None else matching_rows(rows, arrays, types, tree, self._sandbox)
 

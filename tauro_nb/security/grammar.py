@@ -10,11 +10,11 @@ from sqlglot import exp
 
 __all__ = ["COMPARISONS", "refuse_strangers"]
 
-COMPARISONS: tuple[type[exp.Expression], ...] = (
+COMPARISONS: tuple[type[exp.Expr], ...] = (
     exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ,
 )  # fmt: skip
 
-_STRUCTURE: frozenset[type[exp.Expression]] = frozenset({
+_STRUCTURE: frozenset[type[exp.Expr]] = frozenset({
     *COMPARISONS,
     exp.And, exp.Or, exp.Not, exp.Paren, exp.Xor,
     exp.In, exp.Between, exp.Is, exp.Like, exp.ILike, exp.Escape, exp.SimilarTo, exp.Glob,
@@ -23,7 +23,7 @@ _STRUCTURE: frozenset[type[exp.Expression]] = frozenset({
     exp.Case, exp.If, exp.Cast, exp.TryCast, exp.DataType, exp.DataTypeParam,
 })  # fmt: skip
 
-_FUNCTIONS: frozenset[type[exp.Expression]] = frozenset({
+_FUNCTIONS: frozenset[type[exp.Expr]] = frozenset({
     exp.Coalesce, exp.Nullif, exp.Greatest, exp.Least,
     exp.Lower, exp.Upper, exp.Trim, exp.Length, exp.Left, exp.Right, exp.Substring, exp.Concat, exp.Replace,
     exp.StartsWith, exp.EndsWith, exp.Contains, exp.StrPosition, exp.RegexpLike, exp.SplitPart, exp.Reverse,
@@ -37,7 +37,7 @@ _FUNCTIONS: frozenset[type[exp.Expression]] = frozenset({
 _NAMES = frozenset({"NOW", "TODAY", "CURRENT_DATE", "ISFINITE", "HOUR", "MINUTE", "SECOND", "LTRIM", "RTRIM"})
 
 
-def refuse_strangers(tree: exp.Expression) -> None:
+def refuse_strangers(tree: exp.Expr) -> None:
     """Check every node of a row filter against the allow-list.
 
     Raises
@@ -63,7 +63,7 @@ def refuse_strangers(tree: exp.Expression) -> None:
         raise ValueError(f"uses {_label(node)}, which a row filter may not")
 
 
-def _label(node: exp.Expression) -> str:
+def _label(node: exp.Expr) -> str:
     if isinstance(node, exp.Anonymous):
         return node.name.upper()
     return node.sql_name() if isinstance(node, exp.Func) else node.key.upper()

@@ -1,8 +1,8 @@
 r"""Masks: what a value becomes for people who may not see it.
 
 A text mask is written twice: once in Python for single values, once as an Ibis expression that is compiled to a DuckDB
-tree; a property test holds the two together. Each mask keeps the column's type, so a text mask on a column that is not text
-becomes the null mask. Measured on 2 cores, 2M rows, DuckDB 1.5.5: see `benchmarks` in `tests/security/test_masks.py`.
+tree; a property test holds the two together. Each mask keeps the column's type, so a text mask on a column that is not
+text becomes the null mask.
 
 Cheap string functions are used where DuckDB's are several times faster than its regular expressions (`LIKE '%@%@%'` 74M
 values/s, `regexp_matches` 11M/s, `translate` 2M/s).
@@ -58,7 +58,7 @@ class Masker(ABC):
         """Hide one value."""
 
     @abstractmethod
-    def compile(self, column: str, type: str) -> exp.Expression:
+    def compile(self, column: str, type: str) -> exp.Expr:
         """Write the mask as a DuckDB tree over a column of this DuckDB type, keeping the type."""
 
     def __repr__(self) -> str:
@@ -69,9 +69,11 @@ class _TextMasker(Masker):
     """A mask of texts; NULL stays NULL, and whatever is not a text is hidden altogether."""
 
     def mask(self, value: Any) -> str | None:
+        """Hide one text."""
         return self._mask_text(value) if isinstance(value, str) else None
 
-    def compile(self, column: str, type: str) -> exp.Expression:
+    def compile(self, column: str, type: str) -> exp.Expr:
+        """Write the mask as a DuckDB tree; over a column that is not text, as NULL."""
         if not is_text(type):
             return NullMasker().compile(column, type)
         return _compile_text(self, column)
@@ -104,6 +106,7 @@ class EmailMasker(_TextMasker):
         return f"***@{domain}" if len(local) <= 2 else f"{local[0]}***{local[-1]}@{domain}"
 
     def express(self, column: StringColumn) -> StringValue:
+        """Write the mask as an Ibis expression."""
         import ibis
 
         at = column.find("@")  # 0-based, -1 when there is none
@@ -133,6 +136,7 @@ class PhoneMasker(_TextMasker):
         return f"****{text[-4:]}" if _matches(_PHONE, text) else "****"
 
     def express(self, column: StringColumn) -> StringValue:
+        """Write the mask as an Ibis expression."""
         import ibis
 
         return ibis.cases((column.re_search(_PHONE), ibis.literal("****") + column.right(4)), else_="****")
@@ -153,6 +157,7 @@ class SSNMasker(_TextMasker):
         return f"***-**-{text[-4:]}" if _matches(_SSN, text) else "***-**-****"
 
     def express(self, column: StringColumn) -> StringValue:
+        """Write the mask as an Ibis expression."""
         import ibis
 
         return ibis.cases((column.re_search(_SSN), ibis.literal("***-**-") + column.right(4)), else_="***-**-****")
@@ -176,12 +181,14 @@ class ConstantMasker(Masker):
         self._text = None if value is None else constant_text(value)
 
     def mask(self, value: Any) -> Any:
+        """Show the constant."""
         if self.value is None:
             # Whether a hidden number is NULL cannot show, as it becomes NULL anyway.
             return _REDACTED if value is None or isinstance(value, str) else None
         return self.value
 
-    def compile(self, column: str, type: str) -> exp.Expression:
+    def compile(self, column: str, type: str) -> exp.Expr:
+        """Write the constant as a DuckDB tree of the column's type."""
         text = self._text if self._text is not None else _REDACTED if is_text(type) else None
         if text is None:
             return NullMasker().compile(column, type)
@@ -204,9 +211,10 @@ class NullMasker(Masker):
     name = "null"
 
     def mask(self, value: Any) -> None:
-        return None
+        """Show nothing."""
 
-    def compile(self, column: str, type: str) -> exp.Expression:
+    def compile(self, column: str, type: str) -> exp.Expr:
+        """Write NULL of the column's type as a DuckDB tree."""
         return exp.cast(exp.Null(), data_type(type))
 
 
@@ -277,7 +285,7 @@ def _tail(column: StringColumn, start: Any) -> StringValue:
     return column.substr(start)
 
 
-def _compile_text(masker: _TextMasker, column: str) -> exp.Expression:
+def _compile_text(masker: _TextMasker, column: str) -> exp.Expr:
     """Compile the Ibis expression, then leave only its tree over an unqualified quoted column."""
     import ibis
     from ibis.backends.sql.compilers.duckdb import DuckDBCompiler
@@ -286,14 +294,14 @@ def _compile_text(masker: _TextMasker, column: str) -> exp.Expression:
     value = table["c"]
     whole = ibis.cases((value.isnull(), ibis.null("string")), else_=masker.express(value))
     select = DuckDBCompiler().to_sqlglot(table.select(masked=whole))
-    tree = select.selects[0].unalias().copy()
+    tree: exp.Expr = select.selects[0].unalias().copy()
     _settle_substrings(tree)
     for node in list(tree.find_all(exp.Column)):
         node.replace(exp.column(column, quoted=True))
     return tree
 
 
-def _settle_substrings(tree: exp.Expression) -> None:
+def _settle_substrings(tree: exp.Expr) -> None:
     """Drop Ibis's guard against negative starts: every start here is known to be at least zero.
 
     The guard (`CASE WHEN s >= 1 THEN s ELSE s + LENGTH(c) END`) would compute every position three times.

@@ -240,15 +240,15 @@ def _read(raw: Any, readers: Mapping[str, Any], where: str, found: list[str]) ->
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a text, found {type(value).__name__}")
-    return value
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"expected a text, found {type(value).__name__}")
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, found {type(value).__name__}")
-    return value
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"expected true or false, found {type(value).__name__}")
 
 
 def _roles(value: Any) -> list[str]:

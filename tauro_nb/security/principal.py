@@ -54,9 +54,7 @@ class Principal:
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a principal's name")
-        # A lone string would otherwise become one role per letter.
-        roles: Iterable[str] = (self.roles,) if isinstance(self.roles, str) else self.roles or ()
-        held = frozenset(_check_name(role, "a role") for role in roles)
+        held = frozenset(_check_name(role, "a role") for role in _listed(self.roles))
         attributes = {name: _freeze(name, value) for name, value in (self.attributes or {}).items()}
         put = object.__setattr__
         put(self, "roles", held)
@@ -91,6 +89,13 @@ def _check_name(name: object, what: str) -> str:
     if any(unicodedata.category(character) in _FORBIDDEN for character in name):
         raise AccessDenied(f"{what} may not hold control or invisible characters")
     return name
+
+
+def _listed(roles: object) -> Iterable[object]:
+    # A lone string would otherwise become one role per letter.
+    if isinstance(roles, str):
+        return (roles,)
+    return roles if isinstance(roles, Iterable) else ()
 
 
 def _freeze(name: str, value: Any) -> Any:

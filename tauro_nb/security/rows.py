@@ -1,4 +1,4 @@
-"""The same decision over a list of dicts: filters and masks run as SQL over the columns they touch, the rest stays put."""
+"""The same decision over a list of dicts: filters and masks run as SQL over the columns they touch, no others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from tauro_nb.errors import AccessDenied, PolicyError, UsageError
 from tauro_nb.security.sandbox import Sandbox
-from tauro_nb.security.types import data_type
+from tauro_nb.security.types import UNTYPED, data_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,7 +71,8 @@ class RowColumns:
         with self._sandbox.cursor() as cursor:
             cursor.register("raw", pa.table(dict(arrays)))
             found = {row[0]: row[1] for row in cursor.execute("DESCRIBE raw").fetchall()}
-        return {name: self._types.get(name.casefold(), kind) for name, kind in found.items()}
+        inferred = {name: UNTYPED if pa.types.is_null(arrays[name].type) else kind for name, kind in found.items()}
+        return {name: self._types.get(name.casefold(), kind) for name, kind in inferred.items()}
 
     def _values(self, keys: Sequence[str]) -> list[Any]:
         if len(keys) == 1:
@@ -90,7 +91,7 @@ def matching_rows(
     rows: Sequence[Row],
     arrays: Mapping[str, pa.Array],
     types: Mapping[str, str],
-    tree: exp.Expression,
+    tree: exp.Expr,
     sandbox: Sandbox,
 ) -> list[Row]:
     """The rows for which the filter is true, in their order, as the very same objects.
@@ -117,7 +118,7 @@ def matching_rows(
     return [rows[number] for number in sorted(row[0] for row in found)]
 
 
-def mask_values(values: Sequence[Any], tree: exp.Expression, column: str, kind: str, sandbox: Sandbox) -> list[Any]:
+def mask_values(values: Sequence[Any], tree: exp.Expr, column: str, kind: str, sandbox: Sandbox) -> list[Any]:
     """Run a mask over one column's values.
 
     Raises
@@ -160,8 +161,10 @@ def maskable_array(values: Sequence[Any]) -> pa.Array:
     return array if array is not None else arrow_array([None] * len(values))
 
 
-def _typed(name: str, kind: str) -> exp.Expression:
-    return exp.alias_(exp.TryCast(this=exp.column(name, quoted=True), to=data_type(kind)), name, quoted=True)
+def _typed(name: str, kind: str) -> exp.Expr:
+    untyped = kind == UNTYPED
+    value = exp.Null() if untyped else exp.TryCast(this=exp.column(name, quoted=True), to=data_type(kind))
+    return exp.alias_(value, name, quoted=True)
 
 
 def _distinct_keys(rows: Sequence[Row]) -> list[str]:

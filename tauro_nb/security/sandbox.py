@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sandbox"]
 
-_CONFIG = {
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",

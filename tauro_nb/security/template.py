@@ -36,6 +36,7 @@ _TOKEN = re.compile(
 # The same text must not mean two things: "x" is a column in DuckDB and a string in MySQL, || joins or means OR, a
 # backslash is a letter or an escape. Such texts are not tried as MySQL, where a mistyped column could pass as a string.
 _NOT_MYSQL = re.compile(r'["\\#]|\|\||&&|!(?!=)')
+_LONGEST = 20_000
 _DIALECTS = ("duckdb", "mysql", "postgres")
 
 
@@ -51,7 +52,7 @@ class FilterTemplate:
         Marker name -> attribute (None: the principal's name).
     """
 
-    candidates: tuple[exp.Expression, ...]
+    candidates: tuple[exp.Expr, ...]
     slots: Mapping[str, str | None]
 
     def column_names(self) -> frozenset[str]:
@@ -85,9 +86,11 @@ def parse_filter(text: str, what: str) -> FilterTemplate:
     ...
     tauro_nb.errors.PolicyError: the filter: braces may only stand around `principal` or `principal.attribute`
     """
+    if len(text) > _LONGEST:
+        raise PolicyError(f"{what}: it has more than {_LONGEST} characters")
     marked, slots = _mark(text, what)
     dialects = [name for name in _DIALECTS if name != "mysql" or not _NOT_MYSQL.search(_without_slots(text))]
-    candidates: list[exp.Expression] = []
+    candidates: list[exp.Expr] = []
     complaints: list[str] = []
     for dialect in dialects:
         try:
@@ -106,8 +109,6 @@ def parse_filter(text: str, what: str) -> FilterTemplate:
 
 
 def _mark(text: str, what: str) -> tuple[str, dict[str, str | None]]:
-    if not isinstance(text, str):
-        raise PolicyError(f"{what}: a filter is a text, not a {type(text).__name__}")
     if _MARK in text.casefold():
         raise PolicyError(f"{what}: names that start with {_MARK} are taken")
     slots: dict[str, str | None] = {}
@@ -139,16 +140,16 @@ def _without_slots(text: str) -> str:
     return "".join(token[0] for token in _TOKEN.finditer(text) if not (token["slot"] or token["comment"]))
 
 
-def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Expression:
+def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Expr:
     """Parse in one dialect, check the markers, and say it again as a DuckDB tree."""
     trees = sqlglot.parse(marked, read=dialect)
     if len(trees) != 1 or trees[0] is None:
         raise ValueError("is not one condition")
-    tree: exp.Expression = trees[0]
+    tree = _expression(trees[0])
     _check_markers(tree, slots, once=True)
     refuse_strangers(tree)
     if dialect != "duckdb":
-        tree = sqlglot.parse_one(tree.sql("duckdb"), read="duckdb")
+        tree = _expression(sqlglot.parse_one(tree.sql("duckdb"), read="duckdb"))
         _check_markers(tree, slots, once=False)
         refuse_strangers(tree)
     for node in list(tree.find_all(exp.In)):
@@ -156,7 +157,13 @@ def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Ex
     return tree.transform(_forgive, slots, copy=False)
 
 
-def _check_markers(tree: exp.Expression, slots: Mapping[str, str | None], *, once: bool) -> None:
+def _expression(tree: exp.Expr) -> exp.Expr:
+    if isinstance(tree, exp.Expr):
+        return tree
+    raise ValueError("is not one condition")
+
+
+def _check_markers(tree: exp.Expr, slots: Mapping[str, str | None], *, once: bool) -> None:
     """Every marker must have become a bare column: not a part of a string, a name, a type or a comment."""
     seen: list[str] = []
     for node in tree.walk():
@@ -180,7 +187,7 @@ def _settle_in(node: exp.In, slots: Mapping[str, str | None]) -> None:
         raise ValueError("uses IN without a list of values")
 
 
-def _forgive(node: exp.Expression, slots: Mapping[str, str | None]) -> exp.Expression:
+def _forgive(node: exp.Expr, slots: Mapping[str, str | None]) -> exp.Expr:
     """Make casts of columns TRY_CAST: a value that does not convert drops its row, and is in no error text."""
     if type(node) is not exp.Cast or all(column.name in slots for column in node.find_all(exp.Column)):
         return node

@@ -7,10 +7,10 @@ from sqlglot.errors import SqlglotError
 
 from tauro_nb.errors import PolicyError
 
-__all__ = ["data_type", "is_integer", "is_number", "is_text"]
+__all__ = ["UNTYPED", "data_type", "is_integer", "is_number", "is_text"]
 
-# What DESCRIBE calls the type of a column that holds nothing but NULLs.
-_NULL_TYPES = frozenset({"NULL", '"NULL"'})
+# The type of a column that holds nothing but NULLs: it may be compared with anything.
+UNTYPED = '"NULL"'
 _TEXTS = frozenset({"VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR"})
 _INTEGERS = frozenset(
     ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"]
@@ -31,8 +31,6 @@ def data_type(text: str) -> exp.DataType:
     >>> data_type("DECIMAL(15,2)").sql("duckdb")
     'DECIMAL(15, 2)'
     """
-    if text.strip().upper() in _NULL_TYPES:
-        return exp.DataType.build("INTEGER", dialect="duckdb")
     try:
         return exp.DataType.build(text, dialect="duckdb", udt=True)
     except (SqlglotError, ValueError, AttributeError):

@@ -48,7 +48,7 @@ def table_query(table: VirtualTable, dialect: str, params: Mapping[str, Any]) ->
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         raise ConfigError(["query: must be exactly one SELECT in the source's dialect"], origin=f"table `{table.name}`")
 
-    def swap(node: exp.Expression) -> exp.Expression:
+    def swap(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Literal) and node.is_string and node.this.startswith("\x01"):
             name = node.this.strip("\x01")
             if name not in values:
@@ -74,7 +74,7 @@ class AttachedSource:
         self.connection = connection
         self.alias = f"source {connection.id}"
 
-    def physical(self, table: VirtualTable, params: Mapping[str, Any]) -> exp.Expression:
+    def physical(self, table: VirtualTable, params: Mapping[str, Any]) -> exp.Expr:
         """The table as the source itself names it: a dotted name, or its `query=` in parentheses."""
         if table.query:
             return table_query(table, self.dialect, params).subquery()
@@ -87,7 +87,7 @@ class AttachedSource:
             node.set("db", exp.to_identifier(schema, quoted=True))
         return node
 
-    def relation(self, table: VirtualTable) -> exp.Expression:
+    def relation(self, table: VirtualTable) -> exp.Expr:
         """`"source crm"."main"."customers"`, or the source's answer to its own query."""
         physical = self.physical(table, {})
         if table.query:
@@ -95,7 +95,7 @@ class AttachedSource:
         physical.set("catalog", exp.to_identifier(self.alias, quoted=True))
         return physical
 
-    def remote_relation(self, sql: str) -> exp.Expression:
+    def remote_relation(self, sql: str) -> exp.Expr:
         """A relation that sends `sql` to the source as it is."""
         raise NotImplementedError
 
@@ -126,4 +126,3 @@ def is_plain_scan(tree: exp.Query) -> bool:
     if not isinstance(tree, exp.Select) or tree.args.get("joins") or tree.find(exp.Subquery, exp.AggFunc):
         return False
     return not any(tree.args.get(name) for name in ("group", "having", "limit", "offset", "order", "distinct", "with_"))
-

@@ -47,7 +47,7 @@ class Scan:
     """
 
     sql: str
-    relation: exp.Expression | None = None
+    relation: exp.Expr | None = None
     stream: Callable[[], pa.RecordBatchReader] | None = None
 
 
@@ -65,7 +65,7 @@ class Source(Protocol):
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Make this source's relations visible in an engine; called once for each engine."""
 
-    def relation(self, table: VirtualTable) -> exp.Expression:
+    def relation(self, table: VirtualTable) -> exp.Expr:
         """The relation (DuckDB dialect) that scans the whole table in an engine it is attached to."""
 
     def revision(self, table: VirtualTable) -> str:

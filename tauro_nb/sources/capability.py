@@ -9,7 +9,7 @@ from sqlglot import exp
 
 __all__ = ["Capability", "Guard", "always", "families", "family", "operands"]
 
-Guard = Callable[[exp.Expression], bool]
+Guard = Callable[[exp.Expr], bool]
 
 _FAMILIES: dict[exp.DType, str] = {
     exp.DType.TINYINT: "integer",
@@ -28,7 +28,7 @@ _FAMILIES: dict[exp.DType, str] = {
 }
 
 
-def family(node: exp.Expression | None) -> str:
+def family(node: exp.Expr | None) -> str:
     """The family of a node's annotated type; `other` for what no guard may rely on.
 
     >>> family(exp.Literal.number(1)), family(exp.column("x"))
@@ -38,7 +38,7 @@ def family(node: exp.Expression | None) -> str:
     return _FAMILIES.get(kind.this, "other") if isinstance(kind, exp.DataType) else "other"
 
 
-def always(_: exp.Expression) -> bool:
+def always(_: exp.Expr) -> bool:
     """A guard without a condition."""
     return True
 
@@ -46,7 +46,7 @@ def always(_: exp.Expression) -> bool:
 def operands(*allowed: str) -> Guard:
     """All direct operands are of the given families; two different ones only if both are numbers."""
 
-    def guard(node: exp.Expression) -> bool:
+    def guard(node: exp.Expr) -> bool:
         found = {family(child) for child in node.iter_expressions()} - {"null"}
         numbers = {"integer", "decimal"}
         return found <= set(allowed) and (len(found) <= 1 or found <= numbers)
@@ -54,7 +54,7 @@ def operands(*allowed: str) -> Guard:
     return guard
 
 
-def families(node: exp.Expression, *allowed: str) -> bool:
+def families(node: exp.Expr, *allowed: str) -> bool:
     """Whether the node itself is of one of the families."""
     return family(node) in allowed
 
@@ -74,10 +74,10 @@ class Capability:
     """
 
     dialect: str
-    nodes: Mapping[type[exp.Expression], Guard]
+    nodes: Mapping[type[exp.Expr], Guard]
     barrier: str | None = None
 
-    def refusal(self, tree: exp.Expression) -> str | None:
+    def refusal(self, tree: exp.Expr) -> str | None:
         """Why `tree` (with types annotated) may not be pushed; None when it may."""
         for node in tree.walk():
             guard = self.nodes.get(type(node))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +12,6 @@ from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SourceUnavailable, UsageError
 from tauro_nb.sources.attached import AttachedSource, table_query
-
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
@@ -32,7 +30,7 @@ class DuckDBSource(AttachedSource):
         path = connection.options.get("path")
         if not path:
             raise UsageError(f"connection `{connection.id}` has no path.", hint="Give it `path: warehouse.duckdb`.")
-        self._path = Path(os.path.expanduser(str(path)))
+        self._path = Path(str(path)).expanduser()
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Attach the file under `alias`."""
@@ -47,7 +45,7 @@ class DuckDBSource(AttachedSource):
                 hint="Is another process writing to it?",
             ) from None
 
-    def relation(self, table: VirtualTable) -> exp.Expression:
+    def relation(self, table: VirtualTable) -> exp.Expr:
         """The attached table, or its `query=` with every name inside the attached database."""
         if not table.query:
             return super().relation(table)
@@ -77,4 +75,3 @@ class DuckDBSource(AttachedSource):
                 [name, schema or "main"],
             ).fetchone()
         return TableStatistics(row_count=int(row[0]) if row else None, source="duckdb")
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,8 +30,22 @@ FORMATS: dict[str, tuple[str, frozenset[str]]] = {
     "csv": (
         "read_csv",
         frozenset(
-            {"delim", "header", "nullstr", "dateformat", "timestampformat", "quote", "escape", "skip", "hive_types",
-             "union_by_name", "decimal_separator", "encoding", "all_varchar", "sample_size"}
+            {
+                "delim",
+                "header",
+                "nullstr",
+                "dateformat",
+                "timestampformat",
+                "quote",
+                "escape",
+                "skip",
+                "hive_types",
+                "union_by_name",
+                "decimal_separator",
+                "encoding",
+                "all_varchar",
+                "sample_size",
+            }
         ),
     ),
     "json": (
@@ -78,7 +91,7 @@ class FileSource:
         path = table.path or table.table_name
         if not path:
             raise UsageError(f"table `{table.name}` has no path.", hint="Give it `path:`.")
-        full = self._base / os.path.expanduser(path)
+        full = self._base / Path(path).expanduser()
         if full.is_dir() or str(path).endswith("/"):
             endings = [ending for ending, kind in _EXTENSIONS.items() if kind == file_format(table)]
             found = next((e for e in endings if next(full.rglob(f"*{e}"), None)), endings[0])
@@ -93,14 +106,15 @@ class FileSource:
         SourceUnavailable
             There is none.
         """
-        found = sorted(glob.glob(self.pattern(table), recursive=True))
+        # A path outside the base is absolute, and Path.glob takes relative patterns only.
+        found = sorted(glob.glob(self.pattern(table), recursive=True))  # noqa: PTH207
         if not found:
             raise SourceUnavailable(
                 f"table `{table.name}`: no file matches its path.", hint="Did the files move? Check `path:`."
             )
         return found
 
-    def relation(self, table: VirtualTable) -> exp.Expression:
+    def relation(self, table: VirtualTable) -> exp.Expr:
         """`read_parquet('...')` and its like."""
         reader, known = FORMATS[file_format(table)]
         options = dict(table.options)
@@ -119,7 +133,7 @@ class FileSource:
         """Names, sizes and times of all files."""
         digest = hashlib.sha256()
         for path in self.paths(table):
-            stat = os.stat(path)
+            stat = Path(path).stat()
             digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
@@ -139,7 +153,9 @@ class FileSource:
             import pyarrow.parquet as pq
 
             rows = sum(pq.read_metadata(path).num_rows for path in paths)
-        return TableStatistics(row_count=rows, size_bytes=sum(os.path.getsize(path) for path in paths), source="files")
+        return TableStatistics(
+            row_count=rows, size_bytes=sum(Path(path).stat().st_size for path in paths), source="files"
+        )
 
     def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Nothing is cached."""

@@ -12,13 +12,13 @@ _KNOWN = ("integer", "decimal", "float", "text", "date", "timestamp", "boolean")
 _ORDERED = ("integer", "decimal", "date", "timestamp")
 
 
-def known_outputs(node: exp.Expression) -> bool:
+def known_outputs(node: exp.Expr) -> bool:
     """Every output is of a type whose equality is the same on both sides (DISTINCT, set operations compare them)."""
     selects = node.selects if isinstance(node, exp.Query) else []
     return bool(selects) and all(family(select) in _KNOWN for select in selects)
 
 
-def plain_select(node: exp.Expression) -> bool:
+def plain_select(node: exp.Expr) -> bool:
     """A SELECT without DuckDB's own clauses; DISTINCT only over types that compare alike."""
     assert isinstance(node, exp.Select)
     foreign = ("qualify", "windows", "laterals", "sample", "kind", "hint", "into", "locks", "connect", "pivots")
@@ -27,29 +27,29 @@ def plain_select(node: exp.Expression) -> bool:
     return not node.args.get("distinct") or known_outputs(node)
 
 
-def plain_join(node: exp.Expression) -> bool:
+def plain_join(node: exp.Expr) -> bool:
     """INNER, CROSS, LEFT, RIGHT or FULL with ON; no ASOF, POSITIONAL, SEMI, ANTI, NATURAL, USING."""
     assert isinstance(node, exp.Join)
     return not node.args.get("using") and not node.method and node.kind.upper() in ("", "INNER", "CROSS", "OUTER")
 
 
-def plain_group(node: exp.Expression) -> bool:
+def plain_group(node: exp.Expr) -> bool:
     """GROUP BY a list of expressions; no ALL, ROLLUP, CUBE, GROUPING SETS."""
     special = any(node.args.get(name) for name in ("all", "rollup", "cube", "grouping_sets", "totals"))
     return not special and all(family(item) in _KNOWN for item in node.expressions)
 
 
-def comparable(node: exp.Expression) -> bool:
+def comparable(node: exp.Expr) -> bool:
     """`<` and its like: types with one order everywhere. Text has as many orders as collations."""
     return operands(*_ORDERED)(node)
 
 
-def equal(node: exp.Expression) -> bool:
+def equal(node: exp.Expr) -> bool:
     """`=` and `<>`: also text (deterministic collations) and booleans."""
     return operands(*_ORDERED, "text", "boolean")(node)
 
 
-def membership(node: exp.Expression) -> bool:
+def membership(node: exp.Expr) -> bool:
     """`IN` over literals or an uncorrelated single-column query of one family."""
     assert isinstance(node, exp.In)
     if node.args.get("unnest") or node.args.get("field"):
@@ -60,53 +60,53 @@ def membership(node: exp.Expression) -> bool:
     return found <= {*_ORDERED, "text"} and (len(found) == 1 or found <= {"integer", "decimal"})
 
 
-def between(node: exp.Expression) -> bool:
+def between(node: exp.Expr) -> bool:
     """`BETWEEN` over ordered types."""
     return operands(*_ORDERED)(node)
 
 
-def sortable(node: exp.Expression) -> bool:
+def sortable(node: exp.Expr) -> bool:
     """A sort key of an ordered type, with the place of NULLs written."""
     return family(node.this) in _ORDERED
 
 
-def typed_literal(node: exp.Expression) -> bool:
+def typed_literal(node: exp.Expr) -> bool:
     """A cast that only types a literal: DATE '...' and its like."""
     return isinstance(node.this, exp.Literal) and node.this.is_string and family(node) in ("date", "timestamp")
 
 
-def number_or_text(node: exp.Expression) -> bool:
+def number_or_text(node: exp.Expr) -> bool:
     """Literals: text without control characters a source might refuse; plain numbers."""
     assert isinstance(node, exp.Literal)
     return "\x00" not in node.this and "\\" not in node.this
 
 
-def bare_like(node: exp.Expression) -> bool:
+def bare_like(node: exp.Expr) -> bool:
     """`LIKE` with a literal pattern that has no escape: DuckDB has none by default, others have backslash."""
     return family(node.this) == "text" and isinstance(node.expression, exp.Literal) and "\\" not in node.expression.this
 
 
-def count_form(node: exp.Expression) -> bool:
+def count_form(node: exp.Expr) -> bool:
     """`count(*)`, `count(x)`, `count(DISTINCT x)`."""
     return not node.args.get("expressions")
 
 
-def plain_distinct(node: exp.Expression) -> bool:
+def plain_distinct(node: exp.Expr) -> bool:
     """`DISTINCT` of one known expression, or of the select list; no ON."""
     return not node.args.get("on") and all(family(item) in _KNOWN for item in node.expressions)
 
 
-def flat_with(node: exp.Expression) -> bool:
+def flat_with(node: exp.Expr) -> bool:
     """CTEs that are not recursive."""
     return not node.args.get("recursive")
 
 
-def star_of_count(node: exp.Expression) -> bool:
+def star_of_count(node: exp.Expr) -> bool:
     """The star of `count(*)` and no other."""
     return isinstance(node.parent, exp.Count)
 
 
-QUERY_NODES: dict[type[exp.Expression], Guard] = {
+QUERY_NODES: dict[type[exp.Expr], Guard] = {
     exp.Select: plain_select,
     exp.Subquery: always,
     exp.Union: known_outputs,

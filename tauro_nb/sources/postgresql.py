@@ -14,7 +14,7 @@ from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConnectorMissing, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
-from tauro_nb.query.query import RAW
+from tauro_nb.query.names import RAW
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
@@ -51,12 +51,12 @@ _EXACT_TYPES = frozenset(
 )
 
 
-def _exact_sum(node: exp.Expression) -> bool:
+def _exact_sum(node: exp.Expr) -> bool:
     """Sums of integers and decimals do not depend on the order of rows."""
     return family(node.this) in ("integer", "decimal")
 
 
-def _ordered_value(node: exp.Expression) -> bool:
+def _ordered_value(node: exp.Expr) -> bool:
     return family(node.this) in ("integer", "decimal", "date", "timestamp") and not node.expressions
 
 
@@ -163,7 +163,7 @@ class PostgreSQLSource(AttachedSource):
         except duckdb.Error as error:
             raise self._unavailable(error) from None
 
-    def remote_relation(self, sql: str) -> exp.Expression:
+    def remote_relation(self, sql: str) -> exp.Expr:
         """`postgres_query`: the server gets `sql` as it is."""
         arguments = [exp.Literal.string(self.alias), exp.Literal.string(sql)]
         return exp.Table(this=exp.Anonymous(this="postgres_query", expressions=arguments))
@@ -185,7 +185,9 @@ class PostgreSQLSource(AttachedSource):
             return "query"
         columns = self._columns(table)
         if not columns:
-            raise UnknownTable(f"table `{table.name}`: the source has no such table.", hint="Was it dropped or renamed?")
+            raise UnknownTable(
+                f"table `{table.name}`: the source has no such table.", hint="Was it dropped or renamed?"
+            )
         return repr(columns)
 
     def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
@@ -215,8 +217,11 @@ class PostgreSQLSource(AttachedSource):
                 return Scan(sql=sql)
         return Scan(sql=sql, relation=self.remote_relation(sql))
 
-    def _translate(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> exp.Query:
+    def _translate(
+        self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]
+    ) -> exp.Query:
         tree = bind_literals(fragment.tree, params)
+        assert isinstance(tree, exp.Query)
         for node in list(tree.find_all(exp.Table)):
             if node.db == RAW:
                 physical = self.physical(tables[node.name], params)
@@ -227,7 +232,7 @@ class PostgreSQLSource(AttachedSource):
             for name, kind in fragment.schema.items()
         ]
         if all(_output(exp.Null(), kind) == exp.Null() for kind in fragment.schema.values()):
-            return tree  # type: ignore[return-value]
+            return tree
         return exp.select(*selects).from_(tree.subquery("answer"))
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
@@ -265,7 +270,7 @@ class PostgreSQLSource(AttachedSource):
                 self._control = None
 
 
-def _output(node: exp.Expression, kind: str) -> exp.Expression:
+def _output(node: exp.Expr, kind: str) -> exp.Expr:
     """`node` cast to what PostgreSQL must send so that it arrives as DuckDB type `kind`."""
     target = _OUTPUT_TYPES.get(kind) or (kind.replace("DECIMAL", "numeric") if kind.startswith("DECIMAL") else None)
     return node if target is None else exp.cast(node, target, dialect="postgres")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ExecutionError, SourceUnavailable, UsageError
 from tauro_nb.query.literals import bind_literals
-from tauro_nb.query.query import RAW
+from tauro_nb.query.names import RAW
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
@@ -34,13 +33,13 @@ __all__ = ["CAPABILITY", "SQLiteSource"]
 _BATCH_ROWS = 16_384
 
 
-def _whole_numbers(node: exp.Expression) -> bool:
+def _whole_numbers(node: exp.Expr) -> bool:
     """Every part is an integer: the one kind of value that SQLite groups, sorts and joins as DuckDB does."""
-    parts = [*node.expressions, *([node.this] if isinstance(node.this, exp.Expression) else [])]
+    parts = [*node.expressions, *([node.this] if isinstance(node.this, exp.Expr) else [])]
     return all(family(part) == "integer" for part in parts)
 
 
-def _integers_or_given_text(node: exp.Expression) -> bool:
+def _integers_or_given_text(node: exp.Expr) -> bool:
     """Integers with integers; text with a literal, because a column may be declared to ignore case."""
     found = {family(child) for child in node.iter_expressions()}
     return found == {"integer"} or (found == {"text"} and isinstance(node.expression, exp.Literal))
@@ -79,7 +78,7 @@ class SQLiteSource(AttachedSource):
         path = connection.options.get("path")
         if not path:
             raise UsageError(f"connection `{connection.id}` has no path.", hint="Give it `path: crm.sqlite`.")
-        self._path = Path(os.path.expanduser(str(path)))
+        self._path = Path(str(path)).expanduser()
         self._running: set[sqlite3.Connection] = set()
         self._lock = threading.Lock()
 
@@ -103,7 +102,7 @@ class SQLiteSource(AttachedSource):
                 f"connection `{self.connection.id}`: the file is not a readable SQLite database."
             ) from None
 
-    def remote_relation(self, sql: str) -> exp.Expression:
+    def remote_relation(self, sql: str) -> exp.Expr:
         """DuckDB's `sqlite_query`; computed columns arrive as text, so such a table should declare its schema."""
         arguments = [exp.Literal.string(self.alias), exp.Literal.string(sql)]
         return exp.Table(this=exp.Anonymous(this="sqlite_query", expressions=arguments))
@@ -188,7 +187,7 @@ class SQLiteSource(AttachedSource):
                 connection.interrupt()
 
 
-def _binary_collation(node: exp.Expression) -> None:
+def _binary_collation(node: exp.Expr) -> None:
     """A column declared NOCASE compares without case; DuckDB never does."""
     if isinstance(node.expression, exp.Literal) and node.expression.is_string:
         node.set("this", exp.Collate(this=node.this, expression=exp.Var(this="BINARY")))
@@ -198,6 +197,10 @@ def _arrow_type(kind: str) -> pa.DataType:
     """Arrow type in which Python's driver delivers a DuckDB type; the residual casts the rest from text."""
     import pyarrow as pa
 
-    return {"BIGINT": pa.int64(), "HUGEINT": pa.int64(), "INTEGER": pa.int64(), "DOUBLE": pa.float64(), "BLOB": pa.binary()}.get(
-        kind, pa.string()
-    )
+    return {
+        "BIGINT": pa.int64(),
+        "HUGEINT": pa.int64(),
+        "INTEGER": pa.int64(),
+        "DOUBLE": pa.float64(),
+        "BLOB": pa.binary(),
+    }.get(kind, pa.string())

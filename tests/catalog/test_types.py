@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tauro_nb.catalog.type_names import SCALARS
@@ -14,9 +15,10 @@ NESTED = [
     "ARRAY<STRING>", "STRUCT<a: INT>", "STRUCT<a INT, b STRING>", 'STRUCT(a INT, "b c" TEXT, "select" INT, name INT)',
     "MAP<STRING, INT64>", "MAP(VARCHAR, DECIMAL)", "INT[]", "INT[3]", "INT[][3]", "INT ARRAY", "INT ARRAY[3]",
     "ENUM('a', 'it''s')", "UNION(num INT, str VARCHAR)", "ROW(a INT)", "LIST<STRUCT<`x y`: UINT8>>",
-    'STRUCT("q""q" INT, "é" INT, "1a" INT, A INT)', "DECIMAL(10)", "NUMERIC(38,10)", "VARCHAR(10)", "FLOAT(24)", "FLOAT(53)",
+    'STRUCT("q""q" INT, "é" INT, "1a" INT, A INT)', "DECIMAL(10)", "NUMERIC(38,10)", "VARCHAR(10)", "FLOAT(24)",
     "TIMESTAMP(0)", "TIMESTAMP(2)", "TIMESTAMP(3)", "TIMESTAMP(6)", "TIMESTAMP(9)", "TIMESTAMP(6) WITH TIME ZONE",
-    "INT(11)", "  int  ", "time with time zone", "CHARACTER VARYING(20)", "TIMESTAMP(6) WITHOUT TIME ZONE", "TIMESTAMPTZ(3)",
+    "FLOAT(53)", "INT(11)", "  int  ", "time with time zone", "CHARACTER VARYING(20)", "TIMESTAMP(6) WITHOUT TIME ZONE",
+    "TIMESTAMPTZ(3)",
 ]  # fmt: skip
 
 
@@ -71,15 +73,15 @@ def test_every_type_name_duckdb_has_is_understood(con: duckdb.DuckDBPyConnection
     ],
 )
 def test_no_type(wrong: str, sentence: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         normalize(wrong)
-    assert str(caught.value) == sentence
 
 
 ALPHABET = st.text(alphabet="INTEGRVACHDOUBLS<>()[],:'\"` 0123456789abcé\n;", max_size=30)
 
 
 @given(ALPHABET)
+@settings(deadline=None)
 def test_any_text_is_a_type_or_a_value_error(text: str) -> None:
     try:
         canonical = normalize(text)
@@ -105,7 +107,7 @@ def types() -> st.SearchStrategy[str]:
 
 
 @given(types())
-def test_any_nested_type_comes_back_from_duckdb_as_we_wrote_it(text: str) -> None:
+@settings(max_examples=60, deadline=None)
+def test_any_nested_type_comes_back_from_duckdb_as_we_wrote_it(con: duckdb.DuckDBPyConnection, text: str) -> None:
     canonical = normalize(text)
-    with duckdb.connect() as fresh:
-        assert described(fresh, canonical) == canonical
+    assert described(con, canonical) == canonical

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES"]
 
-RULES: tuple[Callable[[Query, "Planner"], Query], ...] = (
+RULES: tuple[Callable[[Query, Planner], Query], ...] = (
     prune_columns,
     fold_constants,
     push_predicates,

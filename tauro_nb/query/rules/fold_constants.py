@@ -41,9 +41,9 @@ def fold_constants(query: Query, planner: Planner) -> Query:
     return query.evolve("fold_constants", tree)
 
 
-def _candidates(tree: exp.Expression) -> list[exp.Expression]:
+def _candidates(tree: exp.Expr) -> list[exp.Expr]:
     """Topmost constant expressions below WHERE, ON and HAVING."""
-    out: list[exp.Expression] = []
+    out: list[exp.Expr] = []
     for clause in tree.find_all(exp.Where, exp.Join, exp.Having):
         stack = [child for child in clause.iter_expressions() if not isinstance(child, (exp.Table, exp.Subquery))]
         while stack:
@@ -55,11 +55,11 @@ def _candidates(tree: exp.Expression) -> list[exp.Expression]:
     return list({id(node): node for node in out}.values())
 
 
-def _is_typed_literal(node: exp.Expression) -> bool:
+def _is_typed_literal(node: exp.Expr) -> bool:
     return isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal)
 
 
-def _typed(value: Any, kind: str) -> exp.Expression | None:
+def _typed(value: Any, kind: str) -> exp.Expr | None:
     expected = _PLAIN.get(kind)
     if expected is not None and type(value) is expected:
         node = literal(value)

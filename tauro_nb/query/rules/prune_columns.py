@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["prune_columns"]
 
 
-def prune_columns(query: Query, planner: Planner) -> Query:
+def prune_columns(query: Query, _: Planner) -> Query:
     """Run sqlglot's projection pushdown; a query that is not qualified stays as it is."""
     if not query.qualified or query.tree.find(exp.Values, exp.SetOperation):
         # Arms of a set operation share positions, and VALUES has no names to prune by.

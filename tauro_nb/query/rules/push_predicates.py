@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from tauro_nb.query.query import RAW, Query, leaf_kind
+from tauro_nb.query.names import RAW, leaf_kind
+from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER, is_fenced
+from tauro_nb.query.trees import conjuncts, disjuncts
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -24,18 +25,19 @@ _LEAKPROOF = (
 _IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
 
 
-def push_predicates(query: Query, planner: Planner) -> Query:
+def push_predicates(query: Query, _: Planner) -> Query:
     """Move single-relation conditions of WHERE and ON into their leaf.
 
     Below a barrier go only leak-proof predicates on unmasked columns; all others stay above it. A
     condition on the null-supplied side of an outer join stays where it is.
     """
-    if not query.qualified:
+    if not query.qualified or not query.pushdown:
         return query
     tree = query.tree.copy()
     for select in tree.find_all(exp.Select):
         leaves = _leaves(select)
-        if leaves:
+        # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.
+        if leaves and not select.args.get("sample"):
             _push_where(select, leaves)
             _push_on(select, leaves)
     return query.evolve("push_predicates", tree)
@@ -57,22 +59,10 @@ def _has_extras(relation: exp.Subquery) -> bool:
     return any(relation.args.get(name) for name in ("pivots", "sample", "joins"))
 
 
-def _is_leaf(node: exp.Expression) -> bool:
+def _is_leaf(node: exp.Expr) -> bool:
     if not isinstance(node, exp.Select) or node.args.get("from_") is None:
         return False
     return leaf_kind(node.args["from_"].this) == RAW and node.args["from_"].this.alias == INNER
-
-
-def conjuncts(condition: exp.Expression | None) -> Iterator[exp.Expression]:
-    """The parts of a condition that all must hold."""
-    if condition is None:
-        return
-    unnested = condition.unnest()
-    if isinstance(unnested, exp.And):
-        yield from conjuncts(unnested.this)
-        yield from conjuncts(unnested.expression)
-    else:
-        yield condition
 
 
 def _push_where(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
@@ -92,7 +82,7 @@ def _push_on(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
             continue
         own = join.this.alias_or_name.lower()
         if join.side.upper() == "LEFT":
-            reachable = {own: leaves[own]} if own in leaves and _only_its_own_side(select, join) else {}
+            reachable = {own: leaves[own]} if own in leaves and _only_left_joins(select) else {}
         elif join.side:
             continue
         else:
@@ -104,20 +94,23 @@ def _push_on(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
             join.set("on", exp.true())
 
 
-def _only_its_own_side(select: exp.Select, join: exp.Join) -> bool:
-    """A later RIGHT or FULL join does not change what this LEFT join's condition means, but stay careful."""
+def _only_left_joins(select: exp.Select) -> bool:
+    """Whether no RIGHT or FULL join complicates what a LEFT join's condition means."""
     return all(other.side.upper() in ("", "LEFT") for other in select.args.get("joins") or [])
 
 
 def _nullable(select: exp.Select) -> set[str]:
-    """Aliases whose columns an outer join may fill with NULL."""
+    """Aliases whose rows may not be thinned out before the join.
+
+    An outer join fills their columns with NULL; an ASOF join picks its match among all of them.
+    """
     out: set[str] = set()
     source = select.args.get("from_")
     before = {source.this.alias_or_name.lower()} if source is not None else set()
     for join in select.args.get("joins") or []:
         own = join.this.alias_or_name.lower()
         side = join.side.upper()
-        if side in ("LEFT", "FULL"):
+        if side in ("LEFT", "FULL") or join.method:
             out.add(own)
         if side in ("RIGHT", "FULL"):
             out |= before
@@ -125,7 +118,7 @@ def _nullable(select: exp.Select) -> set[str]:
     return out
 
 
-def _try_push(part: exp.Expression, leaves: dict[str, exp.Subquery]) -> bool:
+def _try_push(part: exp.Expr, leaves: dict[str, exp.Subquery]) -> bool:
     """Push one conjunct; True when it moved, so that its place is free.
 
     An OR over several relations stays, and leaves behind what it implies for each of them.
@@ -144,10 +137,10 @@ def _try_push(part: exp.Expression, leaves: dict[str, exp.Subquery]) -> bool:
     return False
 
 
-def _implied(disjunction: exp.Expression, alias: str) -> exp.Expression | None:
+def _implied(disjunction: exp.Expr, alias: str) -> exp.Expr | None:
     """What an OR says of one relation, if every branch says something."""
     branches = []
-    for branch in _disjuncts(disjunction):
+    for branch in disjuncts(disjunction):
         own = [
             part
             for part in conjuncts(branch)
@@ -159,16 +152,7 @@ def _implied(disjunction: exp.Expression, alias: str) -> exp.Expression | None:
     return exp.or_(*branches)
 
 
-def _disjuncts(condition: exp.Expression) -> Iterator[exp.Expression]:
-    unnested = condition.unnest()
-    if isinstance(unnested, exp.Or):
-        yield from _disjuncts(unnested.this)
-        yield from _disjuncts(unnested.expression)
-    else:
-        yield unnested
-
-
-def _push(part: exp.Expression, leaf: exp.Subquery) -> bool:
+def _push(part: exp.Expr, leaf: exp.Subquery) -> bool:
     inner = leaf.this
     names = {select.alias.lower(): select.unalias() for select in inner.expressions}
     columns = list(part.find_all(exp.Column))
@@ -187,8 +171,8 @@ def _push(part: exp.Expression, leaf: exp.Subquery) -> bool:
     return True
 
 
-def _is_leakproof(part: exp.Expression) -> bool:
-    """Only comparisons between columns and literals; dates are typed by a cast of a literal, which is checked when bound."""
+def _is_leakproof(part: exp.Expr) -> bool:
+    """Only comparisons of columns and literals; a date is a cast of a literal, checked when bound."""
     stack = [part]
     while stack:
         node = stack.pop()

@@ -1,0 +1,89 @@
+"""How relations are named inside a tree, and how a tree is shown to people."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+__all__ = [
+    "FRAGMENT",
+    "LOCAL",
+    "RAW",
+    "VISIBLE",
+    "display_sql",
+    "frame_name",
+    "handed_table",
+    "leaf_kind",
+    "leaf_table",
+    "unmarked",
+]
+
+# A relation of a bound tree carries one of these as its schema part. User text cannot spell
+# them: names are looked up in the catalog first, and whatever is not found is refused.
+VISIBLE = "~visible"
+"""A virtual table as the principal sees it (between bind and secure)."""
+RAW = "~raw"
+"""A virtual table as its source has it (inside a secured leaf)."""
+LOCAL = "~local"
+"""A table handed over with the query itself (an Ibis memtable, a frame)."""
+FRAGMENT = "~fragment"
+"""The answer of a fragment (in the residual)."""
+
+HANDED = "main"
+"""Schema (of the engine's `temp` catalog) where streams and frames are registered. In a tree they are always
+written with catalog and schema, so that no CTE of the user can take their name."""
+
+_MARKS = (VISIBLE, RAW, LOCAL, FRAGMENT)
+
+
+def leaf_table(name: str, kind: str, alias: str | None = None) -> exp.Table:
+    """Build the relation node for a virtual table.
+
+    >>> leaf_table("crm.customers", RAW, "c").sql("duckdb")
+    '"~raw"."crm.customers" AS "c"'
+    """
+    node = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True))
+    if alias is not None:
+        node.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+    return node
+
+
+def leaf_kind(node: exp.Expr) -> str | None:
+    """The mark of a resolved relation, None for everything else."""
+    if isinstance(node, exp.Table) and node.db in _MARKS:
+        return node.db
+    return None
+
+
+def handed_table(name: str) -> exp.Table:
+    """The relation of something registered with the engine for one query.
+
+    >>> handed_table("f0").sql("duckdb")
+    '"temp"."main"."f0"'
+    """
+    parts = (exp.to_identifier(part, quoted=True) for part in (name, HANDED, "temp"))
+    return exp.Table(**dict(zip(("this", "db", "catalog"), parts, strict=True)))
+
+
+def frame_name(name: str) -> str:
+    """Under which name a frame is registered; apart from streams, whatever people call their frames."""
+    return f"frame {name}"
+
+
+def display_sql(tree: exp.Expr, *, pretty: bool = False) -> str:
+    """SQL for people: virtual names without the marks of bound relations.
+
+    >>> display_sql(exp.select("*").from_(leaf_table("customers", RAW)))
+    'SELECT * FROM "customers"'
+    """
+    return unmarked(tree.sql("duckdb", pretty=pretty))
+
+
+def unmarked(text: str) -> str:
+    """Text without the marks of bound relations.
+
+    >>> unmarked('(SELECT max(a) FROM "~visible".t)')
+    '(SELECT max(a) FROM t)'
+    """
+    for mark in _MARKS:
+        text = text.replace(f'"{mark}".', "")
+    return text

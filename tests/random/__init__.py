@@ -1,0 +1,1 @@
+"""Seeded random queries: federated answers equal plain DuckDB's."""
