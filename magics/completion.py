@@ -5,7 +5,6 @@ Answers come from the catalog as the principal sees it. No source is ever asked 
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -60,10 +59,11 @@ class Completer:
         self._catalogs: dict[int, tuple[int, CatalogSnapshot]] = {}
 
         # Before Jedi, which would take half a second to offer Python names inside SQL.
-        mark: Any = context_matcher
-        self.matcher = mark(identifier="tauro_nb.sql", priority=1_000)(functools.partial(self._match))
+        def matcher(context: CompletionContext) -> SimpleMatcherResult:
+            return self._match(context)
 
-        self.matcher = matcher
+        mark: Any = context_matcher
+        self.matcher = mark(identifier="tauro_nb.sql", priority=1_000)(matcher)
 
     def _match(self, context: CompletionContext) -> SimpleMatcherResult:
         try:

@@ -44,6 +44,7 @@ _HOMES = {
     "VirtualReader": "readers",
     "VirtualReaderFactory": "readers",
     "VirtualTable": "catalog.table",
+    "connect": "interop.dbapi",
 }
 
 __all__ = sorted([*_HOMES, "load_ipython_extension", "unload_ipython_extension"])

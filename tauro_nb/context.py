@@ -295,16 +295,27 @@ class VirtualContext:
         Raises
         ------
         UsageError
-            The plan was made for somebody else, or its tables are decided otherwise by now: a plan is no ticket.
+            The plan was made for somebody else, or what that one may see changed: a plan is no ticket.
+        AccessDenied
+            One of its tables is denied by now.
         """
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
+        query_id = query_id or uuid.uuid4().hex
+        try:
+            self._require_unchanged(plan)
+        except TauroError as error:
+            self._record_refusal(error, plan.tree, query_id)
+            raise
+        return self._run(plan, query_id, time.perf_counter())
+
+    def _require_unchanged(self, plan: QueryPlan) -> None:
+        """Refuse a plan that was secured with other decisions than those of this moment."""
         for name, decision in plan.decisions.items():
-            if self.planner.fresh_entry(name).decision != decision:
-                raise UsageError(
-                    f"what {plan.principal!r} may see of `{name}` changed since this plan.", hint="Plan again."
-                )
-        return self._run(plan, query_id or uuid.uuid4().hex, time.perf_counter())
+            columns = {column.name: column.type for column in decision.columns.values()}
+            if self.security.decide(name, columns, self.principal).require() != decision:
+                message = f"what {plan.principal!r} may see of `{name}` changed since this plan was made."
+                raise UsageError(message, hint="Plan again.", table=name)
 
     def _parts(self, query: Any) -> tuple[Any, dict[str, Any], Any]:
         """Text stays text; an expression becomes a tree and the frames it carries."""

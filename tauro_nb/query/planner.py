@@ -260,17 +260,6 @@ class Planner:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
         return None if self.entry(name).decision.filter_tree is not None else self.row_count(name)
 
-    def fresh_row_count(self, name: str) -> int | None:
-        """`row_count` outside of any plan, of a table that this principal may read.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied
-            There is no such table, or it is denied.
-        """
-        self.fresh_entry(name).decision.require()
-        return self.row_count(name)
-
     def bytes_of(self, fragment: Fragment) -> int:
         """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
         return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
