@@ -47,7 +47,7 @@ _HOMES = {
     "connect": "interop.dbapi",
 }
 
-__all__ = [*sorted([*_HOMES, "load_ipython_extension", "unload_ipython_extension"])]
+__all__ = sorted([*_HOMES, "load_ipython_extension", "unload_ipython_extension"])  # noqa: PLE0605 - from one table
 
 
 def __getattr__(name: str) -> Any:
