@@ -196,6 +196,6 @@ def leaf_columns(tree: exp.Expr) -> dict[int, tuple[str, set[str]]]:
             used.setdefault(column.table.lower(), set()).add(column.name.lower())
         for alias, source in scope.sources.items():
             if isinstance(source, exp.Table) and leaf_kind(source):
-                name, known = out.setdefault(id(source), (source.name.lower(), set()))
+                _, known = out.setdefault(id(source), (source.name.lower(), set()))
                 known.update(used.get(alias.lower(), set()))
     return out
