@@ -160,7 +160,8 @@ class PostgreSQLSource(AttachedSource):
             for attempt in (1, 2):
                 try:
                     if self._control is None or self._control.closed:
-                        self._control = psycopg.connect(conninfo, autocommit=True)
+                        # Nothing is prepared: a prepared statement refuses to see a column's new type.
+                        self._control = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
                     return work(self._control)
                 except psycopg.OperationalError as error:
                     self._control = None
