@@ -262,7 +262,8 @@ def _located(table: VirtualTable, connections: Mapping[str, ConnectionSpec], bas
     local = table.connector_type in {*FILE_FORMATS, *_OWN_FILE, "files", "delta", ""}
     if table.path and local and (spec is None or spec.type == "files"):
         folder = Path(str(spec.options.get("path", base))) if spec is not None else base
-        table.path = _absolute_text(table.path, folder)
+        # The path of files is a pattern, that of a database is a name.
+        table.path = _absolute_text(table.path, folder, pattern=table.connector_type not in _OWN_FILE)
     return table
 
 
@@ -278,16 +279,22 @@ def _absolute(path: Path | None, base: Path) -> Path | None:
     return None if path is None else Path(_absolute_text(str(path), base))
 
 
-def _absolute_text(path: str, base: Path) -> str:
+def _absolute_text(path: str, base: Path, *, pattern: bool = False) -> str:
     """Join to the folder, with care: a uri stays, `:memory:` stays, a glob in the folder's own name is no glob."""
     if "://" in path or path.startswith(":"):
         return path
-    with contextlib.suppress(RuntimeError):  # `~nobody`: then it is the name of a file
-        path = str(Path(path).expanduser()) + (os.sep if path.endswith("/") else "")
+    if path.startswith("~"):
+        with contextlib.suppress(RuntimeError):  # `~nobody`: then it is the name of a file
+            path = str(Path(path).expanduser()) + _ending(path)
     if Path(path).is_absolute():
         return path
-    folder = glob.escape(str(base)) if glob.has_magic(path) else str(base)
-    return os.path.normpath(f"{folder}{os.sep}{path}") + (os.sep if path.endswith("/") else "")
+    folder = glob.escape(str(base)) if pattern and not (base / path).is_dir() else str(base)
+    return os.path.normpath(f"{folder}{os.sep}{path}") + _ending(path)
+
+
+def _ending(path: str) -> str:
+    """A slash at the end says that the path is a folder; joining would lose it."""
+    return os.sep if path.endswith("/") else ""
 
 
 def _read_policy(name: str, raw: Any, site: Site) -> TableSecurityPolicy | None:

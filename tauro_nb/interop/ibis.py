@@ -141,7 +141,7 @@ class Backend(SQLBackend, NoUrl, NoExampleLoader):
     def _query(self, expr: ir.Expr, params: Any, limit: int | str | None) -> Any:
         import ibis
 
-        rows: int | None = ibis.options.sql.default_limit if limit == "default" else limit
+        rows: int | None = ibis.options.sql.default_limit if isinstance(limit, str) else limit
         return self._ctx.query_parts(*expression_parts(expr, params, rows))
 
     def to_pyarrow_batches(

@@ -158,7 +158,7 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
         described = planner.binder.describe(tree.sql("duckdb"), query.params)
     except (SqlglotError, duckdb.Error):
         return fallback
-    if list(described.values()) != list(query.schema.values()) or _leftover_star(tree):
+    if list(described.values()) != list(query.schema.values()) or _leftover_star(tree) or _whole_rows(tree):
         return fallback
     leaves: dict[str, set[str]] = {}
     for name, used in leaf_columns(tree).values():
@@ -172,6 +172,14 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
 def _leftover_star(tree: exp.Expr) -> bool:
     """Whether a star other than that of `count(*)` was left unexpanded."""
     return any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+
+
+def _whole_rows(tree: exp.Expr) -> bool:
+    """Whether a relation's name may stand for a whole row, as in `SELECT t FROM t`."""
+    if tree.find(exp.TableColumn) is not None:
+        return True
+    relations = {node.alias_or_name.lower() for node in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
+    return any(not column.table and column.name.lower() in relations for column in tree.find_all(exp.Column))
 
 
 def _resists(tree: exp.Expr) -> bool:
@@ -192,6 +200,6 @@ def leaf_columns(tree: exp.Expr) -> dict[int, tuple[str, set[str]]]:
             used.setdefault(column.table.lower(), set()).add(column.name.lower())
         for alias, source in scope.sources.items():
             if isinstance(source, exp.Table) and leaf_kind(source):
-                name, known = out.setdefault(id(source), (source.name.lower(), set()))
+                _, known = out.setdefault(id(source), (source.name.lower(), set()))
                 known.update(used.get(alias.lower(), set()))
     return out

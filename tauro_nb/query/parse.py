@@ -109,6 +109,7 @@ def _one_tree(text: str) -> exp.Expr:
             sql=text,
             line=first.get("line"),
             col=max((first.get("col") or 1) - len(highlight or "") + 1, 1),
+            hint="Write FROM (PIVOT ...) ORDER BY ..." if first_word in ("PIVOT", "UNPIVOT") else None,
         ) from None
     if len(trees) > 1:
         line, col = position_of(trees[1])

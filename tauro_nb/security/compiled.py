@@ -138,7 +138,7 @@ class BoundPolicy:
     def _rules_by_column(self, strict: bool) -> dict[str, FieldSecurityPolicy]:
         by_folded = {name.casefold(): rule for name, rule in self.policy.field_policies.items()}
         unknown = set(by_folded) - {name.casefold() for name in self._columns}
-        if strict and unknown:
+        if strict and unknown and self._columns:
             name = by_folded[min(unknown)].field_name
             raise PolicyError(
                 f"policy of `{self.policy.table_name}`: the table has no column `{name}`."
@@ -173,7 +173,7 @@ class BoundPolicy:
         if reason:
             return self._refuse(table, principal, reason)
         try:
-            tree, rule = self.row_filter(principal)
+            tree, rule = self.row_filter(principal) if self._columns else self._unread_filter(principal)
         except AccessDenied as denied:
             return self._refuse(table, principal, str(denied))
         columns = {name: self.column(name, principal) for name in self._columns}
@@ -200,14 +200,22 @@ class BoundPolicy:
         AccessDenied
             The principal lacks an attribute.
         """
-        roles = [role for role in self._templates if role in principal.identities]
-        if not roles or any(self._templates[role] is None for role in roles):
+        roles = self._filtering_roles(principal)
+        if not roles:
             return None, None
         bound = [self._bound(role) for role in roles]
         trees = [item.for_principal(principal) for item in bound if item is not None]
-        names = ", ".join(f"`{role}`" for role in roles)
-        rule = f"row filter{'s' if len(roles) > 1 else ''} of {names}"
-        return (trees[0] if len(trees) == 1 else exp.paren(exp.or_(*trees, copy=False))), rule
+        return (trees[0] if len(trees) == 1 else exp.paren(exp.or_(*trees, copy=False))), _filter_rule(roles)
+
+    def _unread_filter(self, principal: Principal) -> tuple[exp.Expr | None, str | None]:
+        """Say that a filter applies to a table whose columns are not known yet; no row passes meanwhile."""
+        roles = self._filtering_roles(principal)
+        return (exp.false(), _filter_rule(roles)) if roles else (None, None)
+
+    def _filtering_roles(self, principal: Principal) -> list[str]:
+        """Roles of the principal that restrict rows; none when one of them lifts the restriction."""
+        roles = [role for role in self._templates if role in principal.identities]
+        return [] if any(self._templates[role] is None for role in roles) else roles
 
     def _bound(self, role: str) -> BoundFilter | None:
         template = self._templates[role]
@@ -264,6 +272,10 @@ class BoundPolicy:
 
 def _is_null(tree: exp.Expr) -> bool:
     return isinstance(tree, exp.Cast) and isinstance(tree.this, exp.Null)
+
+
+def _filter_rule(roles: list[str]) -> str:
+    return f"row filter{'s' if len(roles) > 1 else ''} of {', '.join(f'`{role}`' for role in roles)}"
 
 
 def _filter_name(role: str, table: str) -> str:

@@ -171,7 +171,8 @@ class SecurityEnforcer:
         table_name
             The virtual table.
         columns
-            All columns of the raw table with their DuckDB types.
+            All columns of the raw table with their DuckDB types. Empty when they are not known yet: the decision then
+            says whether the table may be read and is filtered, and its row filter is FALSE.
         principal
             Who asks.
         operation

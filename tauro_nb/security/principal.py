@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -31,7 +32,7 @@ class Principal:
     name
         Who it is; takes part in rules like a role of the same name.
     roles
-        The roles it holds.
+        The roles it holds; kept as a frozenset.
     attributes
         Values for `{principal.attribute}` in row filters: scalars, or lists of scalars (after `IN`).
 
@@ -42,12 +43,12 @@ class Principal:
 
     Examples
     --------
-    >>> Principal("ana", roles=["analyst"], attributes={"region": "EU"}).identities == {"ana", "analyst"}
+    >>> Principal("ana", roles={"analyst"}, attributes={"region": "EU"}).identities == {"ana", "analyst"}
     True
     """
 
     name: str
-    roles: frozenset[str] = frozenset()
+    roles: AbstractSet[str] = frozenset()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     identities: frozenset[str] = field(init=False, repr=False, compare=False)
     key: tuple[Any, ...] = field(init=False, repr=False, compare=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
@@ -11,6 +13,7 @@ __all__ = ["UNTYPED", "data_type", "is_integer", "is_number", "is_text"]
 
 # The type of a column that holds nothing but NULLs: it may be compared with anything.
 UNTYPED = '"NULL"'
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _TEXTS = frozenset({"VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR"})
 _INTEGERS = frozenset(
     ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"]
@@ -32,9 +35,13 @@ def data_type(text: str) -> exp.DataType:
     'DECIMAL(15, 2)'
     """
     try:
-        return exp.DataType.build(text, dialect="duckdb", udt=True)
+        found = exp.DataType.build(text, dialect="duckdb", udt=True)
     except (SqlglotError, ValueError, AttributeError):
         raise PolicyError(f"`{text}` is not a type") from None
+    # The parser keeps a type it does not know as it is written: only a name may stand there.
+    if found.this == exp.DType.USERDEFINED and text != UNTYPED and not _NAME.fullmatch(text.strip()):
+        raise PolicyError(f"`{text}` is not a type")
+    return found
 
 
 def is_text(text: str) -> bool:

@@ -95,7 +95,7 @@ class FileSource:
         if full.is_dir() or str(path).endswith("/"):
             endings = [ending for ending, kind in _EXTENSIONS.items() if kind == file_format(table)]
             found = next((e for e in endings if next(full.rglob(f"*{e}"), None)), endings[0])
-            return str(full / "**" / f"*{found}")
+            return str(Path(glob.escape(str(full))) / "**" / f"*{found}")
         return str(full)
 
     def paths(self, table: VirtualTable) -> list[str]:
@@ -124,10 +124,15 @@ class FileSource:
         if table.partitions:
             options["hive_partitioning"] = True
         self.paths(table)
-        # Sniffed types are a guess, declared ones are not; the CSV and JSON readers take them directly.
         arguments = [literal(self.pattern(table))]
         arguments += [exp.EQ(this=exp.column(name), expression=literal(value)) for name, value in options.items()]
         return exp.Table(this=exp.Anonymous(this=reader, expressions=arguments))
+
+    def typed_relation(
+        self, table: VirtualTable, relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
+    ) -> exp.Expr:
+        """The relation as it is: Parquet has types of its own."""
+        return relation
 
     def revision(self, table: VirtualTable) -> str:
         """Names, sizes and times of all files."""
@@ -171,3 +176,21 @@ class TextFileSource(FileSource):
     """CSV and JSON: their types are sniffed, so that a declared type may differ from the sniffed one."""
 
     untyped: ClassVar[bool] = True
+
+    def typed_relation(
+        self, table: VirtualTable, relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
+    ) -> exp.Expr:
+        """The reader told the declared types: a sniffed number has lost its leading zeros, a float its digits."""
+        spelled = {name.lower(): name for name in facts}
+        partitions = {name.lower() for name in table.partitions}
+        types = {spelled[name.lower()]: kind for name, kind in columns.items() if name.lower() not in partitions}
+        if all(facts[name].type == kind for name, kind in types.items()):
+            return relation
+        argument = {"csv": "types", "json": "columns"}[file_format(table)]
+        fields = [
+            exp.PropertyEQ(this=exp.Literal.string(name), expression=exp.Literal.string(kind))
+            for name, kind in types.items()
+        ]
+        told = relation.copy()
+        told.this.append("expressions", exp.EQ(this=exp.column(argument), expression=exp.Struct(expressions=fields)))
+        return told

@@ -141,7 +141,7 @@ def test_the_message_counts_and_lists_the_mistakes(tmp_path: Path) -> None:
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     folder = tmp_path / "a [1] b"  # a glob in the folder's own name must not become one
-    folder.mkdir()
+    (folder / "data" / "events").mkdir(parents=True)
     file = folder / "catalog.yaml"
     file.write_text(
         textwrap.dedent("""
@@ -157,11 +157,12 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
               far: {path: "s3://bucket/x.parquet"}
               absolute: {path: /data/x.csv}
               inside: {connection: lake, path: x.csv, connector_type: csv}
+              database: {connector_type: sqlite, path: crm.db, table: t}
             audit: {path: audit.jsonl}
         """)
     )
     config = load_config(str(file))
-    base = str(folder)
+    base, escaped = str(folder), f"{tmp_path}/a [[]1] b"
     assert {name: spec.options["path"] for name, spec in config.connections.items()} == {
         "lite": f"{base}/crm.db",
         "memory": ":memory:",
@@ -169,12 +170,13 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         "uri": f"{base}/crm.db",
     }
     assert {table.name: table.path for table in config.tables} == {
-        "one": f"{base}/data/one.csv",
-        "many": f"{tmp_path}/a [[]1] b/data/**/*.parquet",
+        "one": f"{escaped}/data/one.csv",
+        "many": f"{escaped}/data/**/*.parquet",
         "folder": f"{base}/data/events/",
         "far": "s3://bucket/x.parquet",
         "absolute": "/data/x.csv",
-        "inside": f"{base}/lake/x.csv",
+        "inside": f"{escaped}/lake/x.csv",
+        "database": f"{base}/crm.db",
     }
     assert config.audit == AuditConfig(folder / "audit.jsonl")
     assert config.base_path == folder
