@@ -146,7 +146,8 @@ class Completer:
             sign = fragment[0]
             return fragment, _starting(fragment, ((f"{sign}{name}", "param") for name in self._variables()))
         catalog = self._catalog(line)
-        scope = scope_at(sql, cursor)
+        # The word being typed names nothing yet: it must not pass for an alias.
+        scope = scope_at(sql[: cursor - len(fragment)] + " " * len(fragment) + sql[cursor:], cursor)
         plain = fragment.lstrip('"')
         if path:
             return fragment, _starting(plain, self._members(path, scope, catalog))

@@ -67,6 +67,8 @@ class Fragment:
         None when nothing is known.
     reason
         Why this much was given to the source, and not more.
+    sealed
+        The engine's optimizer must not push conditions of its own into the answer.
     scan
         How the engine reads it (`sources.base.Scan`); None when the engine scans by itself.
     """
@@ -80,6 +82,7 @@ class Fragment:
     estimated_rows: int | None = None
     estimated_bytes: int | None = None
     reason: str = ""
+    sealed: bool = False
     scan: Any = field(default=None, repr=False, compare=False)
 
     @property
