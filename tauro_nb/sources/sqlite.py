@@ -240,8 +240,8 @@ def _binary_collation(node: exp.Expr) -> None:
 # What DuckDB's scanner makes of a declared type, by a part of its name; the first that fits.
 _STORED_TYPES = (
     ("INT", "BIGINT"), ("BOOL", "BIGINT"), ("CHAR", "VARCHAR"), ("CLOB", "VARCHAR"), ("TEXT", "VARCHAR"),
-    ("BLOB", "BLOB"), ("REAL", "DOUBLE"), ("FLOA", "DOUBLE"), ("DOUB", "DOUBLE"), ("DEC", "DOUBLE"), ("NUMERIC", "DOUBLE"),
-    ("DATETIME", "TIMESTAMP"), ("TIMESTAMP", "TIMESTAMP"), ("DATE", "DATE"),
+    ("BLOB", "BLOB"), ("REAL", "DOUBLE"), ("FLOA", "DOUBLE"), ("DOUB", "DOUBLE"), ("DEC", "DOUBLE"),
+    ("NUMERIC", "DOUBLE"), ("DATETIME", "TIMESTAMP"), ("TIMESTAMP", "TIMESTAMP"), ("DATE", "DATE"),
 )  # fmt: skip
 
 

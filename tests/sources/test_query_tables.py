@@ -107,7 +107,7 @@ class TestSQLite:
         ctx = self.open(
             opened,
             clients_path,
-            "SELECT score * 3 AS twice, 1.125 AS exact, upper(name) AS loud, 7 AS n, joined, id + 1 AS unused FROM clients",
+            "SELECT score * 3 AS twice, 1.125 AS exact, upper(name) AS loud, 7 AS n, joined, id + 1 AS no FROM clients",
             schema=schema,
         )
         assert {column.name: column.type for column in ctx.describe("q").table.columns} == schema
