@@ -155,7 +155,7 @@ class SQLiteSource(AttachedSource):
             cursor = connection.execute(sql)
             while rows := cursor.fetchmany(_BATCH_ROWS):
                 columns = zip(*rows, strict=True)
-                arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
+                arrays = [_arrow_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
         except (sqlite3.Error, pa.ArrowInvalid, pa.ArrowTypeError):
             raise ExecutionError(
@@ -193,14 +193,22 @@ def _binary_collation(node: exp.Expr) -> None:
         node.set("this", exp.Collate(this=node.this, expression=exp.Var(this="BINARY")))
 
 
+_WHOLE = frozenset("BIGINT BOOLEAN HUGEINT INTEGER SMALLINT TINYINT UBIGINT UINTEGER USMALLINT UTINYINT".split())
+
+
 def _arrow_type(kind: str) -> pa.DataType:
     """Arrow type in which Python's driver delivers a DuckDB type; the residual casts the rest from text."""
     import pyarrow as pa
 
-    return {
-        "BIGINT": pa.int64(),
-        "HUGEINT": pa.int64(),
-        "INTEGER": pa.int64(),
-        "DOUBLE": pa.float64(),
-        "BLOB": pa.binary(),
-    }.get(kind, pa.string())
+    if kind in _WHOLE:
+        return pa.int64()
+    return {"DOUBLE": pa.float64(), "FLOAT": pa.float64(), "BLOB": pa.binary()}.get(kind, pa.string())
+
+
+def _arrow_array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    """One column of a batch. SQLite may have stored a number where text (a decimal, a date) is wanted."""
+    import pyarrow as pa
+
+    if pa.types.is_string(kind):
+        values = tuple(str(value) if isinstance(value, (int, float)) else value for value in values)
+    return pa.array(values, type=kind)
