@@ -14,10 +14,8 @@ def load(shell: InteractiveShell) -> None:
     from tauro_nb.magics.commands import TauroMagics
 
     if _loaded(shell) is None:
-        magics = TauroMagics(shell)
+        magics = TauroMagics(shell)  # lists itself among the shell's configurables
         shell.register_magics(magics)
-        # What `%config TauroMagics` finds.
-        shell.configurables.append(magics)  # type: ignore[arg-type]  # a list of any Configurable
         shell.Completer.custom_matchers.append(magics.matcher)
 
 

@@ -5,7 +5,6 @@ Answers come from the catalog as the principal sees it. No source is ever asked 
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -60,10 +59,11 @@ class Completer:
         self._catalogs: dict[int, tuple[int, CatalogSnapshot]] = {}
 
         # Before Jedi, which would take half a second to offer Python names inside SQL.
-        mark: Any = context_matcher
-        self.matcher = mark(identifier="tauro_nb.sql", priority=1_000)(functools.partial(self._match))
+        def matcher(context: CompletionContext) -> SimpleMatcherResult:
+            return self._match(context)
 
-        self.matcher = matcher
+        mark: Any = context_matcher
+        self.matcher = mark(identifier="tauro_nb.sql", priority=1_000)(matcher)
 
     def _match(self, context: CompletionContext) -> SimpleMatcherResult:
         try:
@@ -146,7 +146,8 @@ class Completer:
             sign = fragment[0]
             return fragment, _starting(fragment, ((f"{sign}{name}", "param") for name in self._variables()))
         catalog = self._catalog(line)
-        scope = scope_at(sql, cursor)
+        # The word being typed names nothing yet: it must not pass for an alias.
+        scope = scope_at(sql[: cursor - len(fragment)] + " " * len(fragment) + sql[cursor:], cursor)
         plain = fragment.lstrip('"')
         if path:
             return fragment, _starting(plain, self._members(path, scope, catalog))

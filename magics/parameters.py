@@ -30,12 +30,15 @@ class Variables(Mapping[str, Any]):
         if name.startswith("_"):
             raise KeyError(name)
         value = self._scopes[name]
-        if isinstance(value, _NO_VALUES):
+        if issubclass(type(value), _NO_VALUES):
             raise KeyError(name)
         return value
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._scopes if name in self)
+
+    def __bool__(self) -> bool:
+        return True  # and nobody counts
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

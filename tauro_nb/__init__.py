@@ -40,13 +40,14 @@ _HOMES = {
     "TableSecurityPolicy": "security.policy",
     "TauroError": "errors",
     "VirtualContext": "context",
-    "VirtualDataLayer": "context",
+    "VirtualDataLayer": "layer",
     "VirtualReader": "readers",
     "VirtualReaderFactory": "readers",
     "VirtualTable": "catalog.table",
+    "connect": "interop.dbapi",
 }
 
-__all__ = sorted([*_HOMES, "load_ipython_extension", "unload_ipython_extension"])
+__all__ = sorted([*_HOMES, "load_ipython_extension", "unload_ipython_extension"])  # noqa: PLE0605 - from one table
 
 
 def __getattr__(name: str) -> Any:

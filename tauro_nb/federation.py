@@ -225,9 +225,12 @@ class FederationEngine:
             order = join_order(tables, conditions, {})
             count = len(order)
             return JoinPlan(order, conditions, estimated_rows=DEFAULT_ROWS, estimated_cost=float(DEFAULT_ROWS * count))
-        rows = {table: self.context.planner.fresh_row_count(table) for table in tables}
-        order = join_order(tables, conditions, rows)
-        plan = self.context.plan_parts(join_tree(order, conditions))
+        as_given = join_order(tables, conditions, {})
+        plan = self.context.plan_parts(join_tree(as_given, conditions))
+        # Everything was allowed and asked: what the sources know of sizes is at hand now.
+        order = join_order(tables, conditions, {name: self.context.planner.shown_row_count(name) for name in tables})
+        if order != as_given:
+            plan = self.context.plan_parts(join_tree(order, conditions))
         return JoinPlan(order, conditions, plan.estimated_rows, plan.estimated_cost, plan)
 
     def close(self) -> None:

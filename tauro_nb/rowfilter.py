@@ -87,7 +87,8 @@ class RowFilter:
         columns = {name: _column(name, [row[name] for row in batch]) for name in names}
         frame = pa.table({**columns, _NUMBER: pa.array(range(len(batch)), type=pa.int64())})
         plan = self._plan(predicates, frame)
-        numbers = self._private().run(replace(plan, frames={_FRAME: frame})).to_arrow().column(0).to_pylist()
+        result = self._private().run(replace(plan, frames=dict.fromkeys(plan.frames, frame)))
+        numbers = result.to_arrow().column(0).to_pylist()
         # Threads may hand rows back in any order.
         return (batch[number] for number in sorted(numbers))
 

@@ -14,6 +14,7 @@ from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
 from tauro_nb.errors import TauroError
 from tauro_nb.query.literals import used_params
+from tauro_nb.query.names import frame_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +68,8 @@ class DuckDBEngine:
     def _start(self, fenced: bool) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:", config=dict(_SETTINGS))
         instance.execute("SET enable_progress_bar = false")
+        # A policy must not mean something else on a machine in another time zone; cursors inherit only globals.
+        instance.execute("SET GLOBAL TimeZone = 'UTC'")
         if fenced:
             instance.execute("SET disabled_optimizers = 'statistics_propagation'")
         instance.execute("SET lock_configuration = true")
@@ -140,7 +143,7 @@ class Execution:
         for name, stream in self._plan.streams.items():
             self._cursor.register(name, self._watched(stream))
         for name, frame in self._plan.frames.items():
-            self._cursor.register(name, frame)
+            self._cursor.register(frame_name(name), frame)
         sql = self._plan.residual.sql("duckdb")
         params = used_params(self._plan.residual, self._plan.params)
         return self._cursor.execute(sql, params or None).to_arrow_reader(_BATCH_ROWS)

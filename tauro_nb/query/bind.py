@@ -32,6 +32,7 @@ _COLUMN_NOT_FOUND = re.compile(
     r'(?:Referenced column "(?P<a>[^"]+)" not found|does not have a column named "(?P<b>[^"]+)")'
 )
 _FUNCTION_NOT_FOUND = re.compile(r"Function with name (?P<name>\S+) does not exist")
+_VALUE_WITHOUT_FORM = re.compile(r"transform python value of type '<class '(?:\w+\.)*(?P<name>\w+)'>'")
 _TABLE_NOT_FOUND = re.compile(r'Referenced table "(?P<name>[^"]+)" not found')
 
 
@@ -113,6 +114,9 @@ def _explain(message: str, query: Query, tables: list[str], planner: Planner) ->
         known = {column for table in tables for column in planner.visible_columns(table)}
         hint = nearest(name, known) if kind == "column" else ""
         return BindError(f"unknown {kind} `{name}`.{hint}", sql=query.text, line=line, col=col)
+    if match := _VALUE_WITHOUT_FORM.search(message):
+        hint = "Use text, numbers, booleans, dates, times, bytes, None or lists of them."
+        return BindError(f"a parameter of type {match['name']} has no SQL form.", sql=query.text, hint=hint)
     first = message.split("\n\n", maxsplit=1)[0].split("\nLINE ", maxsplit=1)[0].replace("\n", " ").strip()
     first = unmarked(first)
     first = first.removeprefix("Binder Error: ").removeprefix("Catalog Error: ")
@@ -196,6 +200,6 @@ def leaf_columns(tree: exp.Expr) -> dict[int, tuple[str, set[str]]]:
             used.setdefault(column.table.lower(), set()).add(column.name.lower())
         for alias, source in scope.sources.items():
             if isinstance(source, exp.Table) and leaf_kind(source):
-                name, known = out.setdefault(id(source), (source.name.lower(), set()))
+                _, known = out.setdefault(id(source), (source.name.lower(), set()))
                 known.update(used.get(alias.lower(), set()))
     return out

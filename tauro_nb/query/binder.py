@@ -40,6 +40,7 @@ class Binder:
 
     def __init__(self) -> None:
         self.connection = duckdb.connect(":memory:", config=dict(LOCKDOWN))
+        self.connection.execute("SET GLOBAL TimeZone = 'UTC'")
         for schema in (VISIBLE, LOCAL, RAW):
             self.connection.execute(f'CREATE SCHEMA "{schema}"')
         self._tables: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}

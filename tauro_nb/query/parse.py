@@ -51,12 +51,12 @@ def position_of(node: exp.Expr) -> tuple[int | None, int | None]:
     return None, None
 
 
-def _refuse(name: str, text: str) -> UnsupportedStatement:
+def _refuse(name: str, text: str, token: Token) -> UnsupportedStatement:
     return UnsupportedStatement(
         f"{name} is not a query; only one SELECT-like statement runs here.",
         sql=text,
-        line=1,
-        col=1,
+        line=token.line,
+        col=token.col - (token.end - token.start),
         hint=_CURES.get(name, "Virtual tables are read-only."),
     )
 
@@ -98,7 +98,7 @@ def _one_tree(text: str) -> exp.Expr:
         raise ParseError("the query is empty.", sql=text, hint="Write one SELECT.")
     first_word = tokens[0].text.upper()
     if first_word in _COMMANDS:
-        raise _refuse(first_word, text)
+        raise _refuse(first_word, text, tokens[0])
     try:
         trees = [tree for tree in DuckDB().parser().parse(tokens, text) if tree is not None]
     except SqlglotParseError as error:
@@ -117,7 +117,7 @@ def _one_tree(text: str) -> exp.Expr:
             f"{len(trees)} statements; exactly one SELECT is taken at a time.", sql=text, line=line, col=col
         )
     if not isinstance(trees[0], (exp.Query, exp.Pivot, exp.Values)):
-        raise _refuse(first_word, text)
+        raise _refuse(first_word, text, tokens[0])
     return trees[0]
 
 
@@ -213,7 +213,8 @@ def parse(
     else:
         values = {str(index): value for index, value in enumerate(params, start=1)}
     if isinstance(source, str):
-        text = source.strip().rstrip(";").rstrip()
+        # What stands in front stays: positions are those of the user's text.
+        text = source.rstrip().rstrip(";").rstrip()
         tree = _one_tree(text)
     else:
         tree = _regular(source)

@@ -189,7 +189,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         schema=query.schema or {},
         journal=query.journal,
         params=query.params,
-        frames={frame_name(name): frame for name, frame in query.frames.items()},
+        frames=query.frames,
         sources=_sources(fragments, planner),
         fenced=query.fenced,
         estimated_rows=max(rows, default=0),

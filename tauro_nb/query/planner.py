@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from tauro_nb.catalog.validation import check_schema
-from tauro_nb.errors import AccessDenied, BindError, SchemaMismatch, UsageError
+from tauro_nb.errors import AccessDenied, BindError, QueryError, SchemaMismatch, UsageError
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
-from tauro_nb.query.literals import used_params
+from tauro_nb.query.literals import bind_literals, used_params
 from tauro_nb.query.names import RAW
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
@@ -22,6 +22,7 @@ from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
+from tauro_nb.query.template import mark_templates, missing_value, template_names
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -99,6 +100,7 @@ class Planner:
         self.principal = principal
         self.binder = Binder()
         self.params: Mapping[str, Any] = {}
+        self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
         self._open_views: list[str] = []
         self._lock = threading.RLock()
@@ -133,6 +135,7 @@ class Planner:
         # One plan at a time: entries must stay the same throughout one, and new for the next.
         with self._lock:
             self.params = query.params
+            self._given = params if isinstance(params, Mapping) else {}
             self._entries.clear()
             for step in ROAD:
                 query = step(query, self)
@@ -151,11 +154,13 @@ class Planner:
         """The table as it is now, outside of any plan."""
         with self._lock:
             self._entries.clear()
+            self._given = {}
             return self.entry(name)
 
     def _make_entry(self, table: VirtualTable) -> TableEntry:
         # Table rights come before the source is touched: a denied table is not even connected to.
         self._check_table(table)
+        table = self._with_parameters(table)
         if table.is_view:
             view = self._bind_view(table)
             columns = dict(view.schema or {})
@@ -166,8 +171,15 @@ class Planner:
         physical = self._physical(table, source, relation)
         columns = self._columns(table, source, physical)
         decision = self.services.security.decide(table.name, columns, self.principal)
-        casted = _cast_relation(relation, columns, physical.facts)
+        typed = source.typed_relation(table, relation, columns, physical.facts)
+        casted = _cast_relation(typed, columns, physical.facts)
         return TableEntry(table, source, None, columns, physical.facts, casted, decision)
+
+    def _with_parameters(self, table: VirtualTable) -> VirtualTable:
+        """The table with the request's values for the `{{ name }}`s of its query; its own are the defaults."""
+        wanted = template_names(table)
+        given = {name: value for name, value in self._given.items() if name in wanted}
+        return replace(table, parameters={**table.parameters, **given}) if given else table
 
     def _check_table(self, table: VirtualTable) -> None:
         self.services.security.check_table(table.name, self.principal)
@@ -201,8 +213,12 @@ class Planner:
             raise BindError(f"view `{table.name}` refers to itself: {chain}.", hint="Break the circle.")
         self._open_views.append(table.name)
         try:
-            query = bind(parse(table.query or "", dict(table.parameters)), self)
+            query = bind(_parse_view(table), self)
             authorize(query, self)
+        except QueryError as error:
+            # The person who asks did not type the view's text: its excerpt would point at nothing of theirs.
+            where = "" if error.message.startswith("view `") else f"view `{table.name}`: "
+            raise type(error)(where + error.message, hint=error.hint, table=error.table) from None
         finally:
             self._open_views.pop()
         if query.schema is None:
@@ -260,20 +276,20 @@ class Planner:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
         return None if self.entry(name).decision.filter_tree is not None else self.row_count(name)
 
-    def fresh_row_count(self, name: str) -> int | None:
-        """`row_count` outside of any plan, of a table that this principal may read.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied
-            There is no such table, or it is denied.
-        """
-        self.fresh_entry(name).decision.require()
-        return self.row_count(name)
-
     def bytes_of(self, fragment: Fragment) -> int:
         """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
         return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
+
+
+def _parse_view(table: VirtualTable) -> Query:
+    """The query of a view, with its parameters as typed literals: names of its own must not meet those of a request."""
+    values = table.parameters
+    for name in sorted(template_names(table)):
+        if name not in values:
+            raise missing_value(table, name, values)
+    query = parse(mark_templates(table, lambda name: f"${name}"), values)
+    tree = bind_literals(query.tree, query.params)
+    return replace(query, tree=tree, typed=tree, params={})
 
 
 def _limited(tree: exp.Expr, limit: int) -> exp.Expr:

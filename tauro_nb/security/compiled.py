@@ -207,7 +207,7 @@ class BoundPolicy:
         trees = [item.for_principal(principal) for item in bound if item is not None]
         return (trees[0] if len(trees) == 1 else exp.paren(exp.or_(*trees, copy=False))), _filter_rule(roles)
 
-    def _unread_filter(self, principal: Principal) -> tuple[exp.Expression | None, str | None]:
+    def _unread_filter(self, principal: Principal) -> tuple[exp.Expr | None, str | None]:
         """Say that a filter applies to a table whose columns are not known yet; no row passes meanwhile."""
         roles = self._filtering_roles(principal)
         return (exp.false(), _filter_rule(roles)) if roles else (None, None)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tauro_nb.errors import AccessDenied, PolicyError, UsageError
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
-from tauro_nb.security.compiled import BoundPolicy, check_policy, gate, refusal, templates_of, without_policy
+from tauro_nb.security.compiled import BoundPolicy, check_policy, gate, templates_of, without_policy
 from tauro_nb.security.decision import TableDecision
 from tauro_nb.security.policy import Operation, TableSecurityPolicy
 from tauro_nb.security.principal import Principal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ from sqlglot.errors import SqlglotError
 
 from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
-from tauro_nb.errors import ConfigError, UnboundParameter, UsageError
+from tauro_nb.errors import ConfigError, UsageError
 from tauro_nb.query.literals import literal
+from tauro_nb.query.template import mark_templates, missing_value
 from tauro_nb.sources.base import ColumnFacts, Scan
 
 if TYPE_CHECKING:
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AttachedSource", "is_plain_scan", "table_query"]
 
-_TEMPLATE = re.compile(r"(?P<quote>')?\{\{\s*(?P<name>[A-Za-z_]\w*)\s*\}\}(?(quote)')")
 
-
-def table_query(table: VirtualTable, dialect: str, params: Mapping[str, Any]) -> exp.Query:
+def table_query(table: VirtualTable, dialect: str) -> exp.Query:
     """The tree of a `query=` table in its source's dialect, every `{{ name }}` replaced by a typed literal.
 
     A template is a value, quoted or not; it can never become a name or a piece of SQL.
@@ -34,13 +32,12 @@ def table_query(table: VirtualTable, dialect: str, params: Mapping[str, Any]) ->
     Raises
     ------
     UnboundParameter
-        A template has no value, neither in `params` nor in the table's `parameters`.
+        A template has no value in the table's `parameters`, where the planner puts those of the request.
     ConfigError
-        The text is not one SELECT.
+        The text is not one SELECT, or a template is no whole value.
     """
-    text = table.query or ""
-    values = {**table.parameters, **params}
-    marked = _TEMPLATE.sub(lambda match: f"'\x01{match['name']}\x01'", text)
+    values = table.parameters
+    marked = mark_templates(table, lambda name: f"'\x01{name}\x01'")
     try:
         trees = sqlglot.parse(marked, dialect=dialect)
     except SqlglotError:
@@ -52,10 +49,7 @@ def table_query(table: VirtualTable, dialect: str, params: Mapping[str, Any]) ->
         if isinstance(node, exp.Literal) and node.is_string and node.this.startswith("\x01"):
             name = node.this.strip("\x01")
             if name not in values:
-                raise UnboundParameter(
-                    f"table `{table.name}` needs a value for `{name}`.",
-                    hint=f"Give it with params={{'{name}': ...}} or the table's `parameters:`.",
-                )
+                raise missing_value(table, name, values)
             return literal(values[name])
         return node
 
@@ -74,10 +68,10 @@ class AttachedSource:
         self.connection = connection
         self.alias = f"source {connection.id}"
 
-    def physical(self, table: VirtualTable, params: Mapping[str, Any]) -> exp.Expr:
+    def physical(self, table: VirtualTable) -> exp.Expr:
         """The table as the source itself names it: a dotted name, or its `query=` in parentheses."""
         if table.query:
-            return table_query(table, self.dialect, params).subquery()
+            return table_query(table, self.dialect).subquery()
         parts = (table.table_name or table.name).split(".")
         if len(parts) > 2:
             raise UsageError(f"table `{table.name}`: `{table.table_name}` has too many parts.")
@@ -89,11 +83,17 @@ class AttachedSource:
 
     def relation(self, table: VirtualTable) -> exp.Expr:
         """`"source crm"."main"."customers"`, or the source's answer to its own query."""
-        physical = self.physical(table, {})
+        physical = self.physical(table)
         if table.query:
             return self.remote_relation(physical.this.sql(self.dialect))
         physical.set("catalog", exp.to_identifier(self.alias, quoted=True))
         return physical
+
+    def typed_relation(
+        self, table: VirtualTable, relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
+    ) -> exp.Expr:
+        """The relation as it is: a database has types of its own."""
+        return relation
 
     def remote_relation(self, sql: str) -> exp.Expr:
         """A relation that sends `sql` to the source as it is."""

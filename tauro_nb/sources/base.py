@@ -68,6 +68,11 @@ class Source(Protocol):
     def relation(self, table: VirtualTable) -> exp.Expr:
         """The relation (DuckDB dialect) that scans the whole table in an engine it is attached to."""
 
+    def typed_relation(
+        self, table: VirtualTable, relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
+    ) -> exp.Expr:
+        """The relation read with the declared types, where the reader of this source takes them."""
+
     def revision(self, table: VirtualTable) -> str:
         """A short text that changes when the table's columns or types may have changed; cheap."""
 

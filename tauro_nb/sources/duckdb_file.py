@@ -49,7 +49,7 @@ class DuckDBSource(AttachedSource):
         """The attached table, or its `query=` with every name inside the attached database."""
         if not table.query:
             return super().relation(table)
-        tree = table_query(table, self.dialect, {})
+        tree = table_query(table, self.dialect)
         ctes = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
         for node in tree.find_all(exp.Table):
             if isinstance(node.this, exp.Identifier) and not (node.name.lower() in ctes and not node.db):

@@ -124,16 +124,26 @@ class FileSource:
         if table.partitions:
             options["hive_partitioning"] = True
         self.paths(table)
-        # Sniffed types are a guess, declared ones are not; the CSV and JSON readers take them directly.
         arguments = [literal(self.pattern(table))]
         arguments += [exp.EQ(this=exp.column(name), expression=literal(value)) for name, value in options.items()]
         return exp.Table(this=exp.Anonymous(this=reader, expressions=arguments))
+
+    def typed_relation(
+        self, table: VirtualTable, relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
+    ) -> exp.Expr:
+        """The relation as it is: Parquet has types of its own."""
+        return relation
 
     def revision(self, table: VirtualTable) -> str:
         """Names, sizes and times of all files."""
         digest = hashlib.sha256()
         for path in self.paths(table):
-            stat = Path(path).stat()
+            try:
+                stat = Path(path).stat()
+            except OSError:
+                raise SourceUnavailable(
+                    f"table `{table.name}`: a file went away.", hint="Run the query again."
+                ) from None
             digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
@@ -147,15 +157,18 @@ class FileSource:
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """Bytes on disk, and rows from the Parquet footers."""
-        paths = self.paths(table)
-        rows: int | None = None
-        if file_format(table) == "parquet":
-            import pyarrow.parquet as pq
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-            rows = sum(pq.read_metadata(path).num_rows for path in paths)
-        return TableStatistics(
-            row_count=rows, size_bytes=sum(Path(path).stat().st_size for path in paths), source="files"
-        )
+        paths = self.paths(table)
+        try:
+            parquet = file_format(table) == "parquet"
+            rows = sum(pq.read_metadata(path).num_rows for path in paths) if parquet else None
+            size = sum(Path(path).stat().st_size for path in paths)
+        except (OSError, pa.ArrowException):
+            # Whoever reads the file will say what is wrong with it; it may not even be read.
+            return TableStatistics(source="files")
+        return TableStatistics(row_count=rows, size_bytes=size, source="files")
 
     def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Nothing is cached."""
@@ -171,3 +184,21 @@ class TextFileSource(FileSource):
     """CSV and JSON: their types are sniffed, so that a declared type may differ from the sniffed one."""
 
     untyped: ClassVar[bool] = True
+
+    def typed_relation(
+        self, table: VirtualTable, relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]
+    ) -> exp.Expr:
+        """The reader told the declared types: sniffed first and cast then, 1.10 is the text 1.1."""
+        spelled = {name.lower(): name for name in facts}
+        partitions = {name.lower() for name in table.partitions}
+        types = {spelled[name.lower()]: kind for name, kind in columns.items() if name.lower() not in partitions}
+        if all(facts[name].type == kind for name, kind in types.items()):
+            return relation
+        argument = {"csv": "types", "json": "columns"}[file_format(table)]
+        fields = [
+            exp.PropertyEQ(this=exp.Literal.string(name), expression=exp.Literal.string(kind))
+            for name, kind in types.items()
+        ]
+        told = relation.copy()
+        told.this.append("expressions", exp.EQ(this=exp.column(argument), expression=exp.Struct(expressions=fields)))
+        return told

@@ -51,9 +51,9 @@ class SourcePool:
         """Every configured connection."""
         return tuple(self._connections.values())
 
-    def status(self, connection_id: str) -> str:
-        """`connected` once a source was made for it, else `idle`."""
-        return "connected" if any(key[0] == connection_id for key in self._sources) else "idle"
+    def is_used(self, connection_id: str) -> bool:
+        """Whether something was asked of this connection."""
+        return any(key[0] == connection_id for key in self._sources)
 
     def source(self, table: VirtualTable) -> Source:
         """The source of a table.

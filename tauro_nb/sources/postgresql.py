@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import duckdb
 from sqlglot import exp
 
 from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
-from tauro_nb.errors import ConnectorMissing, SourceUnavailable, UnknownTable, UsageError
+from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tauro_nb.query.plan import Fragment
 
 __all__ = ["CAPABILITY", "PostgreSQLSource"]
+
+T = TypeVar("T")
 
 # A predicate that the server expects to leave at most this many rows is asked for in SQL, where an index
 # can serve it; above it the scanner's parallel binary COPY moves rows faster.
@@ -138,7 +140,19 @@ class PostgreSQLSource(AttachedSource):
         return SourceUnavailable(f"connection `{self.connection.id}`: {why}.", hint="Check its `uri` and the server.")
 
     def _ask(self, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
-        """Run a small catalog query on the control connection; one reconnect when it went away."""
+        """Run a small catalog query on the control connection."""
+        return self._controlled(lambda connection: connection.execute(sql, values or None).fetchall())
+
+    def _controlled(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Do something small on the control connection; one reconnect when it went away.
+
+        Raises
+        ------
+        SourceUnavailable
+            The server is not there, or refuses the user.
+        SchemaMismatch
+            It does not know a name; its own words stay here, for they quote values and physical names.
+        """
         import psycopg
 
         conninfo = self._conninfo()
@@ -147,11 +161,18 @@ class PostgreSQLSource(AttachedSource):
                 try:
                     if self._control is None or self._control.closed:
                         self._control = psycopg.connect(conninfo, autocommit=True)
-                    return self._control.execute(sql, values or None).fetchall()
+                    return work(self._control)
                 except psycopg.OperationalError as error:
                     self._control = None
                     if attempt == 2:
                         raise self._unavailable(error) from None
+                except psycopg.errors.InsufficientPrivilege:
+                    raise SourceUnavailable(f"connection `{self.connection.id}`: its user may not read this.") from None
+                except psycopg.Error:
+                    raise SchemaMismatch(
+                        f"connection `{self.connection.id}`: what is asked does not fit the source.",
+                        hint="Was a table, a column or a type changed?",
+                    ) from None
         raise AssertionError("unreachable")
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -169,6 +190,27 @@ class PostgreSQLSource(AttachedSource):
         return exp.Table(this=exp.Anonymous(this="postgres_query", expressions=arguments))
 
     def _columns(self, table: VirtualTable) -> list[tuple[Any, ...]]:
+        """Name, type, type with its parameters and kind of every column, as the server has them now."""
+        return self._query_columns(table) if table.query else self._table_columns(table)
+
+    def _query_columns(self, table: VirtualTable) -> list[tuple[Any, ...]]:
+        sql = exp.select("*").from_(self.physical(table).as_("answer")).limit(0).sql(self.dialect)
+
+        def columns(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+            answer = connection.execute(sql.encode())
+            described, result = answer.description or [], answer.pgresult
+            assert result is not None
+            marks = [(column.type_code, result.fmod(number)) for number, column in enumerate(described)]
+            types = connection.execute(
+                "SELECT format_type(t.oid, NULL), format_type(t.oid, m), 'q' FROM unnest(%s::oid[], %s::int[]) "
+                "WITH ORDINALITY AS marks(oid, m, place) JOIN pg_type t ON t.oid = marks.oid ORDER BY place",
+                [[oid for oid, _ in marks], [mark for _, mark in marks]],
+            ).fetchall()
+            return [(column.name, *kind) for column, kind in zip(described, types, strict=True)]
+
+        return self._controlled(columns)
+
+    def _table_columns(self, table: VirtualTable) -> list[tuple[Any, ...]]:
         schema, _, name = (table.table_name or table.name).rpartition(".")
         return self._ask(
             "SELECT a.attname, format_type(a.atttypid, NULL), format_type(a.atttypid, a.atttypmod), t.typtype "
@@ -180,9 +222,6 @@ class PostgreSQLSource(AttachedSource):
 
     def revision(self, table: VirtualTable) -> str:
         """Columns and types as the server's catalog has them now."""
-        if table.query:
-            self._ask("SELECT 1", [])
-            return "query"
         columns = self._columns(table)
         if not columns:
             raise UnknownTable(
@@ -192,7 +231,7 @@ class PostgreSQLSource(AttachedSource):
 
     def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
         """Exactness by the server's own type."""
-        kinds = {} if table.query else {name: (base, full) for name, base, full, _ in self._columns(table)}
+        kinds = {name: (base, full) for name, base, full, _ in self._columns(table)}
         out = {}
         for name, kind in described.items():
             base, full = kinds.get(name, ("", ""))
@@ -202,7 +241,10 @@ class PostgreSQLSource(AttachedSource):
 
     def estimate(self, sql: str) -> int | None:
         """Rows the server's planner expects of a query; None when it will not say."""
-        rows = self._ask(f"EXPLAIN (FORMAT JSON) {sql}", [])
+        try:
+            rows = self._ask(f"EXPLAIN (FORMAT JSON) {sql}", [])
+        except SchemaMismatch:
+            return None
         plan = rows[0][0][0].get("Plan", {}) if rows else {}
         return int(plan["Plan Rows"]) if "Plan Rows" in plan else None
 
@@ -224,7 +266,7 @@ class PostgreSQLSource(AttachedSource):
         assert isinstance(tree, exp.Query)
         for node in list(tree.find_all(exp.Table)):
             if node.db == RAW:
-                physical = self.physical(tables[node.name], params)
+                physical = self.physical(tables[node.name])
                 physical.set("alias", node.args.get("alias"))
                 node.replace(physical)
         selects = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from sqlglot import exp
 
 from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
-from tauro_nb.errors import ExecutionError, SourceUnavailable, UsageError
+from tauro_nb.errors import ExecutionError, SchemaMismatch, SourceUnavailable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
@@ -102,8 +103,49 @@ class SQLiteSource(AttachedSource):
                 f"connection `{self.connection.id}`: the file is not a readable SQLite database."
             ) from None
 
+    def relation(self, table: VirtualTable) -> exp.Expr:
+        """The attached table; of a `query=` every column with its type, for DuckDB's `sqlite_query` gives text."""
+        if not table.query:
+            return super().relation(table)
+        sql = self.physical(table).this.sql(self.dialect)
+        selects = [
+            exp.alias_(
+                exp.cast(exp.column(exp.to_identifier(name, quoted=True)), kind, dialect="duckdb"), name, quoted=True
+            )
+            for name, kind in self._query_types(table, sql).items()
+        ]
+        return exp.Select(expressions=selects).from_(self.remote_relation(sql)).subquery()
+
+    def _query_types(self, table: VirtualTable, sql: str) -> dict[str, str]:
+        """Columns of a `query=`: the type of the stored column they come from, or the declared one.
+
+        Raises
+        ------
+        SchemaMismatch
+            A column is computed, so that SQLite knows no type, and none is declared; or the query no longer fits.
+        """
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                connection.execute(f"CREATE TEMP VIEW answer AS {sql}")
+                described = connection.execute("PRAGMA table_info(answer)").fetchall()
+        except sqlite3.Error:
+            raise SchemaMismatch(
+                f"table `{table.name}`: its query does not fit the source.",
+                hint="Is it SQLite's SQL? Was a table or column renamed?",
+            ) from None
+        declared = {name.casefold(): kind for name, kind in table.schema.items()}
+        types = {name: _stored_type(kind) or declared.get(name.casefold(), "") for _, name, kind, *_ in described}
+        unknown = [name for name, kind in types.items() if not kind and (not declared or name.casefold() in declared)]
+        if unknown:
+            raise SchemaMismatch(
+                f"table `{table.name}`: SQLite knows no type for the computed column{'s' * (len(unknown) > 1)} "
+                f"`{'`, `'.join(unknown)}`.",
+                hint="Declare the table's `schema:`.",
+            )
+        return {name: kind for name, kind in types.items() if kind}
+
     def remote_relation(self, sql: str) -> exp.Expr:
-        """DuckDB's `sqlite_query`; computed columns arrive as text, so such a table should declare its schema."""
+        """DuckDB's `sqlite_query`, in which every column is text."""
         arguments = [exp.Literal.string(self.alias), exp.Literal.string(sql)]
         return exp.Table(this=exp.Anonymous(this="sqlite_query", expressions=arguments))
 
@@ -121,21 +163,23 @@ class SQLiteSource(AttachedSource):
             ) from None
 
     def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
-        """Integers and text compare alike; of the others the stored form is not the declared one."""
-        return {name: ColumnFacts(kind, exact=kind in ("BIGINT", "VARCHAR")) for name, kind in described.items()}
+        """Stored integers and text compare alike; other values need not have the form that is declared."""
+        alike = () if table.query else ("BIGINT", "VARCHAR")
+        return {name: ColumnFacts(kind, exact=kind in alike) for name, kind in described.items()}
 
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Translate a fragment to SQLite's SQL; rows come as an Arrow stream."""
         tree = bind_literals(fragment.tree, params)
         for node in list(tree.find_all(exp.Table)):
             if node.db == RAW:
-                physical = self.physical(tables[node.name], params)
+                physical = self.physical(tables[node.name])
                 physical.set("alias", node.args.get("alias"))
                 node.replace(physical)
         for literal in list(tree.find_all(exp.EQ, exp.NEQ)):
             _binary_collation(literal)
         sql = tree.sql("sqlite")
-        if is_plain_scan(fragment.tree) and fragment.tree.args.get("where") is None:
+        whole = is_plain_scan(fragment.tree) and fragment.tree.args.get("where") is None
+        if whole and not any(tables[name].query for name in fragment.tables):
             return Scan(sql=sql)
         return Scan(sql=sql, stream=lambda: self._stream(sql, fragment))
 
@@ -193,22 +237,37 @@ def _binary_collation(node: exp.Expr) -> None:
         node.set("this", exp.Collate(this=node.this, expression=exp.Var(this="BINARY")))
 
 
-_WHOLE = frozenset("BIGINT BOOLEAN HUGEINT INTEGER SMALLINT TINYINT UBIGINT UINTEGER USMALLINT UTINYINT".split())
+# What DuckDB's scanner makes of a declared type, by a part of its name; the first that fits.
+_STORED_TYPES = (
+    ("INT", "BIGINT"), ("BOOL", "BIGINT"), ("CHAR", "VARCHAR"), ("CLOB", "VARCHAR"), ("TEXT", "VARCHAR"),
+    ("BLOB", "BLOB"), ("REAL", "DOUBLE"), ("FLOA", "DOUBLE"), ("DOUB", "DOUBLE"), ("DEC", "DOUBLE"),
+    ("NUMERIC", "DOUBLE"), ("DATETIME", "TIMESTAMP"), ("TIMESTAMP", "TIMESTAMP"), ("DATE", "DATE"),
+)  # fmt: skip
+
+
+def _stored_type(declared: str) -> str:
+    """DuckDB's type of a stored column; empty for a computed one (`NUM` is what newer SQLite says of arithmetic)."""
+    folded = declared.upper()
+    return next((kind for part, kind in _STORED_TYPES if part in folded), "")
+
+
+def _arrow_array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    """One column's values; numbers are written out where the residual reads text."""
+    import pyarrow as pa
+
+    if pa.types.is_string(kind):
+        values = tuple(str(value) if isinstance(value, (int, float)) else value for value in values)
+    return pa.array(values, type=kind)
 
 
 def _arrow_type(kind: str) -> pa.DataType:
     """Arrow type in which Python's driver delivers a DuckDB type; the residual casts the rest from text."""
     import pyarrow as pa
 
-    if kind in _WHOLE:
-        return pa.int64()
-    return {"DOUBLE": pa.float64(), "FLOAT": pa.float64(), "BLOB": pa.binary()}.get(kind, pa.string())
-
-
-def _arrow_array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
-    """One column of a batch. SQLite may have stored a number where text (a decimal, a date) is wanted."""
-    import pyarrow as pa
-
-    if pa.types.is_string(kind):
-        values = tuple(str(value) if isinstance(value, (int, float)) else value for value in values)
-    return pa.array(values, type=kind)
+    return {
+        "BIGINT": pa.int64(),
+        "HUGEINT": pa.int64(),
+        "INTEGER": pa.int64(),
+        "DOUBLE": pa.float64(),
+        "BLOB": pa.binary(),
+    }.get(kind, pa.string())

@@ -53,19 +53,28 @@ def _watch(backend: type) -> None:
                 setattr(backend, name, _watched(method, cause, anywhere=name.startswith("_register")))
 
 
-def pytest_configure() -> None:
-    """Answer the suite's two questions: how is a backend set up, and which class is it."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Import the suite's configuration while there seems to be one backend.
+
+    It makes a test for every backend there is, 40,000 that could only be deselected.
+    """
     import ibis.backends
 
-    everything = ibis.backends._get_backend_names()
-    # Without the other backends' tests, which could only be deselected, collection takes a fraction.
+    names = ibis.backends._get_backend_names
     ibis.backends._get_backend_names = lambda **_: frozenset({"duckdb"})
+    import ibis.backends.conftest as suite
+
+    ibis.backends._get_backend_names = names
+    suite.ALL_BACKENDS = names()
+
+
+def pytest_configure() -> None:
+    """Answer the suite's two questions: how is a backend set up, and which class is it."""
     import ibis.backends.conftest as suite
     import ibis.backends.duckdb as wheel
 
     from tests.ibis_suite.backends import CONFIGURATIONS
-
-    suite.ALL_BACKENDS = everything
 
     configuration, backend = CONFIGURATIONS[os.environ[BACKEND]]
     suite._get_backend_conf = lambda _: configuration

@@ -1,0 +1,146 @@
+"""Last step: what a query leaves behind, however it ends."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError
+from tauro_nb.monitor import QueryStatistics
+from tauro_nb.query.fingerprint import fingerprint, statement_of
+from tauro_nb.query.result import Result, ResultStats
+from tauro_nb.security.audit import AuditLog, AuditTrail
+from tauro_nb.security.principal import Principal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tauro_nb.engine.duckdb import Execution
+    from tauro_nb.layer import VirtualDataLayer
+    from tauro_nb.query.plan import QueryPlan
+
+__all__ = ["Record", "record_refusal"]
+
+
+def record_refusal(trail: AuditTrail, principal: Principal, error: TauroError, query_id: str) -> None:
+    """Record a query that never ran."""
+    denied = isinstance(error, AccessDenied)
+    trail.record(
+        AuditLog(
+            principal=principal.name,
+            roles=tuple(sorted(principal.roles)),
+            table_name=error.table or "",
+            status="DENIED" if denied else "FAILED",
+            denial_reason=error.message if denied else type(error).__name__,
+            query_id=query_id,
+        )
+    )
+
+
+class Record:
+    """The last step of the road for one query: intent before, result after, figures in between."""
+
+    def __init__(
+        self, layer: VirtualDataLayer, principal: Principal, plan: QueryPlan, query_id: str, started: float
+    ) -> None:
+        self._layer = layer
+        self._principal = principal
+        self._plan = plan
+        self._query_id = query_id
+        self._started = started
+        self._ended: float | None = None
+        self._rows = 0
+        self._bytes = 0
+
+    def intent(self) -> None:
+        """Write what is about to be read. Without this record nothing runs.
+
+        Raises
+        ------
+        AuditUnavailable
+            It could not be written.
+        """
+        self._layer.audit_trail.intent(
+            self._principal.name,
+            self._plan.columns,
+            roles=self._principal.roles,
+            statement=statement_of(self._plan.tree),
+            policies={name: self._plan.decisions[name].policy_hash for name in self._plan.tables},
+            query_id=self._query_id,
+        )
+
+    def run(self, execute: Callable[[QueryPlan], Execution]) -> Result:
+        """Start the plan; its batches are counted on their way, and the end of them is recorded.
+
+        Raises
+        ------
+        TauroError
+            It failed at once; that is recorded too.
+        """
+        try:
+            execution = execute(self._plan)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        self._note_lineage()
+        batches = self._watch(execution)
+        # A generator that was never started does not notice that nobody wants it any more.
+        weakref.finalize(batches, self._abandoned, execution)
+        return Result(execution.schema, batches, self._plan, self.stats)
+
+    def stats(self) -> ResultStats:
+        """Figures so far."""
+        elapsed = ((self._ended or time.perf_counter()) - self._started) * 1000
+        return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed)
+
+    def _note_lineage(self) -> None:
+        """One node for all queries of one shape, so that the graph stays as small as what people do."""
+        name = f"query {fingerprint(statement_of(self._plan.tree))[:8]}"
+        for table in self._plan.tables:
+            self._layer.schema_registry.add_lineage_edge(table, name, kind="query")
+
+    def _watch(self, execution: Execution) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in execution:
+                self._rows += batch.num_rows
+                self._bytes += batch.nbytes
+                yield batch
+        except GeneratorExit:
+            self._finish("SUCCESS", "closed before the end")
+            raise
+        except BaseException as error:
+            self._failed(error)
+            raise
+        self._finish("SUCCESS", "")
+
+    def _abandoned(self, execution: Execution) -> None:
+        execution.close()
+        if self._ended is None:
+            self._finish("SUCCESS", "closed before the end")
+
+    def _failed(self, error: BaseException) -> None:
+        """Nothing was returned; what is remembered of the tables may be why."""
+        self._layer.machine.services.forget(self._plan.tables)
+        cancelled = isinstance(error, (QueryCancelled, KeyboardInterrupt))
+        self._finish("CANCELLED" if cancelled else "FAILED", type(error).__name__)
+
+    def _finish(self, status: str, reason: str) -> None:
+        self._ended = time.perf_counter()
+        stats = self.stats()
+        self._layer.audit_trail.result(
+            self._query_id, row_count=stats.rows, status=status, reason=reason, duration_ms=stats.elapsed_ms
+        )
+        self._layer.monitor.record(
+            QueryStatistics(
+                query_id=self._query_id,
+                table_name=self._plan.tables[0] if self._plan.tables else "",
+                execution_time_ms=stats.elapsed_ms,
+                rows_returned=stats.rows,
+                bytes_scanned=stats.bytes,
+                plan_time_ms=stats.plan_ms,
+                status=status,
+                tables=self._plan.tables,
+            )
+        )
