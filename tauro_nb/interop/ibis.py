@@ -141,6 +141,11 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
             self._ctx = VirtualContext(catalog, principal)
 
     @property
+    def db_identity(self) -> str:
+        """What makes two backends one for Ibis: the same context, not one that looks the same."""
+        return f"{self.name} {id(self._ctx)}"
+
+    @property
     def ctx(self) -> VirtualContext:
         """The context behind this backend."""
         return self._ctx

@@ -247,8 +247,17 @@ def test_tables_and_sql_of_other_backends_are_refused(con: Backend, orders: ir.T
             orders.join(foreign, "id").execute()
 
 
+def test_two_contexts_are_two_backends_however_alike(config: dict[str, Any], orders: ir.Table) -> None:
+    with VirtualContext(config, "admin") as other:
+        assert other.table("orders").count().execute() == 30
+        with pytest.raises(exc.IbisError, match=r"[Mm]ultiple backends"):
+            orders.join(other.table("orders"), "id").execute()
+        assert other.ibis() == other.ibis()
+        assert other.ibis() != other.as_principal("admin", roles=["clerk"]).ibis()
+
+
 def test_python_functions_are_refused(con: Backend, orders: ir.Table) -> None:
-    @ibis.udf.scalar.python
+    @ibis.udf.scalar.python  # type: ignore[untyped-decorator] # Ibis publishes it without types
     def double(x: int) -> int:
         return 2 * x
 
@@ -257,8 +266,8 @@ def test_python_functions_are_refused(con: Backend, orders: ir.Table) -> None:
 
 
 def test_functions_off_the_list_are_refused_also_as_builtins(con: Backend, orders: ir.Table) -> None:
-    @ibis.udf.scalar.builtin
-    def getenv(x: str) -> str: ...
+    @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator] # Ibis publishes it without types
+    def getenv(x: str) -> str: ...  # type: ignore[empty-body]
 
     with pytest.raises(BindError, match="getenv"):
         con.execute(orders.select(a=getenv("HOME")))
