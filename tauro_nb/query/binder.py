@@ -56,7 +56,8 @@ class Binder:
             return
         quoted = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True)).sql("duckdb")
         inner = ", ".join(
-            f"CAST(NULL AS {type_}) AS {exp.to_identifier(column, quoted=True).sql('duckdb')}" for column, type_ in shape
+            f"CAST(NULL AS {type_}) AS {exp.to_identifier(column, quoted=True).sql('duckdb')}"
+            for column, type_ in shape
         )
         with self._lock:
             self.connection.execute(f"CREATE OR REPLACE VIEW {quoted} AS SELECT {inner} WHERE false")
