@@ -12,7 +12,7 @@ from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot
 from tauro_nb.config import load_config
-from tauro_nb.errors import AccessDenied, TauroError, UsageError
+from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
 from tauro_nb.security.audit import AuditLog
@@ -165,6 +165,10 @@ class VirtualContext:
         except TauroError as error:
             self._record_refusal(error, query_id or uuid.uuid4().hex)
             raise
+        except KeyboardInterrupt:
+            cancelled = QueryCancelled("the query was interrupted before it ran.")
+            self._record_refusal(cancelled, query_id or uuid.uuid4().hex)
+            raise cancelled from None
 
     def query(
         self,
@@ -204,24 +208,18 @@ class VirtualContext:
             The plan was made for somebody else, or what that one may see changed: a plan is no ticket.
         AccessDenied
             One of its tables is denied by now.
+        SchemaMismatch
+            A source has other columns than when the plan was made.
         """
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
         query_id = query_id or uuid.uuid4().hex
         try:
-            self._require_unchanged(plan)
+            self.planner.require_unchanged(plan)
         except TauroError as error:
             self._record_refusal(error, query_id)
             raise
         return self._run(plan, query_id, time.perf_counter())
-
-    def _require_unchanged(self, plan: QueryPlan) -> None:
-        """Refuse a plan that was secured with other decisions than those of this moment."""
-        for name, decision in plan.decisions.items():
-            columns = {column.name: column.type for column in decision.columns.values()}
-            if self.security.decide(name, columns, self.principal).require() != decision:
-                message = f"what {plan.principal!r} may see of `{name}` changed since this plan was made."
-                raise UsageError(message, hint="Plan again.", table=name)
 
     def _parts(self, query: Any) -> tuple[Any, dict[str, Any], Any]:
         """Text stays text; an expression becomes a tree and the frames it carries."""

@@ -27,12 +27,13 @@ __all__ = ["Record", "record_refusal"]
 def record_refusal(trail: AuditTrail, principal: Principal, error: TauroError, query_id: str) -> None:
     """Record a query that never ran."""
     denied = isinstance(error, AccessDenied)
+    failed = "CANCELLED" if isinstance(error, QueryCancelled) else "FAILED"
     trail.record(
         AuditLog(
             principal=principal.name,
             roles=tuple(sorted(principal.roles)),
             table_name=error.table or "",
-            status="DENIED" if denied else "FAILED",
+            status="DENIED" if denied else failed,
             denial_reason=error.message if denied else type(error).__name__,
             query_id=query_id,
         )

@@ -68,15 +68,38 @@ class PostgresServer:
         """Drop a database, throwing out whoever is still connected."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def stop(self) -> None:
-        """Stop at once: SIGINT is the fast shutdown, SIGTERM would wait for clients to leave."""
+    def shut_down(self) -> None:
+        """Stop at once, and keep the data: SIGINT is the fast shutdown, SIGTERM would wait for clients to leave."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(20)
+                self.crash()
+
+    def crash(self) -> None:
+        """Kill it as the kernel would."""
+        self.process.kill()
+        self.process.wait(20)
+
+    def start_again(self) -> None:
+        """Start on the same data and port, after `shut_down` or `crash`."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            self.process = _launch(self.process.args, self.folder)
+            try:
+                _wait_until_ready(self)
+            except RuntimeError:
+                # The children of a killed server take a moment to notice.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Stop at once, and remove the data."""
+        self.shut_down()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:
@@ -90,16 +113,12 @@ def start_postgres() -> PostgresServer:
     try:
         as_user = _unprivileged(folder)
         programs = _programs(folder)
-        environment = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(folder)}
-        _initdb(programs, folder, environment, as_user)
+        _initdb(programs, folder, _environment(folder), as_user)
         port = free_port()
         options = {"listen_addresses": "127.0.0.1", "full_page_writes": "off", "max_connections": "200"}
         settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder, "-F", *settings],
-                env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder, **as_user,
-            )  # fmt: skip
+        command = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder, "-F", *settings]
+        process = _launch(command, folder)
         server = PostgresServer(process, folder, port)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -110,6 +129,17 @@ def start_postgres() -> PostgresServer:
         server.stop()
         raise
     return server
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(folder)}
+
+
+def _launch(command: Any, folder: Path) -> subprocess.Popen[bytes]:
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            command, env=_environment(folder), stdout=log, stderr=subprocess.STDOUT, cwd=folder, **_unprivileged(folder)
+        )
 
 
 def _unprivileged(folder: Path) -> dict[str, Any]:

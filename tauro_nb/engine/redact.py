@@ -13,7 +13,7 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (duckdb.OutOfRangeException, "a number left the range of its type"),
     (duckdb.OutOfMemoryException, "the query needs more memory than the engine may use"),
     (duckdb.ConstraintException, "a constraint was violated"),
-    (duckdb.InvalidInputException, "a function was given a value it does not take"),
+    (duckdb.InvalidInputException, "a function was given a value it does not take, or a file is not what it should be"),
     (duckdb.InvalidTypeException, "types do not fit"),
     (duckdb.TypeMismatchException, "a stored value does not have its column's type"),
     (duckdb.SyntaxException, "the query cannot be run in this form"),
@@ -21,6 +21,9 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (duckdb.CatalogException, "the source no longer has the tables it had"),
     (duckdb.NotImplementedException, "the engine cannot do this"),
 )
+
+# Words of PostgreSQL's client library; the scanner hands them on in errors of any class.
+_CONNECTION_LOST = ("FATAL:", "server closed the connection", "no connection to the server", "connection to server")
 
 
 def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroError:
@@ -32,7 +35,11 @@ def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroE
     names = ", ".join(f"`{name}`" for name in sources)
     if isinstance(error, duckdb.InterruptException):
         return QueryCancelled("the query was interrupted; every source was told to stop.")
-    if isinstance(error, (duckdb.IOException, duckdb.ConnectionException, duckdb.HTTPException)):
+    gone = isinstance(error, (duckdb.IOException, duckdb.ConnectionException, duckdb.HTTPException))
+    if "ERROR:" in str(error):
+        # A server that answers is there: what it refuses is this query, not the connection.
+        return _refused_by_server(str(error), text, names)
+    if gone or any(sign in str(error) for sign in _CONNECTION_LOST):
         return SourceUnavailable(
             f"a source failed while it was read ({names or 'none named'}); nothing was returned.",
             sql=text,
@@ -41,3 +48,13 @@ def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroE
     cause = next((words for kind, words in _CAUSES if isinstance(error, kind)), "the engine failed")
     code = type(error).__name__.removesuffix("Exception")
     return ExecutionError(f"{cause} ({code}); nothing was returned.", sql=text)
+
+
+def _refused_by_server(words: str, text: str, names: str) -> TauroError:
+    if "permission denied" in words:
+        return SourceUnavailable(f"the user of {names} may not read this there; nothing was returned.", sql=text)
+    return ExecutionError(
+        f"{names} could not compute this; nothing was returned.",
+        sql=text,
+        hint="A number may have left the range of its type, or a table changed meanwhile.",
+    )

@@ -67,6 +67,8 @@ class Fragment:
         None when nothing is known.
     reason
         Why this much was given to the source, and not more.
+    sealed
+        The engine's optimizer must not push conditions of its own into the answer.
     scan
         How the engine reads it (`sources.base.Scan`); None when the engine scans by itself.
     """
@@ -80,6 +82,7 @@ class Fragment:
     estimated_rows: int | None = None
     estimated_bytes: int | None = None
     reason: str = ""
+    sealed: bool = False
     scan: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -104,8 +107,8 @@ class QueryPlan:
     """A secured, placed query, ready to run.
 
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
-    `residual` the same over real relations and `streams`. `sources` are read by it; `decisions` are those it was
-    secured with: it runs only while they hold.
+    `residual` the same over real relations and `streams`. `sources` are read by it; `entries` are all tables as
+    they were found and decided: it runs only while that holds.
 
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
@@ -134,7 +137,12 @@ class QueryPlan:
     pushdown_predicates: tuple[Any, ...] = ()
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None
-    decisions: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def decisions(self) -> dict[str, Any]:
+        """What was decided for each table, those below views included."""
+        return {name: entry.decision for name, entry in self.entries.items()}
 
     @property
     def strategy(self) -> ExecutionStrategy:

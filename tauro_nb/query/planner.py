@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from tauro_nb.catalog.validation import check_schema
-from tauro_nb.errors import AccessDenied, BindError, QueryError, SchemaMismatch, UsageError
+from tauro_nb.errors import AccessDenied, BindError, QueryError, SchemaMismatch, TauroError, UsageError
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
 from tauro_nb.query.literals import bind_literals, used_params
@@ -76,7 +77,8 @@ class TableEntry:
 class Services:
     """What all principals of a context share.
 
-    `describe` runs DESCRIBE in the engine for a source's relation; `physical` remembers the answers.
+    `describe` runs DESCRIBE in the engine for a source's relation; `physical` remembers the answers, `described` which
+    sources were ever asked.
     """
 
     registry: SchemaRegistry
@@ -85,6 +87,7 @@ class Services:
     describe: Callable[[Source, exp.Expr], dict[str, str]]
     refresh: Callable[[Source], None]
     physical: dict[str, Physical] = field(default_factory=dict)
+    described: set[int] = field(default_factory=set)
 
     def forget(self, tables: tuple[str, ...]) -> None:
         """Drop what is remembered of some tables, after one of them failed."""
@@ -140,8 +143,36 @@ class Planner:
             for step in ROAD:
                 query = step(query, self)
             plan = place(query, self)
-            decisions = {entry.table.name: entry.decision for entry in self._entries.values()}
-        return replace(plan, decisions=decisions, plan_ms=(time.perf_counter() - started) * 1000)
+            entries = {entry.table.name: entry for entry in self._entries.values()}
+        return replace(plan, entries=entries, plan_ms=(time.perf_counter() - started) * 1000)
+
+    def require_unchanged(self, plan: QueryPlan) -> None:
+        """Refuse a plan whose tables are no longer what it was made for.
+
+        Raises
+        ------
+        AccessDenied
+            One of them is denied by now.
+        UsageError
+            The catalog or the policy says something else of one.
+        SchemaMismatch
+            The source has other columns or types: read as planned, values would come out wrong.
+        """
+        for entry in plan.entries.values():
+            with _about(entry.table):
+                self._require_same(entry)
+
+    def _require_same(self, entry: TableEntry) -> None:
+        name, source = entry.table.name, entry.source
+        self._check_table(entry.table)
+        decision = self.services.security.decide(name, entry.columns, self.principal).require()
+        table = replace(self.registry.resolve(name), parameters=entry.table.parameters)
+        if table != entry.table or decision != entry.decision:
+            message = f"`{name}`, or what {self.principal.name!r} may see of it, changed since this plan was made."
+            raise UsageError(message, hint="Plan again.")
+        if source is not None and self._physical(table, source, source.relation(table)).facts != entry.facts:
+            message = f"the columns of `{name}` changed at its source since this plan was made."
+            raise SchemaMismatch(message, hint="Plan again.")
 
     def entry(self, name: str) -> TableEntry:
         """The table as this principal meets it, the same throughout one plan."""
@@ -158,6 +189,10 @@ class Planner:
             return self.entry(name)
 
     def _make_entry(self, table: VirtualTable) -> TableEntry:
+        with _about(table):
+            return self._entry_of(table)
+
+    def _entry_of(self, table: VirtualTable) -> TableEntry:
         # Table rights come before the source is touched: a denied table is not even connected to.
         self._check_table(table)
         table = self._with_parameters(table)
@@ -185,13 +220,15 @@ class Planner:
         self.services.security.check_table(table.name, self.principal)
 
     def _physical(self, table: VirtualTable, source: Source, relation: exp.Expr) -> Physical:
-        """Columns at the source, looked up again only when its revision changed."""
-        revision = source.revision(table)
+        """Columns at the source, looked up again only when its revision or the table's definition changed."""
+        revision = f"{source.revision(table)} {relation.sql('duckdb')}"
         known = self.services.physical.get(table.name)
         if known is not None and known.revision == revision:
             return known
-        if known is not None:
+        if id(source) in self.services.described:
+            # The engine may remember this table from another virtual one, or from before it changed.
             self.services.refresh(source)
+        self.services.described.add(id(source))
         described = self.services.describe(source, relation)
         fresh = Physical(revision, source.facts(table, described))
         self.services.physical[table.name] = fresh
@@ -279,6 +316,16 @@ class Planner:
     def bytes_of(self, fragment: Fragment) -> int:
         """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
         return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
+
+
+@contextmanager
+def _about(table: VirtualTable) -> Iterator[None]:
+    """Errors from inside say which table failed: the audit trail files them there."""
+    try:
+        yield
+    except TauroError as error:
+        error.table = error.table or table.name
+        raise
 
 
 def _parse_view(table: VirtualTable) -> Query:

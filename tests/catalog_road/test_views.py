@@ -1,4 +1,5 @@
 """Views over views, over sources of different kinds."""
+# ruff: noqa: E501 - one query a line
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ def ctx(files: dict[str, Any]) -> Iterator[VirtualContext]:
         "totals": {"query": "SELECT person, sum(amount) AS total FROM sales GROUP BY person"},
         "ranking": {"query": "SELECT p.name, p.city, t.total FROM totals t JOIN people p ON p.id = t.person"},
         "best": {
-            "query": "WITH r AS (SELECT * FROM ranking) SELECT name FROM r WHERE total > {{least}} AND city = '{{ city }}'",
+            "query": "WITH r AS (SELECT * FROM ranking) SELECT name FROM r WHERE total>{{least}} AND city = '{{ city }}'",
             "parameters": {"least": 0, "city": "Quito"},
         },
     }

@@ -1,8 +1,10 @@
 """Same answer, same column names, same types as plain DuckDB over the same rows."""
+# ruff: noqa: E501 - one query a line
 
 from __future__ import annotations
 
 import duckdb
+import psycopg
 import pytest
 
 from tauro_nb import VirtualContext
@@ -114,3 +116,23 @@ def test_result_says_how_much_it_shows(admin: VirtualContext) -> None:
     assert repr(admin.query("SELECT * FROM range(1234)")).endswith("showing 10 of 1,234 rows")
     assert repr(admin.query("SELECT 1 AS a")) == "a\n-\n1\n1 row"
     assert "showing 10 of 1,234 rows" in admin.query("SELECT * FROM range(1234)")._repr_html_()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("order", ["", "NULLS FIRST", "NULLS LAST", "DESC NULLS FIRST", "DESC NULLS LAST"])
+@pytest.mark.parametrize("cut", ["LIMIT 3", "LIMIT 3 OFFSET 20", "LIMIT 30"])
+def test_first_rows_of_a_scanned_table(fresh_postgres_database: str, order: str, cut: str) -> None:
+    """DuckDB's top-n pushes a wrong filter into the PostgreSQL scanner when NULLs come first."""
+    values = [None] * 4 + [number % 5 for number in range(60)]
+    with psycopg.connect(fresh_postgres_database, autocommit=True) as server:
+        server.execute("CREATE TABLE n (b integer)")
+        with server.cursor() as cursor:
+            cursor.executemany("INSERT INTO n VALUES (%s)", [(value,) for value in values])
+    config = {
+        "connections": {"pg": {"type": "postgresql", "uri": fresh_postgres_database}},
+        "virtual_tables": {"n": {"connection": "pg", "connector_type": "postgresql", "table": "n"}},
+    }
+    sql = f"SELECT b, upper('x') AS u FROM n ORDER BY b {order} {cut}"
+    with VirtualContext(config) as ctx, duckdb.connect() as plain:
+        plain.execute("CREATE TABLE n AS SELECT unnest(?::INTEGER[]) AS b", [values])
+        assert [tuple(row.values()) for row in ctx.query(sql).rows()] == plain.execute(sql).fetchall()
