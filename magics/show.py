@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tauro_nb.html import badge, code, el, style
+from tauro_nb.html import Html, badge, code, el, style
 from tauro_nb.html import table as html_table
 from tauro_nb.text import count, one_line, plural, size, text_table
 
@@ -97,16 +97,20 @@ def described(description: TableDescription, principal: str) -> Shown:
         rows, headers = [row[:3] for row in rows], headers[:3]  # type: ignore[misc]  # a column less
     lines = [f"{table.name} as {one_line(principal)}", *([one_line(table.description)] if table.description else [])]
     text = "\n".join([*lines, *(f"{name}: {value}" for name, value in facts)]) + "\n\n" + text_table(rows, headers)
-    looks = {"clear": ("●", ""), "denied": ("⊘", "bad")}
-    cells = []
-    for name, kind, mine, *rest in rows:
-        glyph, tone = looks.get(mine, ("◐", "warn"))
-        cells.append((code(name), code(kind), badge(glyph, mine, tone), *rest))
+    cells = [(code(name), code(kind), _badge(mine), *rest) for name, kind, mine, *rest in rows]
     prose = [
         el("p", table.description) if table.description else None,
-        el("p", [[el("span", f"{name} ", class_="t-dim"), f"{value}  "] for name, value in facts]),
-    ]
+        el("p", [[" · " if index else "", el("span", f"{name} ", class_="t-dim"), value]
+                 for index, (name, value) in enumerate(facts)]),
+    ]  # fmt: skip
     return Shown(text, _page(table.name, f"as {principal}", prose, html_table(cells, headers)), description)
+
+
+def _badge(access: str) -> Html:
+    """What is clear needs no badge."""
+    if access == "clear":
+        return el("span", access, class_="t-dim")
+    return badge("⊘", access, "bad") if access == "denied" else badge("◐", access, "warn")
 
 
 def audit(logs: Iterable[AuditLog], *, verbose: bool = False) -> Shown:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,3 +102,15 @@ def chromium() -> str:
         if found := shutil.which(name):
             return found
     pytest.skip("no browser: install Chromium (Debian: apt-get install chromium)")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    """A running browser, one for all tests: Playwright allows no second one. Chromium is never downloaded."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync"]
+    with sync_api.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium, headless=True, args=flags)
+        yield started
+        started.close()
