@@ -253,7 +253,11 @@ class PostgreSQLSource(AttachedSource):
         """Translate a fragment to PostgreSQL's SQL, and decide between asking for it and scanning."""
         tree = self._translate(fragment, tables, params)
         sql = tree.sql("postgres")
-        if not fragment.sealed and is_plain_scan(fragment.tree) and not any(tables[name].query for name in fragment.tables):
+        if (
+            not fragment.sealed
+            and is_plain_scan(fragment.tree)
+            and not any(tables[name].query for name in fragment.tables)
+        ):
             filtered = fragment.tree.args.get("where") is not None
             rows = self.estimate(sql) if filtered else None
             if not filtered or rows is None or rows > _SELECTIVE_ROWS:
