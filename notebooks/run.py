@@ -1,7 +1,7 @@
 """Run notebooks: for `make demo` (print the answers, keep the page) and `make notebooks` (store the outputs).
 
 Stored notebooks are normalized, so that a run that changes no answer changes no line: no timestamps, no version of
-the interpreter, no widget state, numbered cell ids, the kernel called python3.
+the interpreter, no widgets, numbered cell ids, the kernel called python3.
 """
 
 from __future__ import annotations
@@ -97,6 +97,22 @@ def normalize(notebook: Any) -> None:
         cell["id"] = f"cell-{number:02}"
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
+        for output in cell.get("outputs", ()):
+            # A live view of a widget that is gone: whoever opens the notebook gets the HTML beside it instead.
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+
+
+def _joined(outputs: Any) -> list[Any]:
+    """The outputs with each stream in one piece: where the kernel cut it is chance."""
+    joined: list[Any] = []
+    for output in outputs:
+        if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 if __name__ == "__main__":

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ibis.expr.operations as ops
 import ibis.expr.schema as sch
 import ibis.expr.types as ir
 import sqlglot.expressions as sge
-from ibis.backends import NoExampleLoader, NoUrl
+from ibis.backends import BaseBackend, CanListCatalog, CanListDatabase, NoExampleLoader, NoUrl
 from ibis.backends.sql import SQLBackend
 from ibis.backends.sql.compilers import DuckDBCompiler
 from ibis.backends.sql.compilers.base import SQLGlotCompiler
+from ibis.common import exceptions as exc
+from sqlglot import exp
 
 from tauro_nb.context import VirtualContext
-from tauro_nb.errors import UnsupportedStatement, UsageError
+from tauro_nb.errors import UnknownTable, UnsupportedStatement, UsageError
+from tauro_nb.query.parse import parse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +29,18 @@ if TYPE_CHECKING:
 
     from tauro_nb.security.principal import Principal
 
-__all__ = ["Backend", "expression_parts"]
+__all__ = ["Backend", "ReadOnly", "TableNotFound", "expression_parts"]
+
+_CATALOG = "tauro"
+_DATABASE = "main"
+
+
+class ReadOnly(UnsupportedStatement, exc.UnsupportedOperationError, NotImplementedError):
+    """A method of Ibis that would write, load files or run raw SQL; also what Ibis raises for those."""
+
+
+class TableNotFound(UnknownTable, exc.TableNotFound):
+    """No such virtual table; also the error that Ibis raises for it."""
 
 
 def expression_parts(
@@ -42,29 +58,55 @@ def expression_parts(
     if not isinstance(expr, ir.Expr):
         raise UsageError(f"a query is SQL text or an Ibis expression, not {type(expr).__name__}.")
     node = expr.op()
-    for table in node.find(ops.DatabaseTable):
-        if not isinstance(table.source, Backend):
-            raise UsageError(
-                f"table `{table.name}` belongs to another Ibis backend ({table.source.name}).",
-                hint="Register it as a virtual table, or pass its rows with ibis.memtable().",
-            )
     for udf in node.find((ops.ScalarUDF, ops.AggUDF)):
         if udf.__input_type__.name != "BUILTIN":
             raise UnsupportedStatement(f"Python function `{type(udf).__name__}` cannot run here.")
-    frames = {table.name: table.data.to_pyarrow(table.schema) for table in node.find(ops.InMemoryTable)}
-    return Backend.compiler.to_sqlglot(expr.as_table(), limit=limit, params=params), frames
+    tree = Backend.compiler.to_sqlglot(expr.as_table(), limit=limit, params=params)
+    frames: dict[str, pa.Table] = {}
+    for relation in node.find((ops.DatabaseTable, ops.SQLQueryResult)):
+        if not isinstance(relation.source, Backend):
+            what = f"table `{relation.name}`" if isinstance(relation, ops.DatabaseTable) else "a SQL text"
+            raise UsageError(
+                f"{what} belongs to another Ibis backend ({relation.source.name}).",
+                hint="Register it as a virtual table, or pass its rows with ibis.memtable().",
+            )
+        frames |= relation.source.frames_named_in(tree)
+    frames |= {table.name: table.data.to_pyarrow(table.schema) for table in node.find(ops.InMemoryTable)}
+    return tree, frames
 
 
-class Backend(SQLBackend, NoUrl, NoExampleLoader):
+def _refused(method: Callable[..., Any], why: str, cure: str | None = None) -> Any:
+    """A method of Ibis with its signature and without its effect."""
+
+    @functools.wraps(method, updated=())
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ReadOnly(f"{method.__name__} {why}.", hint=cure)
+
+    refuse.__doc__ = f"Refused: it {why}."
+    return refuse
+
+
+_writes = functools.partial(_refused, why="writes; a virtual catalog is read-only")
+_reads_files = functools.partial(
+    _refused, why="reads files past the catalog", cure="Register them as a virtual table, or use ibis.memtable()."
+)
+
+
+class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoader):
     """A virtual catalog as an Ibis backend; made by `ibis.tauro.connect` or `VirtualContext.ibis`.
 
     Everything it runs goes through `VirtualContext.query`; there is no raw SQL and no way to write.
+    Names with a dot, `crm.customers`, are tables of the database `crm`; the others are in `main`.
     """
 
     name: ClassVar[str] = "tauro"
     compiler: ClassVar[SQLGlotCompiler] = DuckDBCompiler()
     supports_temporary_tables = False
     supports_python_udfs = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cached: dict[str, pa.Table] = {}
 
     @classmethod
     def of(cls, ctx: VirtualContext) -> Backend:
@@ -99,6 +141,11 @@ class Backend(SQLBackend, NoUrl, NoExampleLoader):
             self._ctx = VirtualContext(catalog, principal)
 
     @property
+    def db_identity(self) -> str:
+        """What makes two backends one for Ibis: the same context, not one that looks the same."""
+        return f"{self.name} {id(self._ctx)}"
+
+    @property
     def ctx(self) -> VirtualContext:
         """The context behind this backend."""
         return self._ctx
@@ -114,26 +161,122 @@ class Backend(SQLBackend, NoUrl, NoExampleLoader):
         """Close the context."""
         self._ctx.close()
 
+    @property
+    def current_catalog(self) -> str:
+        """The one catalog there is."""
+        return _CATALOG
+
+    @property
+    def current_database(self) -> str:
+        """Where names without a dot live."""
+        return _DATABASE
+
+    def list_catalogs(self, *, like: str | None = None) -> list[str]:
+        """The one catalog there is."""
+        return list(self._filter_with_like([_CATALOG], like))
+
+    def list_databases(self, *, like: str | None = None, catalog: str | None = None) -> list[str]:
+        """`main`, and the parts before the last dot in the names of tables this principal may read."""
+        known = {name.rpartition(".")[0] or _DATABASE for name in self._readable()}
+        return list(self._filter_with_like(sorted(known | {_DATABASE}), like))
+
+    def _readable(self) -> list[str]:
+        return sorted(table.name for table in self._ctx.catalog().tables if table.access == "allowed")
+
     def list_tables(self, *, like: str | None = None, database: tuple[str, str] | str | None = None) -> list[str]:
-        """Names of the virtual tables this principal may read."""
-        names = sorted(table.name for table in self._ctx.catalog().tables if table.access == "allowed")
-        if database is not None:
-            prefix = ".".join(database) if isinstance(database, tuple) else database
-            names = [name.removeprefix(f"{prefix}.") for name in names if name.startswith(f"{prefix}.")]
+        """Names this backend can read: virtual tables, memtables it has met, cached expressions.
+
+        Parameters
+        ----------
+        like
+            A regular expression.
+        database
+            Only the tables of one database, by the part of their names after its name and a dot.
+        """
+        names = self._readable()
+        if database is None:
+            names = sorted({*names, *self._cached, *(op.name for op in self._memtables)})
+        else:
+            wanted = database if isinstance(database, str) else ".".join(database)
+            wanted = wanted.removeprefix(f"{_CATALOG}.")
+            found = ((prefix or _DATABASE, name) for prefix, _, name in (name.rpartition(".") for name in names))
+            names = [name for prefix, name in found if prefix == wanted]
         return list(self._filter_with_like(names, like))
 
+    def table(self, name: str, /, *, database: tuple[str, str] | str | None = None) -> ir.Table:
+        """A virtual table.
+
+        Raises
+        ------
+        TableNotFound, AccessDenied
+            There is no such table, or it is denied.
+        """
+        if database is not None:
+            parts = database.split(".") if isinstance(database, str) else list(database)
+            parts = parts[1:] if parts[0] == _CATALOG else parts
+            database = None if parts in ([], [_DATABASE]) else ".".join(parts)
+        table: ir.Table = super().table(name, database=database)
+        return table
+
+    def sql(self, query: str, /, *, schema: Any = None, dialect: str | None = None) -> ir.Table:
+        """SQL as an expression; bound at once, also when its schema is given, and again when it runs.
+
+        Raises
+        ------
+        TauroError
+            It is not one SELECT, or names something that does not exist or is denied.
+        """
+        if schema is not None:
+            self._get_schema_using_query(self._transpile_sql(query, dialect=dialect))
+        table: ir.Table = super().sql(query, schema=schema, dialect=dialect)
+        return table
+
     def get_schema(self, table_name: str, /, *, catalog: str | None = None, database: str | None = None) -> sch.Schema:
-        """Columns this principal may read."""
+        """Columns this principal may read.
+
+        Raises
+        ------
+        TableNotFound
+            There is no such table; also an `ibis.common.exceptions.TableNotFound`.
+        """
+        if database is None and (frame := self._frame(table_name)) is not None:
+            return sch.Schema.from_pyarrow(frame.schema)
         dotted = ".".join(part for part in (catalog, database, table_name) if part)
-        columns = self._ctx.visible_schema(dotted)
+        try:
+            columns = self._ctx.visible_schema(dotted)
+        except UnknownTable as error:
+            raise TableNotFound(error.message, hint=error.hint) from None
+        return self._schema(columns)
+
+    def _schema(self, columns: Mapping[str, str]) -> sch.Schema:
         return sch.Schema({name: self.compiler.type_mapper.from_string(kind) for name, kind in columns.items()})
 
-    def _get_schema_using_query(self, query: str) -> sch.Schema:
-        plan = self._ctx.plan(query)
-        return sch.Schema({name: self.compiler.type_mapper.from_string(kind) for name, kind in plan.schema.items()})
+    def _frame(self, name: str) -> pa.Table | None:
+        """Rows that live in this process under a name the catalog does not have."""
+        if self._ctx.get_table(name) is not None:
+            return None
+        if name in self._cached:
+            return self._cached[name]
+        met = next((op for op in self._memtables if op.name == name), None)
+        return None if met is None else met.data.to_pyarrow(met.schema)
+
+    def frames_named_in(self, query: str | exp.Expr) -> dict[str, pa.Table]:
+        """Cached expressions and memtables that a query may name."""
+        text = query if isinstance(query, str) else query.sql("duckdb")
+        names = (name for name in (*self._cached, *(op.name for op in self._memtables)) if name in text)
+        return {name: frame for name in names if (frame := self._frame(name)) is not None}
+
+    def _get_schema_using_query(self, query: str | exp.Expr) -> sch.Schema:
+        return self._schema(self._ctx.plan_parts(query, self.frames_named_in(query)).schema)
+
+    def _get_sql_string_view_schema(self, *, name: str, table: ir.Table, query: str) -> sch.Schema:
+        parse(query)  # Ibis pastes the text into a larger one: it must be one SELECT of its own
+        # The memtables below are known only to the expression, not yet to this backend.
+        self._register_in_memory_tables(table)
+        return self._get_schema_using_query(self.compiler.add_query_to_expr(name=name, table=table, query=query))
 
     def _register_in_memory_table(self, op: ops.InMemoryTable) -> None:
-        """Nothing to register: a memtable travels with its query."""
+        """Nothing to do: a memtable travels with its query."""
 
     def _make_memtable_finalizer(self, name: str) -> Callable[..., None] | None:
         return None
@@ -141,8 +284,12 @@ class Backend(SQLBackend, NoUrl, NoExampleLoader):
     def _query(self, expr: ir.Expr, params: Any, limit: int | str | None) -> Any:
         import ibis
 
-        rows: int | None = ibis.options.sql.default_limit if isinstance(limit, str) else limit
-        return self._ctx.query_parts(*expression_parts(expr, params, rows))
+        self._register_in_memory_tables(expr)
+        rows: Any = ibis.options.sql.default_limit if limit == "default" else limit
+        tree, frames = expression_parts(expr, params, rows)
+        if ibis.options.verbose:
+            self._log(tree.sql(self.dialect))
+        return self._ctx.query_parts(tree, frames)
 
     def to_pyarrow_batches(
         self,
@@ -207,41 +354,72 @@ class Backend(SQLBackend, NoUrl, NoExampleLoader):
         frame: pd.DataFrame = DuckDBPandasData.convert_table(pd.DataFrame(columns), expr.as_table().schema())
         return expr.__pandas_result__(frame)
 
-    def _refuse(self, what: str) -> UnsupportedStatement:
-        return UnsupportedStatement(f"{what} writes; a virtual catalog is read-only.")
+    def to_parquet(
+        self,
+        expr: ir.Table,
+        /,
+        path: str | Path,
+        *,
+        params: Mapping[ir.Scalar, Any] | None = None,
+        partition_by: str | tuple[str, ...] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the rows to a Parquet file, or with `partition_by` to a hive-partitioned folder.
 
-    def create_table(self, *_: Any, **__: Any) -> ir.Table:
-        """Refused."""
-        raise self._refuse("create_table")
+        Other arguments are those of `pyarrow.parquet.ParquetWriter` or `pyarrow.dataset.write_dataset`.
+        """
+        if partition_by is None:
+            super().to_parquet(expr, path, params=params, **kwargs)
+            return
+        from pyarrow import dataset
 
-    def drop_table(self, *_: Any, **__: Any) -> None:
-        """Refused."""
-        raise self._refuse("drop_table")
+        keys = [partition_by] if isinstance(partition_by, str) else list(partition_by)
+        with self.to_pyarrow_batches(expr, params=params) as reader:
+            dataset.write_dataset(
+                reader,
+                path,
+                format="parquet",
+                partitioning=keys,
+                partitioning_flavor="hive",
+                **{"max_partitions": 65_536, **kwargs},
+            )
 
-    def create_view(self, *_: Any, **__: Any) -> ir.Table:
-        """Refused."""
-        raise self._refuse("create_view")
+    def to_json(self, expr: ir.Table, /, path: str | Path, **_: Any) -> None:
+        """Write the rows to a file as one JSON array of objects, as DuckDB writes them."""
+        tree, frames = expression_parts(expr)
+        row = exp.to_identifier("row", quoted=True)
+        rows = exp.Subquery(this=tree, alias=exp.TableAlias(this=row))
+        text = exp.func("to_json", exp.Column(this=row.copy()), dialect="duckdb")
+        wrapped = exp.select(exp.alias_(text, "json")).from_(rows)
+        separator = "["
+        with Path(path).open("w", encoding="utf-8") as file:
+            for batch in self._ctx.query_parts(wrapped, frames).to_batches():
+                for text in batch.column(0).to_pylist():
+                    file.write(f"{separator}\n{text}")
+                    separator = ","
+            file.write("[]\n" if separator == "[" else "\n]\n")
 
-    def drop_view(self, *_: Any, **__: Any) -> None:
-        """Refused."""
-        raise self._refuse("drop_view")
+    def _create_cached_table(self, name: str, expr: ir.Table) -> ir.Table:
+        """`expr.cache()`: the rows this principal gets now, kept in this process."""
+        self._cached[name] = self.to_pyarrow(expr)
+        return ops.DatabaseTable(name, schema=expr.schema(), source=self, namespace=ops.Namespace()).to_expr()
 
-    def insert(self, *_: Any, **__: Any) -> None:
-        """Refused."""
-        raise self._refuse("insert")
+    def _drop_cached_table(self, name: str) -> None:
+        self._cached.pop(name, None)
 
-    def upsert(self, *_: Any, **__: Any) -> None:
-        """Refused."""
-        raise self._refuse("upsert")
-
-    def truncate_table(self, *_: Any, **__: Any) -> None:
-        """Refused."""
-        raise self._refuse("truncate_table")
-
-    def rename_table(self, *_: Any, **__: Any) -> None:
-        """Refused."""
-        raise self._refuse("rename_table")
+    create_table = _writes(BaseBackend.create_table)
+    drop_table = _writes(SQLBackend.drop_table)
+    create_view = _writes(SQLBackend.create_view)
+    drop_view = _writes(SQLBackend.drop_view)
+    insert = _writes(SQLBackend.insert)
+    upsert = _writes(SQLBackend.upsert)
+    truncate_table = _writes(SQLBackend.truncate_table)
+    rename_table = _writes(BaseBackend.rename_table)
+    read_csv = _reads_files(BaseBackend.read_csv)
+    read_json = _reads_files(BaseBackend.read_json)
+    read_parquet = _reads_files(BaseBackend.read_parquet)
+    read_delta = _reads_files(BaseBackend.read_delta)
 
     def raw_sql(self, query: str, **_: Any) -> Any:
         """Refused: SQL goes through `sql`, where it is bound and secured."""
-        raise UnsupportedStatement("raw_sql bypasses the catalog.", hint="Use `.sql(...)`.")
+        raise ReadOnly("raw_sql bypasses the catalog.", hint="Use `.sql(...)`.")

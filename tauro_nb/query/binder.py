@@ -47,14 +47,20 @@ class Binder:
         self._lock = threading.Lock()
 
     def ensure(self, name: str, kind: str, columns: Mapping[str, str]) -> None:
-        """Make the empty table `kind`.`name` have exactly these columns."""
+        """Make the empty relation `kind`.`name` have exactly these columns.
+
+        A view, because a table of DuckDB's would bind `rowid` as well.
+        """
         shape = tuple(columns.items())
         if self._tables.get((kind, name)) == shape:
             return
         quoted = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True)).sql("duckdb")
-        inner = ", ".join(f"{exp.to_identifier(column, quoted=True).sql('duckdb')} {kind_}" for column, kind_ in shape)
+        inner = ", ".join(
+            f"CAST(NULL AS {type_}) AS {exp.to_identifier(column, quoted=True).sql('duckdb')}"
+            for column, type_ in shape
+        )
         with self._lock:
-            self.connection.execute(f"CREATE OR REPLACE TABLE {quoted} ({inner})")
+            self.connection.execute(f"CREATE OR REPLACE VIEW {quoted} AS SELECT {inner} WHERE false")
             self._tables[kind, name] = shape
 
     def describe(self, sql: str, params: Mapping[str, Any]) -> dict[str, str]:

@@ -160,6 +160,23 @@ def _check_params(tree: exp.Expr, params: Mapping[str, Any], text: str) -> dict[
     return used
 
 
+def _regular(tree: exp.Expr) -> exp.Expr:
+    """Return a copy whose children all stand in lists.
+
+    Ibis builds some as tuples, which SQL generation reads and no walk enters: a name in there would be
+    neither resolved nor counted.
+    """
+    tree = tree.copy()
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        for key, value in list(node.args.items()):
+            if isinstance(value, tuple):
+                node.set(key, [item.copy() if isinstance(item, exp.Expr) else item for item in value])
+        stack.extend(node.iter_expressions())
+    return tree
+
+
 def parse(
     source: str | exp.Expr,
     params: Mapping[str, Any] | Sequence[Any] | None = None,
@@ -200,6 +217,7 @@ def parse(
         text = source.rstrip().rstrip(";").rstrip()
         tree = _one_tree(text)
     else:
-        text, tree = source.sql("duckdb"), source.copy()
+        tree = _regular(source)
+        text = tree.sql("duckdb")
     _check_read_only(tree, text)
     return Query(tree=tree, text=text, typed=tree, params=_check_params(tree, values, text), frames=dict(frames or {}))

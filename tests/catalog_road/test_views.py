@@ -1,4 +1,5 @@
 """Views over views, over sources of different kinds."""
+# ruff: noqa: E501 - one query a line
 
 from __future__ import annotations
 

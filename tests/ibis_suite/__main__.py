@@ -11,8 +11,7 @@ from pathlib import Path
 
 import ibis
 
-from tests.ibis_suite.backends import CONFIGURATIONS, FOLDER
-from tests.ibis_suite.data import Prepared, prepare
+from tests.ibis_suite.data import BACKENDS, FOLDER, Prepared, prepare
 from tests.ibis_suite.plugin import BACKEND, OUTCOMES
 from tests.ibis_suite.report import compare, read
 from tests.servers import start_postgres
@@ -45,25 +44,26 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", help="files of ibis/backends/tests, for example test_map.py")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("TAURO_IBIS_DATA", DATA)))
     parser.add_argument("--keep", type=Path, help="folder for the outcomes and pytest's own logs")
-    parser.add_argument("--only", choices=sorted(CONFIGURATIONS), help="run one backend, compare with kept outcomes")
+    parser.add_argument("--only", choices=BACKENDS, help="run one backend, compare with kept outcomes")
     parser.add_argument("--at-least", type=float, default=98.0, help="smallest share of reading tests, in percent")
     options, rest = parser.parse_known_args()
     parquet = options.data / "parquet"
     if not parquet.is_dir():
-        print(f"skipped: no Parquet files of the Ibis test data in {parquet}; give their folder with --data")
+        sys.stdout.write(f"skipped: no Parquet files of the Ibis test data in {parquet}; use --data\n")
         return 0
     with tempfile.TemporaryDirectory(prefix="tauro-ibis-") as scratch:
         kept = options.keep or Path(scratch) / "outcomes"
         kept.mkdir(parents=True, exist_ok=True)
         server = start_postgres()
         try:
-            prepared = prepare(parquet, Path(scratch) / "suite", server.uri())
-            for backend in [options.only] if options.only else sorted(CONFIGURATIONS):
+            with_tpc = not options.targets or any("tpc" in target for target in options.targets)
+            prepared = prepare(parquet, Path(scratch) / "suite", server.uri(), with_tpc=with_tpc)
+            for backend in [options.only] if options.only else BACKENDS:
                 run(backend, prepared, kept / f"{backend}.jsonl", options.targets, rest)
         finally:
             server.stop()
         comparison = compare(read(kept / "tauro.jsonl"), read(kept / "duckdb.jsonl"))
-    print(comparison.text())
+    sys.stdout.write(comparison.text() + "\n")
     return 0 if comparison.share >= options.at_least else 1
 
 

@@ -13,12 +13,9 @@ import sqlglot as sg
 from ibis.backends.duckdb.tests.conftest import TestConf as DuckDBConf
 
 from tauro_nb.interop.ibis import Backend
-from tests.ibis_suite.data import Prepared
+from tests.ibis_suite.data import FOLDER, Prepared
 
-__all__ = ["CONFIGURATIONS", "FOLDER"]
-
-FOLDER = "TAURO_IBIS_SUITE_FOLDER"
-"""Environment variable with the folder that `prepare` made."""
+__all__ = ["CONFIGURATIONS"]
 
 # No geospatial tables, and no extensions from the network.
 duckdb_conftest.SANDBOXED = True

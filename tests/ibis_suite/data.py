@@ -11,7 +11,13 @@ from typing import Any
 import duckdb
 import psycopg
 
-__all__ = ["PARQUET_TABLES", "TPC", "Prepared", "prepare"]
+__all__ = ["BACKENDS", "FOLDER", "PARQUET_TABLES", "TPC", "Prepared", "prepare"]
+
+BACKENDS = ("duckdb", "tauro")
+"""Names of the two that are compared."""
+
+FOLDER = "TAURO_IBIS_SUITE_FOLDER"
+"""Environment variable with the folder that `prepare` made."""
 
 PARQUET_TABLES = ("astronauts", "awards_players", "batting", "diamonds", "functional_alltypes")
 """Tables that come as Parquet files of those names."""
@@ -67,7 +73,7 @@ class Prepared:
         return self.folder / "catalog.json"
 
 
-def prepare(parquet: Path, folder: Path, postgres_uri: str) -> Prepared:
+def prepare(parquet: Path, folder: Path, postgres_uri: str, *, with_tpc: bool = True) -> Prepared:
     """Make the tables of both backends below `folder`, from the Parquet files in `parquet`."""
     prepared = Prepared(folder)
     (folder / "schema").mkdir(parents=True)
@@ -78,7 +84,8 @@ def prepare(parquet: Path, folder: Path, postgres_uri: str) -> Prepared:
     warehouse = folder / "warehouse.duckdb"
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute(_NESTED)
-        _export_tpc(connection, prepared.data_dir)
+        if with_tpc:
+            _export_tpc(connection, prepared.data_dir)
     _load_sqlite(folder / "crm.sqlite", parquet)
     _load_postgres(postgres_uri, parquet)
     prepared.catalog.write_text(json.dumps(_catalog(prepared, postgres_uri), indent=1), encoding="utf-8")

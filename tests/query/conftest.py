@@ -18,7 +18,10 @@ PEOPLE = [
     (3, "Çelik", None, "Sales", None),
     (4, None, "d'or@example.com", None, "2001-12-24"),
 ]
-ORDERS = "SELECT i AS id, i % 5 AS person_id, (i * 1.25)::DECIMAL(9,2) AS amount, DATE '2024-01-01' + i::INT AS day FROM range(40) t(i)"
+ORDERS = """
+    SELECT i AS id, i % 5 AS person_id, (i * 1.25)::DECIMAL(9,2) AS amount, DATE '2024-01-01' + i::INT AS day
+    FROM range(40) t(i)
+"""
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +48,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "orders": {"connector_type": "duckdb", "connection": "wh", "table": "orders"},
             "clicks": {"connector_type": "parquet", "path": str(folder / "clicks"), "partitions": ["part"]},
             "spending": {
-                "query": "SELECT p.name, sum(o.amount) AS total FROM people p JOIN orders o ON o.person_id = p.id GROUP BY p.name"
+                "query": "SELECT p.name, sum(o.amount) AS total FROM people p JOIN orders o ON o.person_id = p.id "
+                "GROUP BY p.name"
             },
         },
         "security_policies": {

@@ -1,4 +1,5 @@
 """Same answer, same column names, same types as plain DuckDB over the same rows."""
+# ruff: noqa: E501 - one query a line
 
 from __future__ import annotations
 
