@@ -113,8 +113,8 @@ def _parse(name: str, text: object) -> exp.Expr:
     except SqlglotError:
         trees = []
     tree = trees[0] if len(trees) == 1 else None
-    extras = {"expressions", "where", "kind", "hint", "distinct", "limit", "operation_modifiers"}
-    if not isinstance(tree, exp.Select) or any(value for key, value in tree.args.items() if key not in extras):
+    known = {"expressions", "where"}
+    if not isinstance(tree, exp.Select) or any(value for key, value in tree.args.items() if key not in known):
         raise _no_condition(name)
     condition: exp.Expr = tree.args["where"].this
     return condition

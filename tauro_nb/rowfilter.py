@@ -83,8 +83,8 @@ class RowFilter:
     def _matching(self, batch: Sequence[Row], predicates: tuple[Predicate, ...]) -> Iterator[Row]:
         import pyarrow as pa
 
-        names = dict.fromkeys(_spelling(batch[0], predicate.field) for predicate in predicates)
-        columns = {name: _column(name, [row[name] for row in batch]) for name in names}
+        names = {_spelling(batch[0], predicate.field): predicate for predicate in reversed(predicates)}
+        columns = {name: _column(name, [row[name] for row in batch], given) for name, given in names.items()}
         frame = pa.table({**columns, _NUMBER: pa.array(range(len(batch)), type=pa.int64())})
         plan = self._plan(predicates, frame)
         result = self._private().run(replace(plan, frames=dict.fromkeys(plan.frames, frame)))
@@ -124,7 +124,7 @@ def _has_column(batch: Sequence[Row], field: str) -> bool:
     return bool(having)
 
 
-def _column(name: str, values: list[Any]) -> pa.Array:
+def _column(name: str, values: list[Any], predicate: Predicate) -> pa.Array:
     import pyarrow as pa
 
     from tauro_nb.security.rows import arrow_array
@@ -132,5 +132,8 @@ def _column(name: str, values: list[Any]) -> pa.Array:
     array = arrow_array(values)
     if array is None:
         raise ExecutionError(f"the values of `{name}` have no common type, so no predicate can judge them.")
-    # A column of nothing but NULL has no type of its own; as text it can be compared with anything.
-    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+    if not pa.types.is_null(array.type):
+        return array
+    # Nothing but NULL has no type of its own: it gets that of what it is compared with.
+    given = arrow_array(list(predicate.value) if isinstance(predicate.value, tuple) else [predicate.value])
+    return array.cast(pa.string() if given is None or pa.types.is_null(given.type) else given.type)

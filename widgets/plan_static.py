@@ -1,18 +1,16 @@
-"""A query plan without a widget: script-free HTML and plain text for `--explain`."""
+"""A query plan without a widget: script-free HTML; the plain text comes with the plan itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from tauro_nb.html import Html, badge, details, el, fragment, style
+from tauro_nb.query.explain import kind_of, plan_facts, plan_text
 from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired
-from tauro_nb.text import count, one_line, plural, size, visible
+from tauro_nb.text import count, plural, size, visible
 
 __all__ = ["plan_html", "plan_text"]
 
-#: How the engine gets the rows of a fragment: glyph and words.
-KINDS: Final = {"query": ("⇢", "SQL pushed down"), "relation": ("▤", "scanned"), "stream": ("≋", "streamed")}
 CSS: Final = """
 .tauro table.tp-grid td:first-child{white-space:nowrap}
 .tauro .tp-branch{color:var(--t-dim);margin:0 6px 0 2px}
@@ -21,29 +19,6 @@ CSS: Final = """
 .tauro .tp-pair{display:grid;grid-template-columns:max-content 1fr;gap:0 10px}
 .tauro .tp-pair>span{padding-top:12px;color:var(--t-dim);font-size:12px}
 """
-
-
-def _known(number: int | None) -> int | None:
-    # The plan's own totals are 0 when nothing was estimated.
-    return number or None
-
-
-def _facts(plan: QueryPlan) -> Iterator[str]:
-    sources = len({part.source for part in plan.fragments})
-    yield plural(sources, "source")
-    yield plural(len(plan.fragments), "fragment")
-    yield plan.execution_strategy.value
-    rows, volume = _known(plan.estimated_rows), _known(plan.estimated_bytes)
-    if rows is not None:
-        yield f"about {plural(rows, 'row')}"
-    if volume is not None:
-        yield f"about {size(volume)}"
-    if plan.fenced:
-        yield "behind a policy barrier"
-
-
-def _kind(part: Fragment) -> tuple[str, str]:
-    return KINDS.get(part.kind, ("·", part.kind))
 
 
 def _cells(step: Html, kind: Html, rows: int | None, volume: int | None, where: Html) -> list[Html]:
@@ -59,13 +34,13 @@ def _cells(step: Html, kind: Html, rows: int | None, volume: int | None, where: 
 def _residual_row(plan: QueryPlan) -> Html:
     where = el("span", "combines what arrives", class_="t-dim")
     how = badge("◆", "in the engine", "accent")
-    cells = _cells(el("b", "residual"), how, _known(plan.estimated_rows), _known(plan.estimated_bytes), where)
+    cells = _cells(el("b", "residual"), how, plan.estimated_rows or None, plan.estimated_bytes or None, where)
     return el("tr", cells, aria_level=1, data_step="residual")
 
 
 def _fragment_row(part: Fragment, *, last: bool) -> Html:
     step = fragment(el("span", "└─" if last else "├─", class_="tp-branch", aria_hidden="true"), _step(part))
-    how = badge(*_kind(part), "ok" if part.kind == "query" else "")
+    how = badge(*kind_of(part), "ok" if part.kind == "query" else "")
     cells = _cells(step, how, part.estimated_rows, part.estimated_bytes, _why(part))
     return el("tr", cells, aria_level=2, data_step=part.id)
 
@@ -133,7 +108,7 @@ def plan_html(plan: QueryPlan) -> str:
         "div",
         el("p", "Plan", class_="t-title"),
         el("span", "as ", el("b", plan.principal), class_="t-dim"),
-        el("span", " · ".join(_facts(plan)), class_="t-dim"),
+        el("span", " · ".join(plan_facts(plan)), class_="t-dim"),
         class_="t-head",
     )
     rules = None
@@ -149,42 +124,3 @@ def plan_html(plan: QueryPlan) -> str:
             class_="tauro",
         )
     )  # fmt: skip
-
-
-def _block(text: str, lead: str) -> list[str]:
-    return [(lead + line).rstrip() for line in visible(text).splitlines()]
-
-
-def _fragment_lines(part: Fragment, *, last: bool) -> list[str]:
-    tables = ", ".join(map(one_line, part.tables))
-    estimate = f"~{count(part.estimated_rows, '?')} rows, {size(part.estimated_bytes, '? bytes')}"
-    below = "   " if last else "│  "
-    head = "  ".join((one_line(part.id), one_line(part.source), _kind(part)[1], f"({tables})", estimate))
-    out = [f"{'└─' if last else '├─'} {head}"]
-    out += [f"{below}where  {one_line(text)}" for text in part.predicates]
-    out += [f"{below}why    {one_line(part.reason)}"] if part.reason else []
-    sql = _block(part.sql, "")
-    out += [f"{below}{'      ' if index else 'asked '} {line}".rstrip() for index, line in enumerate(sql)]
-    return out
-
-
-def plan_text(plan: QueryPlan) -> str:
-    """Write a plan as plain text; the times are left out, so equal plans give equal text.
-
-    Parameters
-    ----------
-    plan
-        A secured, placed query.
-    """
-    last = len(plan.fragments) - 1
-    lines = [f"Plan as {one_line(plan.principal)}: {', '.join(_facts(plan))}", "", "residual  in the engine"]
-    lines += _block(plan.residual_sql, "│  " if plan.fragments else "   ")
-    for index, part in enumerate(plan.fragments):
-        lines += _fragment_lines(part, last=index == last)
-    if plan.rules:
-        lines += ["", "rewrites"]
-        for number, rule in enumerate(plan.rules, start=1):
-            lines.append(f"{number:>3}. {one_line(rule.name)}")
-            lines.append(f"     - {one_line(rule.before)}")
-            lines.append(f"     + {one_line(rule.after)}")
-    return "\n".join(lines)

@@ -149,6 +149,11 @@ class QueryPlan:
         """Short for `execution_strategy`."""
         return self.execution_strategy
 
+    def __str__(self) -> str:
+        from tauro_nb.query.explain import plan_text
+
+        return plan_text(self)
+
     @cached_property
     def residual_sql(self) -> str:
         """What the engine does, in virtual names."""

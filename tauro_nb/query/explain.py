@@ -1,0 +1,81 @@
+"""A plan in plain text: what `print(plan)` and `%vplan` show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from tauro_nb.text import count, one_line, plural, size, visible
+
+if TYPE_CHECKING:
+    from tauro_nb.query.plan import Fragment, QueryPlan
+
+__all__ = ["KINDS", "kind_of", "plan_facts", "plan_text", "sql_lines"]
+
+#: How the engine gets the rows of a fragment: glyph and words.
+KINDS: Final = {"query": ("⇢", "SQL pushed down"), "relation": ("▤", "scanned"), "stream": ("≋", "streamed")}
+
+
+def _known(number: int | None) -> int | None:
+    # The plan's own totals are 0 when nothing was estimated.
+    return number or None
+
+
+def plan_facts(plan: QueryPlan) -> Iterator[str]:
+    """What a plan is in a few words each."""
+    sources = len({part.source for part in plan.fragments})
+    yield plural(sources, "source")
+    yield plural(len(plan.fragments), "fragment")
+    yield plan.execution_strategy.value
+    rows, volume = _known(plan.estimated_rows), _known(plan.estimated_bytes)
+    if rows is not None:
+        yield f"about {plural(rows, 'row')}"
+    if volume is not None:
+        yield f"about {size(volume)}"
+    if plan.fenced:
+        yield "behind a policy barrier"
+
+
+def kind_of(part: Fragment) -> tuple[str, str]:
+    """Glyph and words for how a fragment is read."""
+    return KINDS.get(part.kind, ("·", part.kind))
+
+
+def sql_lines(text: str, lead: str) -> list[str]:
+    """SQL line by line, after `lead`."""
+    return [(lead + line).rstrip() for line in visible(text).splitlines()]
+
+
+def _fragment_lines(part: Fragment, *, last: bool) -> list[str]:
+    tables = ", ".join(map(one_line, part.tables))
+    estimate = f"~{count(part.estimated_rows, '?')} rows, {size(part.estimated_bytes, '? bytes')}"
+    below = "   " if last else "│  "
+    head = "  ".join((one_line(part.id), one_line(part.source), kind_of(part)[1], f"({tables})", estimate))
+    out = [f"{'└─' if last else '├─'} {head}"]
+    out += [f"{below}where  {one_line(text)}" for text in part.predicates]
+    out += [f"{below}why    {one_line(part.reason)}"] if part.reason else []
+    sql = sql_lines(part.sql, "")
+    out += [f"{below}{'      ' if index else 'asked '} {line}".rstrip() for index, line in enumerate(sql)]
+    return out
+
+
+def plan_text(plan: QueryPlan) -> str:
+    """Write a plan as plain text; the times are left out, so equal plans give equal text.
+
+    Parameters
+    ----------
+    plan
+        A secured, placed query.
+    """
+    last = len(plan.fragments) - 1
+    lines = [f"Plan as {one_line(plan.principal)}: {', '.join(plan_facts(plan))}", "", "residual  in the engine"]
+    lines += sql_lines(plan.residual_sql, "│  " if plan.fragments else "   ")
+    for index, part in enumerate(plan.fragments):
+        lines += _fragment_lines(part, last=index == last)
+    if plan.rules:
+        lines += ["", "rewrites"]
+        for number, rule in enumerate(plan.rules, start=1):
+            lines.append(f"{number:>3}. {one_line(rule.name)}")
+            lines.append(f"     - {one_line(rule.before)}")
+            lines.append(f"     + {one_line(rule.after)}")
+    return "\n".join(lines)
