@@ -1,7 +1,7 @@
 """One question through every door, as the administrator and as the analyst.
 
-Between two people, rows, masks and audit records differ exactly as the policy of the demo catalog says; between two doors,
-nothing differs.
+Between two people, rows, masks and audit records differ exactly as the policy of the demo catalog says; between two
+doors, nothing differs.
 """
 
 from __future__ import annotations
