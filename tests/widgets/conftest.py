@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import comm
 import pytest
@@ -128,55 +128,66 @@ def graph() -> Graph:
     return Graph(tuple(nodes), tuple(edges))
 
 
+Part = TypeVar("Part", Fragment, QueryPlan, RuleFired)
+
+
+def shown(part: Part, **texts: object) -> Part:
+    """The part with these texts, which it would otherwise write from its trees when somebody looks."""
+    vars(part).update(texts)
+    return part
+
+
+def fired(name: str, before: str, after: str) -> RuleFired:
+    """A rule with these texts."""
+    nothing = sqlglot.exp.null()
+    return shown(RuleFired(name, nothing, nothing), before=before, after=after)
+
+
 @pytest.fixture
 def plan() -> QueryPlan:
     tree = sqlglot.parse_one("SELECT 1", dialect="duckdb")
     assert isinstance(tree, sqlglot.exp.Query)
-    customers = Fragment(
-        "f0",
-        "crm",
-        "query",
-        ("customers",),
-        tree,
-        {"id": "BIGINT", "country": "VARCHAR"},
-        "SELECT id, country\nFROM customers\nWHERE country IN ('NO', 'SE')",
-        ("country IN ('NO', 'SE')",),
-        603,
-        12_000,
-        "The join reads another source, so it stays in the engine.",
+    columns = {"id": "BIGINT", "country": "VARCHAR"}
+    why = "The join reads another source, so it stays in the engine."
+    customers = shown(
+        Fragment("f0", "crm", "query", ("customers",), tree, columns, 603, 12_000, why),
+        sql="SELECT id, country\nFROM customers\nWHERE country IN ('NO', 'SE')",
+        predicates=("country IN ('NO', 'SE')",),
     )
-    orders = Fragment(
-        "f1",
-        "warehouse",
-        "relation",
-        ("orders",),
-        tree,
-        {"customer_id": "BIGINT", "total": "DECIMAL(15,2)"},
-        "SELECT customer_id, total\nFROM orders\nWHERE total > 100",
-        ("total > 100",),
-        4_200_000,
-        67_200_000,
-        "A DuckDB file is scanned in place.",
+    columns = {"customer_id": "BIGINT", "total": "DECIMAL(15,2)"}
+    why = "A DuckDB file is scanned in place."
+    orders = shown(
+        Fragment("f1", "warehouse", "relation", ("orders",), tree, columns, 4_200_000, 67_200_000, why),
+        sql="SELECT customer_id, total\nFROM orders\nWHERE total > 100",
+        predicates=("total > 100",),
     )
-    events = Fragment("f2", "files", "relation", ("events",), tree, {"at": "TIMESTAMP"}, "SELECT at FROM events")
+    events = shown(
+        Fragment("f2", "files", "relation", ("events",), tree, {"at": "TIMESTAMP"}),
+        sql="SELECT at FROM events",
+        predicates=(),
+    )
     rules = (
-        RuleFired("pushdown_projections", "SELECT * FROM customers", "SELECT id, country FROM customers"),
-        RuleFired("pushdown_predicates", "SELECT total FROM (SELECT * FROM orders)", "SELECT total FROM orders"),
+        fired("pushdown_projections", "SELECT * FROM customers", "SELECT id, country FROM customers"),
+        fired("pushdown_predicates", "SELECT total FROM (SELECT * FROM orders)", "SELECT total FROM orders"),
     )
-    return QueryPlan(
+    made = QueryPlan(
         sql="SELECT c.country, sum(o.total) AS revenue\nFROM customers c JOIN orders o ON o.customer_id = c.id",
+        tree=tree,
         principal="ana",
         tables=("customers", "orders"),
         columns={},
         fragments=(customers, orders, events),
         residual=tree,
-        residual_sql="SELECT f0.country, sum(f1.total) AS revenue\nFROM f0 JOIN f1 ON f1.customer_id = f0.id",
+        shown=tree,
         schema={"country": "VARCHAR", "revenue": "DECIMAL(38,2)"},
-        rules=rules,
+        journal=rules,
         fenced=True,
         estimated_rows=603,
         estimated_bytes=67_212_000,
         plan_ms=12.3,
+    )
+    return shown(
+        made, residual_sql="SELECT f0.country, sum(f1.total) AS revenue\nFROM f0 JOIN f1 ON f1.customer_id = f0.id"
     )
 
 
@@ -216,9 +227,20 @@ def hostile_graph() -> Graph:
 def hostile_plan() -> QueryPlan:
     tree = sqlglot.parse_one("SELECT 1", dialect="duckdb")
     assert isinstance(tree, sqlglot.exp.Query)
-    parts = tuple(Fragment(t, t, "query", (t,), tree, {t: t}, t, (t,), None, None, t) for t in HOSTILE)
-    rules = tuple(RuleFired(text, text, text) for text in HOSTILE)
-    return QueryPlan(HOSTILE[1], HOSTILE[0], HOSTILE, {}, parts, tree, HOSTILE[2], {}, rules)
+    parts = tuple(shown(Fragment(t, t, "query", (t,), tree, {t: t}, reason=t), sql=t, predicates=(t,)) for t in HOSTILE)
+    made = QueryPlan(
+        sql=HOSTILE[1],
+        tree=tree,
+        principal=HOSTILE[0],
+        tables=HOSTILE,
+        columns={},
+        fragments=parts,
+        residual=tree,
+        shown=tree,
+        schema={},
+        journal=tuple(fired(text, text, f"{text} ") for text in HOSTILE),
+    )
+    return shown(made, residual_sql=HOSTILE[2])
 
 
 class Line(comm.base_comm.BaseComm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
@@ -104,12 +105,12 @@ def test_hostile_names_can_be_read(forms: tuple[str, str, str, str], hostile: tu
 
 
 def test_equal_input_gives_equal_output(graph: Any, plan: QueryPlan) -> None:
-    from dataclasses import replace
-
     mixed = SimpleNamespace(nodes=graph.nodes[::-1], edges=graph.edges[::-1] + graph.edges)
     assert lineage_html(mixed) == lineage_html(graph)
-    assert plan_html(replace(plan, plan_ms=99.0)) == plan_html(plan)
-    assert plan_text(replace(plan, plan_ms=99.0)) == plan_text(plan)
+    later = copy.copy(plan)
+    vars(later)["plan_ms"] = 99.0
+    assert plan_html(later) == plan_html(plan)
+    assert plan_text(later) == plan_text(plan)
 
 
 def test_a_large_catalog_stays_small_on_paper(large_snapshot: CatalogSnapshot) -> None:
