@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.interop.ibis import Backend
     from tauro_nb.query.plan import QueryPlan
-    from tauro_nb.query.planner import Planner
+    from tauro_nb.query.planner import Planner, TableEntry
     from tauro_nb.query.result import Result
 
 __all__ = ["VirtualContext"]
@@ -312,12 +312,10 @@ class VirtualContext:
         UnknownTable, AccessDenied, SourceUnavailable
             There is no such table, it is denied, or its source does not answer.
         """
-        table = self.schema_registry.resolve(name)
-        entry = self.planner.fresh_entry(table.name)
-        entry.decision.require()
-        lineage = self.schema_registry.get_lineage(table.name)
+        entry = self._entry(name)
+        lineage = self.schema_registry.get_lineage(entry.table.name)
         return TableDescription(
-            snapshot_table(self.layer, self.principal, table, entry.columns),
+            snapshot_table(self.layer, self.principal, entry.table, entry.columns),
             tuple(lineage["upstream"]),
             tuple(lineage["downstream"]),
         )
@@ -330,8 +328,18 @@ class VirtualContext:
         UnknownTable, AccessDenied, SourceUnavailable
             There is no such table, it is denied, or its source does not answer.
         """
-        decision = self.planner.fresh_entry(self.schema_registry.resolve(name).name).decision.require()
+        decision = self._entry(name).decision
         return {column: decision.columns[column].type for column in decision.visible_columns}
+
+    def _entry(self, name: str) -> TableEntry:
+        """One table as it is now; a refusal leaves a record, as that of a query does."""
+        try:
+            entry = self.planner.fresh_entry(self.schema_registry.resolve(name).name)
+            entry.decision.require()
+        except TauroError as error:
+            self._record_refusal(error, uuid.uuid4().hex)
+            raise
+        return entry
 
     def lineage(self, name: str | None = None) -> LineageGraph:
         """The lineage of the whole catalog, or of everything around one table."""
