@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
-from tauro_nb.errors import TauroError
+from tauro_nb.errors import QueryCancelled, TauroError
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import frame_name
 
@@ -120,6 +120,7 @@ class Execution:
         self._plan = plan
         self._sources: Mapping[str, Source] = plan.sources
         self._failure: TauroError | None = None
+        self._stopped = False
         self._worker = Interruptible(self.cancel)
         self._cursor: duckdb.DuckDBPyConnection | None = None
         try:
@@ -170,6 +171,8 @@ class Execution:
         except duckdb.Error as error:
             if self._failure is not None:
                 raise self._failure from None
+            if self._stopped and isinstance(error, duckdb.InterruptException):
+                raise QueryCancelled("the query was interrupted; every source was told to stop.") from None
             raise redacted(
                 error, self._plan.sql, tuple(sorted({source.connection.id for source in self._sources.values()}))
             ) from None
@@ -197,6 +200,7 @@ class Execution:
 
     def cancel(self) -> None:
         """Interrupt the engine, and every source that runs something for it."""
+        self._stopped = True
         if self._cursor is not None:
             self._cursor.interrupt()
         for source in self._sources.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from tauro_nb.errors import ExecutionError, QueryCancelled, SourceUnavailable, TauroError
+from tauro_nb.errors import ExecutionError, SourceUnavailable, TauroError
 
 __all__ = ["redacted"]
 
@@ -22,6 +22,9 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (duckdb.NotImplementedException, "the engine cannot do this"),
 )
 
+# A scan that loses its server stops the others: theirs may be the first voice, and nobody asked them to.
+_LOST = (duckdb.IOException, duckdb.ConnectionException, duckdb.HTTPException, duckdb.InterruptException)
+
 # Words of PostgreSQL's client library; the scanner hands them on in errors of any class.
 _CONNECTION_LOST = ("FATAL:", "server closed the connection", "no connection to the server", "connection to server")
 
@@ -33,9 +36,7 @@ def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroE
     of it is kept but its class.
     """
     names = ", ".join(f"`{name}`" for name in sources)
-    if isinstance(error, duckdb.InterruptException):
-        return QueryCancelled("the query was interrupted; every source was told to stop.")
-    gone = isinstance(error, (duckdb.IOException, duckdb.ConnectionException, duckdb.HTTPException))
+    gone = isinstance(error, _LOST)
     if "ERROR:" in str(error):
         # A server that answers is there: what it refuses is this query, not the connection.
         return _refused_by_server(str(error), text, names)
