@@ -27,6 +27,7 @@ def main() -> None:
     """Run everything; only a run at full scale replaces the committed page."""
     scale = float(os.environ.get("TAURO_BENCH_SF", str(FULL_SCALE)))
     repeats = int(os.environ.get("TAURO_BENCH_REPEATS", "5"))
+    load_before = os.getloadavg()[0]
     loading = measure_load_ext(max(repeats, 7))
     paths = make_tpch(ROOT / "benchmarks" / ".data" / f"tpch-{scale:g}", scale)
     server = start_postgres()
@@ -36,7 +37,7 @@ def main() -> None:
     finally:
         server.stop()
     figures["load_ext"] = loading
-    figures["setting"] = _setting(scale, repeats)
+    figures["setting"] = _setting(scale, repeats, load_before)
     figures["name"] = f"tpch-sf{scale:g}"
     figures["summary"] = summary(figures)
     _write(figures, scale)
@@ -51,8 +52,9 @@ def _texts() -> dict[int, str]:
     return {number: texts[number] for number in map(int, wanted.split(","))} if wanted else texts
 
 
-def _setting(scale: float, repeats: int) -> dict[str, Any]:
+def _setting(scale: float, repeats: int, load_before: float) -> dict[str, Any]:
     return {
+        "load_before": load_before,
         "scale_factor": scale,
         "repeats": repeats,
         "cpus": os.cpu_count(),

@@ -21,7 +21,9 @@ Written by `make bench`; the raw figures of the same run are in
 Scale factor {scale_factor:g}. `customer`, `orders`, `nation`, `region` and `supplier` are in PostgreSQL, with indexes
 on their keys; `lineitem`, `part` and `partsupp` are Parquet files. {cpus} CPUs, Python {python}, DuckDB {duckdb},
 PostgreSQL on the same machine (loopback). Each query: one warm-up, then {repeats} rounds in which all contestants run,
-in rotating order, each in a process of its own. Times are wall-clock milliseconds from SQL text to Arrow table.
+in rotating order, each in a process of its own. Times are wall-clock milliseconds from SQL text to Arrow table. The
+machine's load average before the run was {load_before:.1f}: well above zero, other work took part of the CPUs, and ratios
+count for more than times.
 
 - **ours**: `VirtualContext(config).query(sql).to_arrow()`, default settings
 - **attach**: plain DuckDB, `ATTACH ... (TYPE postgres)`, views over the attached tables and the files
