@@ -27,10 +27,26 @@ def plain_select(node: exp.Expr) -> bool:
     return not node.args.get("distinct") or known_outputs(node)
 
 
+def is_condition(node: exp.Expr | None) -> bool:
+    """Whether an expression is true, false or unknown; DuckDB takes numbers and text for that too, others do not."""
+    if node is None:
+        return True
+    inner = node.unnest()
+    return (
+        isinstance(inner, (exp.Predicate, exp.Connector, exp.Not, exp.Boolean, exp.Null)) or family(inner) == "boolean"
+    )
+
+
+def conditions(node: exp.Expr) -> bool:
+    """All operands are conditions."""
+    return all(is_condition(child) for child in node.iter_expressions())
+
+
 def plain_join(node: exp.Expr) -> bool:
     """INNER, CROSS, LEFT, RIGHT or FULL with ON; no ASOF, POSITIONAL, SEMI, ANTI, NATURAL, USING."""
     assert isinstance(node, exp.Join)
-    return not node.args.get("using") and not node.method and node.kind.upper() in ("", "INNER", "CROSS", "OUTER")
+    plain = not node.args.get("using") and not node.method and node.kind.upper() in ("", "INNER", "CROSS", "OUTER")
+    return plain and is_condition(node.args.get("on"))
 
 
 def plain_group(node: exp.Expr) -> bool:
@@ -116,9 +132,9 @@ QUERY_NODES: dict[type[exp.Expr], Guard] = {
     exp.CTE: always,
     exp.From: always,
     exp.Join: plain_join,
-    exp.Where: always,
+    exp.Where: conditions,
     exp.Group: plain_group,
-    exp.Having: always,
+    exp.Having: conditions,
     exp.Limit: lambda node: isinstance(node.expression, exp.Literal),
     exp.Offset: lambda node: isinstance(node.expression, exp.Literal),
     exp.Distinct: plain_distinct,
@@ -129,9 +145,9 @@ QUERY_NODES: dict[type[exp.Expr], Guard] = {
     exp.Column: always,
     exp.Star: star_of_count,
     exp.Paren: always,
-    exp.And: always,
-    exp.Or: always,
-    exp.Not: always,
+    exp.And: conditions,
+    exp.Or: conditions,
+    exp.Not: conditions,
     exp.Is: lambda node: isinstance(node.expression, exp.Null),
     exp.Exists: always,
     exp.Literal: number_or_text,

@@ -136,3 +136,23 @@ def test_first_rows_of_a_scanned_table(fresh_postgres_database: str, order: str,
     with VirtualContext(config) as ctx, duckdb.connect() as plain:
         plain.execute("CREATE TABLE n AS SELECT unnest(?::INTEGER[]) AS b", [values])
         assert [tuple(row.values()) for row in ctx.query(sql).rows()] == plain.execute(sql).fetchall()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "condition",
+    ["a", "NOT a", "a AND b > 1", "b < 3 OR a IS NOT DISTINCT FROM 2", "a IS DISTINCT FROM NULL", "NOT (a = 1)"],
+)
+def test_what_duckdb_takes_for_a_condition(fresh_postgres_database: str, condition: str) -> None:
+    """Numbers as conditions, and comparisons that the scanner's filters do not know."""
+    rows = "VALUES (0, 1), (1, 2), (2, 3), (NULL, 4)"
+    with psycopg.connect(fresh_postgres_database, autocommit=True) as server:
+        server.execute(f"CREATE TABLE n AS SELECT * FROM ({rows}) AS v(a, b)")  # type: ignore[arg-type]
+    config = {
+        "connections": {"pg": {"type": "postgresql", "uri": fresh_postgres_database}},
+        "virtual_tables": {"n": {"connection": "pg", "connector_type": "postgresql", "table": "n"}},
+    }
+    sql = f"SELECT b FROM n WHERE {condition} ORDER BY b"
+    with VirtualContext(config) as ctx, duckdb.connect() as plain:
+        plain.execute(f"CREATE TABLE n AS FROM ({rows}) AS v(a, b)")
+        assert [tuple(row.values()) for row in ctx.query(sql).rows()] == plain.execute(sql).fetchall()
