@@ -34,9 +34,9 @@ max-width:100%;text-align:left}
 .tauro *,.tauro{box-sizing:border-box}
 .tauro p{margin:2px 0 5px}.tauro .t-dim{color:var(--t-dim)}.tauro .t-title{font-weight:600;font-size:14px;margin:0}
 .tauro .t-head{display:flex;flex-wrap:wrap;gap:2px 12px;align-items:baseline;margin:0 0 8px}
-.tauro.tauro code,.tauro.tauro pre,.tauro.tauro .t-code{font:12px/1.55 var(--t-code);color:var(--t-fg);background:none;
-padding:0;border:0}
-.tauro.tauro pre{margin:4px 0 8px;padding:8px 10px;background:var(--t-sub);border-radius:4px;white-space:pre-wrap;
+.tauro.tauro.tauro code,.tauro.tauro.tauro pre,.tauro.tauro.tauro .t-code{font:12px/1.55 var(--t-code);
+color:var(--t-fg);background:none;padding:0;border:0}
+.tauro.tauro.tauro pre{margin:4px 0 8px;padding:8px 10px;background:var(--t-sub);border-radius:4px;white-space:pre-wrap;
 overflow-wrap:anywhere}
 .tauro details{margin:2px 0}.tauro summary{cursor:pointer;padding:1px 2px;border-radius:3px}
 .tauro summary:focus-visible,.tauro button:focus-visible{outline:2px solid var(--t-accent);outline-offset:1px}
@@ -50,7 +50,7 @@ overflow-wrap:normal;white-space:nowrap;background:none}
 .tauro table.t-table tbody tr,.tauro table.t-table tbody tr:nth-child(n){background:none}
 .tauro table.t-table tbody tr:hover{background:var(--t-sub)}
 .tauro table.t-table :is(th,td).t-num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.tauro.tauro :is(code,.t-code).t-dim{color:var(--t-dim)}
+.tauro.tauro.tauro :is(code,.t-code).t-dim{color:var(--t-dim)}
 .tauro .t-null{color:var(--t-dim);font-style:italic}
 .tauro .t-badge{display:inline-block;white-space:nowrap;font-size:11px;line-height:1.45;padding:0 7px;
 border:1px solid var(--t-line);border-radius:9px;color:var(--t-fg)}

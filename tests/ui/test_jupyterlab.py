@@ -123,7 +123,7 @@ def server(root: Path, folder: Path) -> Iterator[str]:
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"{address}/api", timeout=2):
@@ -141,13 +141,13 @@ def page(browser: Any, server: str) -> Iterator[Any]:
     trouble: list[str] = []
     tab.on("pageerror", lambda error: trouble.append(str(error)))
     tab.goto(f"{server}/lab/tree/notebooks/{NOTEBOOK}")
-    tab.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
+    tab.wait_for_function("window.jupyterapp !== undefined", timeout=120_000)
     tab.evaluate("window.jupyterapp.restored.then(() => true)")
-    tab.wait_for_function(f"({STATE})().kernel === 'idle'", timeout=60_000)
+    tab.wait_for_function(f"({STATE})().kernel === 'idle'", timeout=120_000)
     tab.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     tab.evaluate(RUN_ALL)
     tab.wait_for_function(f"({STATE})().cells.every((cell) => cell.execution_count)", timeout=120_000)
-    tab.wait_for_function(f"({STATE})().kernel === 'idle'", timeout=60_000)
+    tab.wait_for_function(f"({STATE})().kernel === 'idle'", timeout=120_000)
     tab.wait_for_timeout(500)
     yield tab
     tab.close()
@@ -231,10 +231,10 @@ def test_panels_are_legible(page: Any, theme: str) -> None:
         assert panel.is_visible()
         if keep:
             Path(keep).mkdir(parents=True, exist_ok=True)
-            panel.screenshot(path=Path(keep) / f"{name}-{theme.rsplit(maxsplit=1)[-1].lower()}.png")
+            panel.screenshot(path=Path(keep) / f"lab-{name}-{theme.rsplit(maxsplit=1)[-1].lower()}.png")
         ratio, text = panel.evaluate(CONTRAST)
         assert ratio >= 4, f"{name}: {text!r} has a contrast of {ratio:.1f}"
     if keep:
         panel_of(page, "%vconnect catalog --principal ana").evaluate("(el) => el.scrollIntoView()")
         page.wait_for_timeout(300)
-        page.screenshot(path=Path(keep) / f"quickstart-{theme.rsplit(maxsplit=1)[-1].lower()}.png")
+        page.screenshot(path=Path(keep) / f"lab-quickstart-{theme.rsplit(maxsplit=1)[-1].lower()}.png")
