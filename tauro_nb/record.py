@@ -65,7 +65,8 @@ class Record:
         """
         self._layer.audit_trail.intent(
             self._principal.name,
-            self._plan.columns,
+            # A query that reads no table is one all the same.
+            self._plan.columns or {"": ()},
             roles=self._principal.roles,
             statement=statement_of(self._plan.tree),
             policies={name: self._plan.decisions[name].policy_hash for name in self._plan.tables},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from tauro_nb.query.bind import leaf_columns
 from tauro_nb.query.names import RAW, VISIBLE, leaf_kind, leaf_table
-from tauro_nb.query.query import Query
+from tauro_nb.query.query import Leaf, Query
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -34,7 +35,20 @@ def authorize(query: Query, planner: Planner) -> Query:
     """
     for leaf in query.leaves:
         planner.require_access(leaf.table, leaf.columns)
-    return query
+    return replace(query, leaves=_with_tables_below(query.leaves, planner))
+
+
+def _with_tables_below(leaves: tuple[Leaf, ...], planner: Planner) -> tuple[Leaf, ...]:
+    """The leaves and those of the views among them: who reads a view reads its tables, and the trail says so."""
+    columns: dict[str, dict[str, None]] = {}
+    stack = list(reversed(leaves))
+    while stack:
+        leaf = stack.pop()
+        columns.setdefault(leaf.table, {}).update(dict.fromkeys(leaf.columns))
+        view = planner.entry(leaf.table).view
+        if view is not None:
+            stack.extend(reversed(view.leaves))
+    return tuple(Leaf(table, tuple(names)) for table, names in columns.items())
 
 
 def secure(query: Query, planner: Planner) -> Query:

@@ -171,3 +171,22 @@ def test_ways_around_are_refused(admin: VirtualContext, sql: str, error: type[Ta
         admin.query(sql)
     assert len(admin.audit_logs()) == before + 1
     assert admin.query("SELECT 1 AS ok").rows() == [{"ok": 1}]
+
+
+def test_audit_names_the_tables_below_a_view(analyst: VirtualContext) -> None:
+    before = len(analyst.audit_logs())
+    analyst.query("SELECT name FROM spending").rows()
+    logs = analyst.audit_logs()[before:]
+    assert {log.table_name: set(log.field_names) for log in logs} == {
+        "spending": {"name"},
+        "people": {"id", "name"},
+        "orders": {"person_id", "amount"},
+    }
+    assert {log.status for log in logs} == {"SUCCESS"}
+    assert len({log.query_id for log in logs}) == 1
+
+
+def test_query_without_tables_is_recorded(admin: VirtualContext) -> None:
+    before = len(admin.audit_logs())
+    admin.query("SELECT 1").rows()
+    assert [log.table_name for log in admin.audit_logs()[before:]] == [""]
