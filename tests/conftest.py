@@ -12,6 +12,9 @@ import pytest
 
 from tests.servers import PostgresServer, start_postgres
 
+# Runs in a process of its own: its modules import the test-suite inside the Ibis wheel, markers and all.
+collect_ignore = ["ibis_suite"]
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
