@@ -133,7 +133,7 @@ class _Cutter:
         if entry.source is None:
             return
         schema = {select.alias_or_name: "" for select in leaf.expressions}
-        self.fragments.append(self._fragment(entry.source, leaf.copy(), schema, _LOCAL_REASON))
+        self.fragments.append(self._fragment(entry.source, bare(leaf).copy(), schema, _LOCAL_REASON))
 
     def _asked(self, fragment: Fragment, source: Source) -> Fragment:
         """The fragment with the source's own words; a source may prefer that the engine scans a plain leaf."""
@@ -297,9 +297,12 @@ def _answer(fragment: Fragment, names: list[str]) -> exp.Select:
     """SELECT of a fragment's columns, cast to the types the plan expects, under the names the query uses."""
     selects = [
         exp.alias_(
-            exp.cast(exp.column(exp.to_identifier(column, quoted=True)), kind, dialect="duckdb"), name, quoted=True
+            exp.cast(exp.column(exp.to_identifier(column, quoted=True)), kind, copy=False, dialect="duckdb"),
+            name,
+            quoted=True,
+            copy=False,
         )
         for name, (column, kind) in zip(names, fragment.schema.items(), strict=True)
     ]
     table = exp.table_(exp.to_identifier(fragment.id, quoted=True), db=exp.to_identifier(FRAGMENT, quoted=True))
-    return exp.Select(expressions=selects).from_(table)
+    return exp.Select(expressions=selects).from_(table, copy=False)

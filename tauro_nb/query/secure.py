@@ -90,8 +90,10 @@ def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | N
     selects: list[exp.Expr] = []
     for column in columns:
         value = column.expression or _raw(column.name)
-        selects.append(exp.alias_(_inside(value), column.name if wanted is None else column.name.lower(), quoted=True))
-    leaf = exp.Select(expressions=selects or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]).from_(source)
+        name = column.name if wanted is None else column.name.lower()
+        selects.append(exp.alias_(_inside(value), name, quoted=True, copy=False))
+    one = exp.alias_(exp.Literal.number(1), "~one", quoted=True)
+    leaf = exp.Select(expressions=selects or [one]).from_(source, copy=False)
     if (row_filter := decision.row_filter) is not None:
         leaf = leaf.where(_inside(row_filter), copy=False)
     if decision.needs_barrier:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from sqlglot import exp
 
 __all__ = ["bare", "conjuncts", "disjuncts"]
+
+Tree = TypeVar("Tree", bound=exp.Expr)
 
 
 def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
@@ -36,7 +39,7 @@ def disjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:
         yield unnested
 
 
-def bare(tree: exp.Expr) -> exp.Expr:
+def bare(tree: Tree) -> Tree:
     """The same tree without positions and types, which a copy would otherwise copy node by node."""
     for node in tree.walk():
         node.type = None

@@ -31,8 +31,8 @@ __all__ = ["CAPABILITY", "PostgreSQLSource"]
 
 T = TypeVar("T")
 
-# A predicate that the server expects to leave at most this many rows is asked for in SQL, where an index
-# can serve it; above it the scanner's parallel binary COPY moves rows faster.
+# A predicate that the server expects to leave at most this many rows of a larger table is asked for in SQL, where
+# an index can serve it; above it the scanner's parallel binary COPY moves rows faster.
 _SELECTIVE_ROWS = 50_000
 
 # Types whose equality and order are DuckDB's. char(n) ignores trailing blanks, citext ignores case,
@@ -253,16 +253,23 @@ class PostgreSQLSource(AttachedSource):
         """Translate a fragment to PostgreSQL's SQL, and decide between asking for it and scanning."""
         tree = self._translate(fragment, tables, params)
         sql = tree.sql("postgres")
-        if (
-            not fragment.sealed
-            and is_plain_scan(fragment.tree)
-            and not any(tables[name].query for name in fragment.tables)
-        ):
-            filtered = fragment.tree.args.get("where") is not None
-            rows = self.estimate(sql) if filtered else None
-            if not filtered or rows is None or rows > _SELECTIVE_ROWS:
-                return Scan(sql=sql)
+        scannable = not fragment.sealed and is_plain_scan(fragment.tree)
+        named = not any(tables[name].query for name in fragment.tables)
+        if scannable and named and not self._is_worth_asking(fragment, sql):
+            return Scan(sql=sql)
         return Scan(sql=sql, relation=self.remote_relation(sql))
+
+    def _is_worth_asking(self, fragment: Fragment, sql: str) -> bool:
+        """Whether conditions leave so much less than the table that SQL beats the scanner.
+
+        Of a small table there is nothing to save, and a scan tells the engine how many rows to expect; of the
+        answer to SQL it knows nothing when it orders its joins.
+        """
+        whole = fragment.estimated_rows
+        if fragment.tree.args.get("where") is None or (whole is not None and whole <= _SELECTIVE_ROWS):
+            return False
+        rows = self.estimate(sql)
+        return rows is not None and rows <= _SELECTIVE_ROWS
 
     def _translate(
         self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]
