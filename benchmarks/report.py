@@ -22,8 +22,8 @@ Scale factor {scale_factor:g}. `customer`, `orders`, `nation`, `region` and `sup
 on their keys; `lineitem`, `part` and `partsupp` are Parquet files. {cpus} CPUs, Python {python}, DuckDB {duckdb},
 PostgreSQL on the same machine (loopback). Each query: one warm-up, then {repeats} rounds in which all contestants run,
 in rotating order, each in a process of its own. Times are wall-clock milliseconds from SQL text to Arrow table. The
-machine's load average before the run was {load_before:.1f}: well above zero, other work took part of the CPUs, and
-ratios count for more than times.
+load average before the run was {load_before:.1f}: well above zero, other work took part of the CPUs, and ratios count
+for more than times.
 
 - **ours**: `VirtualContext(config).query(sql).to_arrow()`, default settings
 - **attach**: plain DuckDB, `ATTACH ... (TYPE postgres)`, views over the attached tables and the files
@@ -74,7 +74,7 @@ def summary(figures: Mapping[str, Any]) -> dict[str, Any]:
         "geomean_attach_min": _geomean(_ratio(q, "attach", min) for q in done.values()),
         "geomean_attach_median": _geomean(_ratio(q, "attach", statistics.median) for q in done.values()),
         "geomean_local_min": _geomean(_ratio(q, "local", min) for q in done.values()),
-        "slower_than_attach": sorted(n for n, q in done.items() if _ratio(q, "attach", min) > 1),
+        "slower_than_attach": [n for n, q in done.items() if _ratio(q, "attach", min) > 1],
         "plan_ms_median": statistics.median(plans) if plans else math.nan,
         "plan_ms_max": max(plans, default=math.nan),
         "read_bytes": totals,
