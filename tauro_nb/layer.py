@@ -42,8 +42,13 @@ class VirtualDataLayer:
             self.schema_registry.register_table(table)
         self.audit_trail = AuditTrail(config.audit.path, config.audit.on_failure)
         self.security = SecurityEnforcer(
-            default_access=config.default_access, principals=config.principals, trail=self.audit_trail
+            default_access=config.default_access,
+            principals=config.principals,
+            trail=self.audit_trail,
+            labels=self.schema_registry,
         )
+        for tag_policy in config.tag_policies:
+            self.security.register_tag_policy(tag_policy)
         for policy in config.policies:
             self.security.register_policy(policy)
         self.monitor = QueryMonitor()

@@ -228,7 +228,9 @@ _BY_FIELD_NAME: tuple[tuple[re.Pattern[str], type[Masker]], ...] = (
 )
 
 
-def choose_mask(field_name: str, mask: str | None, mask_value: Any) -> Masker:
+def choose_mask(
+    field_name: str, mask: str | None, mask_value: Any, options: Mapping[str, Any] = MappingProxyType({})
+) -> Masker:
     """Take the mask that is named, else the one the field's name calls for, else the constant.
 
     Raises
@@ -241,6 +243,8 @@ def choose_mask(field_name: str, mask: str | None, mask_value: Any) -> Masker:
     >>> choose_mask("work_email", None, None), choose_mask("salary", None, None), choose_mask("x", "null", None)
     (EmailMasker(), ConstantMasker(), NullMasker())
     """
+    if options:
+        raise PolicyError(f"field `{field_name}`: the mask takes no options")
     if mask is None:
         if mask_value is not None:
             return ConstantMasker(mask_value)
