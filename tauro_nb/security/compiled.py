@@ -159,7 +159,7 @@ class BoundPolicy:
         for name in self._columns:
             sources = self.parsed.rules.get(name.casefold(), ())
             for mask in masks_of(sources, all_encrypted=self.policy.requires_encryption):
-                self._masked_tree(mask, name)
+                self._masked_tree(mask, name, None)
                 self._bind_when(mask, name)
 
     def decide(self, table: str, principal: Principal, operation: Operation) -> TableDecision:
@@ -274,14 +274,14 @@ class BoundPolicy:
         chain = ruling.masks[: unconditional + 1]
         tree: exp.Expr = exp.column(name, quoted=True)
         for mask in reversed(chain):
-            masked = self._masked_tree(mask, name)
+            masked = self._masked_tree(mask, name, principal)
             when = self._bind_when(mask, name)
             if when is None:
                 tree = masked
             else:
                 clear = exp.Not(this=exp.paren(when.for_principal(principal)))
                 tree = exp.Case(ifs=[exp.If(this=clear, true=tree.copy())], default=masked.copy())
-        first = self._masked_tree(chain[0], name)
+        first = self._masked_tree(chain[0], name, principal)
         shown = NullMasker.name if _is_null(first) else chain[0].masker.name
         return ColumnDecision(name, kind, "masked", shown, tree, ruling.says)
 
@@ -291,7 +291,8 @@ class BoundPolicy:
         what = f"condition of the mask of `{name}` in `{self.policy.table_name}`"
         return self._bind(self.parsed.conditions.masks[mask.when], what)
 
-    def _masked_tree(self, mask: MaskRule, name: str) -> exp.Expr:
+    def _masked_tree(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:  # noqa: ARG002
+        """The one place where a mask meets its column; without a principal it is only checked."""
         key = (name, mask.identity)
         if key not in self._masks:
             kind = self._columns[name]

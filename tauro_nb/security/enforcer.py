@@ -12,7 +12,9 @@ from tauro_nb.errors import AccessDenied, PolicyError, UsageError
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
 from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
 from tauro_nb.security.decision import TableDecision
+from tauro_nb.security.functions import EngineFunctions
 from tauro_nb.security.gate import gate, without_policy
+from tauro_nb.security.keys import KeyRing
 from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.rows import Row, RowColumns, mask_values, maskable_array, matching_rows
@@ -79,6 +81,8 @@ class SecurityEnforcer:
         are bound and type-checked when they are registered.
     labels
         Where the tags of tables and columns are kept; without it policies of tags rule nothing.
+    keys
+        Keys for encryption and pseudonyms; in memory only when not given.
 
     Examples
     --------
@@ -107,6 +111,7 @@ class SecurityEnforcer:
         trail: AuditTrail | None = None,
         tables: Tables | None = None,
         labels: TagCatalog | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
         if default_access not in ("allow", "deny"):
             raise UsageError(f"`default_access` is `allow` or `deny`, not {default_access!r}")
@@ -115,7 +120,9 @@ class SecurityEnforcer:
         self.trail = trail if trail is not None else AuditTrail()
         self._tables = tables
         self._labels = labels
-        self._sandbox = Sandbox()
+        self.keys = keys if keys is not None else KeyRing()
+        self.functions = EngineFunctions(self.keys)
+        self._sandbox = Sandbox(self.functions)
         self._lock = threading.Lock()
         self._policies: dict[str, TableSecurityPolicy] = {}
         self._tag_policies: dict[str, TagPolicy] = {}
