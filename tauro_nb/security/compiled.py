@@ -291,7 +291,7 @@ class BoundPolicy:
         what = f"condition of the mask of `{name}` in `{self.policy.table_name}`"
         return self._bind(self.parsed.conditions.masks[mask.when], what)
 
-    def _masked_tree(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:  # noqa: ARG002
+    def _masked_tree(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:
         """The one place where a mask meets its column; without a principal it is only checked."""
         key = (name, mask.identity)
         if key not in self._masks:

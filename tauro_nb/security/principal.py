@@ -49,7 +49,7 @@ class Principal:
     Raises
     ------
     AccessDenied
-        The name, a role, the tenant or the purpose is empty or holds control characters, or is `*`.
+        The name, a role, the tenant or the purpose is empty or holds control characters.
 
     Examples
     --------
@@ -138,8 +138,6 @@ def _check_name(name: object, what: str) -> str:
         raise AccessDenied(f"{what} may have {_LONGEST_NAME} characters, this one has {len(name)}")
     if any(unicodedata.category(character) in _FORBIDDEN for character in name):
         raise AccessDenied(f"{what} may not hold control or invisible characters")
-    if name.strip() == EVERYBODY:
-        raise AccessDenied(f"{what} may not be `{EVERYBODY}`, which stands for everybody in policies")
     return name
 
 
