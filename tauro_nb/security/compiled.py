@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from tauro_nb.security.conditions import Conditions, Group
 from tauro_nb.security.decision import Access, ColumnDecision, TableDecision
 from tauro_nb.security.gate import gate, refusal
 from tauro_nb.security.levels import AccessLevel, Operation
-from tauro_nb.security.masks import ConstantMasker, Masker, NullMasker
+from tauro_nb.security.masks import ConstantMasker, Masker, MaskScope, NullMasker, WeakMask
 from tauro_nb.security.policy import TableSecurityPolicy
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sandbox import Sandbox
@@ -62,7 +63,10 @@ class ParsedPolicy:
             check_ties(sources, what, all_encrypted=policy.requires_encryption)
             masks += [(column, mask) for mask in masks_of(sources, all_encrypted=policy.requires_encryption)]
             for source in sources:
-                source.mask_for_others()  # a mask that is named must exist, whether or not it is used
+                named = (*source.role_masks, source.mask_for_others())  # they must exist, whether or not they are used
+                for masker in [mask.masker for mask in named if mask.masker.warning]:
+                    words = f"column `{column}`: the mask `{masker.name}` {masker.warning}."
+                    warnings.warn(words, WeakMask, stacklevel=2)
         self.conditions = Conditions.of(policy, masks)
 
     def _check_key(self, key: str, field_name: str) -> None:
@@ -293,12 +297,18 @@ class BoundPolicy:
 
     def _masked_tree(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:
         """The one place where a mask meets its column; without a principal it is only checked."""
+        if mask.masker.personal:
+            return self._compile_mask(mask, name, principal)
         key = (name, mask.identity)
         if key not in self._masks:
-            kind = self._columns[name]
-            self._check_value(mask.masker, name, kind)
-            self._masks[key] = mask.masker.compile(name, kind)
+            self._masks[key] = self._compile_mask(mask, name, principal)
         return self._masks[key]
+
+    def _compile_mask(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:
+        kind = self._columns[name]
+        self._check_value(mask.masker, name, kind)
+        scope = MaskScope(self.policy.table_name, self._columns, self._sandbox, principal)
+        return mask.masker.compile_in(name, kind, scope)
 
     def _check_value(self, masker: Masker, name: str, kind: str) -> None:
         if not isinstance(masker, ConstantMasker) or masker.value is None or is_text(kind):

@@ -20,15 +20,9 @@ from tauro_nb.security.policy import FieldSecurityPolicy
 from tauro_nb.security.policy_reading import MASK_READERS, read_values
 from tauro_nb.security.principal import EVERYBODY, Principal
 
-__all__ = ["ColumnRule", "MaskRule", "Ruling", "check_ties", "mask_rank", "masks_of", "rule_on", "strictest"]
+__all__ = ["ColumnRule", "MaskRule", "Ruling", "check_ties", "masks_of", "rule_on", "strictest"]
 
 _STRICTNESS: Mapping[Access, int] = MappingProxyType({"clear": 0, "masked": 1, "encrypted": 2, "denied": 3})
-_RANKS: Mapping[str, int] = MappingProxyType(
-    {"null": 70, "constant": 60, "default": 60, "hmac": 50, "token": 50, "random": 50, "sha256_unkeyed": 50}
-    | dict.fromkeys(("redact", "partial", "first4", "last4", "email", "phone", "ssn", "regex", "expression"), 40)
-    | dict.fromkeys(("date_trunc", "bucket", "round"), 30)
-)
-_OTHER_RANK = 40
 
 
 @dataclass(frozen=True)
@@ -57,11 +51,6 @@ class MaskRule:
     origin: str
     role: str | None
     spares: frozenset[str]
-
-    @property
-    def rank(self) -> int:
-        """The place in the lattice of masks; higher is stricter."""
-        return mask_rank(self.masker)
 
 
 @dataclass(frozen=True)
@@ -194,7 +183,7 @@ def strictest(rulings: Iterable[Ruling]) -> Ruling:
     if top.access == "encrypted":
         # What cannot be searched tells less.
         top = min(peers, key=lambda ruling: ruling.rule is not None and ruling.rule.searchable is not None)
-    masks = sorted((mask for ruling in peers for mask in ruling.masks), key=lambda mask: -mask.rank)
+    masks = sorted((mask for ruling in peers for mask in ruling.masks), key=lambda mask: -mask.masker.rank)
     says = "; ".join(dict.fromkeys(ruling.says for ruling in peers)) if top.access == "masked" else top.says
     return Ruling(top.access, says, tuple(masks), top.rule)
 
@@ -228,7 +217,7 @@ def check_ties(sources: Iterable[ColumnRule], what: str, *, all_encrypted: bool 
     """
     listed = list(sources)
     for one, other in combinations(masks_of(listed, all_encrypted=all_encrypted), 2):
-        if one.identity != other.identity and one.rank == other.rank and _can_meet(one, other):
+        if one.identity != other.identity and one.masker.rank == other.masker.rank and _can_meet(one, other):
             raise PolicyError(
                 f"{what}: the masks `{one.masker.name}` and `{other.masker.name}` are equally strict, and one person "
                 f"can meet both ({_whose(one)}; {_whose(other)})",
@@ -241,17 +230,6 @@ def check_ties(sources: Iterable[ColumnRule], what: str, *, all_encrypted: bool 
     }
     if len(ciphers) > 1:
         raise PolicyError(f"{what}: its rules name different domains of encryption", hint="Use one domain.")
-
-
-def mask_rank(masker: Masker) -> int:
-    """How strict a mask is: null over constant over keyed over partial over coarse values.
-
-    Examples
-    --------
-    >>> mask_rank(choose_mask("x", "null", None)) > mask_rank(choose_mask("x", "email", None))
-    True
-    """
-    return _RANKS.get(masker.name, _OTHER_RANK)
 
 
 def _can_meet(one: MaskRule, other: MaskRule) -> bool:
