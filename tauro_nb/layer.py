@@ -54,6 +54,7 @@ class VirtualDataLayer:
             self.security.register_tag_policy(tag_policy)
         for policy in config.policies:
             self.security.register_policy(policy)
+        self.policy_readers: frozenset[str] = frozenset({"admin"})
         self.monitor = QueryMonitor()
         self._machine: Machine | None = None
 
