@@ -40,7 +40,7 @@ class VirtualDataLayer:
         self.schema_registry = SchemaRegistry()
         for table in config.tables:
             self.schema_registry.register_table(table)
-        self.audit_trail = AuditTrail(config.audit.path, config.audit.on_failure)
+        self.audit_trail = AuditTrail(config.audit.path, config.audit.on_failure, settings=config.audit.settings)
         self.security = SecurityEnforcer(
             default_access=config.default_access, principals=config.principals, trail=self.audit_trail
         )
