@@ -29,7 +29,7 @@ lab: $(VENV)/.notebook ## open the quickstart in JupyterLab
 	$(PY) -m jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/01_quickstart.ipynb
 
 test: $(VENV)/.dev ## run everything: tests, doctests, committed notebooks, linters, packaging
-	@$(MAKE) --no-print-directory chromium
+	@$(MAKE) --no-print-directory chromium mariadb
 	$(PY) -m pytest --nbval tests tauro_nb notebooks $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev ## run the benchmarks
@@ -60,6 +60,15 @@ chromium:
 	@if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  echo "installing chromium for the browser tests"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	fi
+
+# The MariaDB tests start a private server of their own; the one that Debian would start by itself is not started.
+.PHONY: mariadb
+mariadb:
+	@if [ ! -x /usr/sbin/mariadbd ] && ! command -v mariadbd >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing mariadb-server for the MariaDB tests"; \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends mariadb-server >/dev/null; \
 	fi
 
 $(VENV)/.python:

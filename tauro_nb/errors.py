@@ -21,6 +21,8 @@
     |-- SecurityError
     |   |-- AccessDenied (PermissionError)  the policy says no
     |   |-- PolicyError (ValueError)        the policy itself is wrong
+    |   |-- KeysetError                     the keys cannot be had: no file, wrong passphrase, destroyed
+    |   |-- CipherError (ValueError)        a ciphertext does not open, or is none
     |   `-- AuditUnavailable (OSError)      no audit record, so no query
     `-- UsageError (ValueError)             a call that makes no sense
 """
@@ -35,10 +37,12 @@ __all__ = [
     "AuditUnavailable",
     "BindError",
     "CatalogError",
+    "CipherError",
     "ConfigError",
     "ConnectorMissing",
     "DuplicateTable",
     "ExecutionError",
+    "KeysetError",
     "ParseError",
     "PolicyError",
     "QueryCancelled",
@@ -203,6 +207,14 @@ class AccessDenied(SecurityError, PermissionError):
 
 class PolicyError(SecurityError, ValueError):
     """The policy is wrong: it does not parse, bind or type-check."""
+
+
+class KeysetError(SecurityError):
+    """The keys cannot be had: no file, the wrong passphrase, a key that was destroyed."""
+
+
+class CipherError(SecurityError, ValueError):
+    """A ciphertext does not open, or is none; says which column, never the value."""
 
 
 class AuditUnavailable(SecurityError, OSError):

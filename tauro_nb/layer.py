@@ -11,6 +11,7 @@ from tauro_nb.config import CatalogConfig, load_config
 from tauro_nb.monitor import QueryMonitor
 from tauro_nb.security.audit import AuditTrail
 from tauro_nb.security.enforcer import SecurityEnforcer
+from tauro_nb.security.keys import KeyRing
 
 if TYPE_CHECKING:
     from tauro_nb.engine.duckdb import DuckDBEngine
@@ -40,9 +41,15 @@ class VirtualDataLayer:
         self.schema_registry = SchemaRegistry()
         for table in config.tables:
             self.schema_registry.register_table(table)
-        self.audit_trail = AuditTrail(config.audit.path, config.audit.on_failure, settings=config.audit.settings)
+        self.keys = KeyRing()
+        self.audit_trail = AuditTrail(
+            config.audit.path, config.audit.on_failure, settings=config.audit.settings, ring=self.keys
+        )
         self.security = SecurityEnforcer(
-            default_access=config.default_access, principals=config.principals, trail=self.audit_trail
+            default_access=config.default_access,
+            principals=config.principals,
+            trail=self.audit_trail,
+            keys=self.keys,
         )
         for policy in config.policies:
             self.security.register_policy(policy)
@@ -88,7 +95,7 @@ class Machine:
         from tauro_nb.query.planner import Services
         from tauro_nb.sources.pool import SourcePool
 
-        self.engine: DuckDBEngine = DuckDBEngine()
+        self.engine: DuckDBEngine = DuckDBEngine(layer.security.functions)
         self.pool: SourcePool = SourcePool(layer.config.connections, layer.config.base_path)
         self.services = Services(
             registry=layer.schema_registry,

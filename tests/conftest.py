@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.mariadb import MariaDBServer, mariadb_is_installed, start_mariadb
 from tests.servers import PostgresServer, start_postgres
 
 # Runs in a process of its own: its modules import the test-suite inside the Ibis wheel, markers and all.
@@ -96,6 +97,30 @@ def fresh_postgres_database(postgres_server: PostgresServer) -> Iterator[str]:
     name = postgres_server.create_database()
     yield postgres_server.uri(name)
     postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    """One MariaDB for the whole session."""
+    if not mariadb_is_installed():
+        pytest.skip("no MariaDB: install its server (Debian: apt-get install mariadb-server)")
+    server = start_mariadb()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb_uri(mariadb_server: MariaDBServer) -> str:
+    """URI of the session's server and its database `test`, which every test sees."""
+    return mariadb_server.uri()
+
+
+@pytest.fixture
+def fresh_mariadb_database(mariadb_server: MariaDBServer) -> Iterator[str]:
+    """URI of an empty database that only this test sees."""
+    name = mariadb_server.create_database()
+    yield mariadb_server.uri(name)
+    mariadb_server.drop_database(name)
 
 
 @pytest.fixture(scope="session")

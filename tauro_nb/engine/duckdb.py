@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tauro_nb.query.plan import QueryPlan
+    from tauro_nb.security.functions import EngineFunctions
     from tauro_nb.sources.base import Source
 
 __all__ = ["DuckDBEngine", "Execution"]
@@ -39,9 +40,15 @@ class DuckDBEngine:
 
     Behind a barrier DuckDB must not reason from the minimum and maximum of hidden rows, so the fenced
     instance runs without `statistics_propagation`; the setting is global to an instance.
+
+    Parameters
+    ----------
+    functions
+        What secured plans may call besides DuckDB's own functions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, functions: EngineFunctions | None = None) -> None:
+        self.functions = functions
         self._instances: dict[bool, duckdb.DuckDBPyConnection] = {}
         self._attached: set[tuple[bool, int]] = set()
         self._lock = threading.RLock()
@@ -72,6 +79,8 @@ class DuckDBEngine:
         instance.execute("SET GLOBAL TimeZone = 'UTC'")
         if fenced:
             instance.execute("SET disabled_optimizers = 'statistics_propagation'")
+        if self.functions is not None:
+            self.functions.register(instance)
         instance.execute("SET lock_configuration = true")
         return instance
 
@@ -119,6 +128,7 @@ class Execution:
     def __init__(self, engine: DuckDBEngine, plan: QueryPlan) -> None:
         self._plan = plan
         self._sources: Mapping[str, Source] = plan.sources
+        self._functions = engine.functions
         self._failure: TauroError | None = None
         self._stopped = False
         self._worker = Interruptible(self.cancel)
@@ -173,6 +183,8 @@ class Execution:
                 raise self._failure from None
             if self._stopped and isinstance(error, duckdb.InterruptException):
                 raise QueryCancelled("the query was interrupted; every source was told to stop.") from None
+            if self._functions is not None and (failure := self._functions.failure(str(error))) is not None:
+                raise failure from None
             raise redacted(
                 error, self._plan.sql, tuple(sorted({source.connection.id for source in self._sources.values()}))
             ) from None

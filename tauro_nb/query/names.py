@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from tauro_nb.security.functions import without_handles
+
 __all__ = [
     "FRAGMENT",
     "LOCAL",
@@ -86,4 +88,4 @@ def unmarked(text: str) -> str:
     """
     for mark in _MARKS:
         text = text.replace(f'"{mark}".', "")
-    return text
+    return without_handles(text)

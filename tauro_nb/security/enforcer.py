@@ -12,6 +12,8 @@ from tauro_nb.errors import AccessDenied, PolicyError, UsageError
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
 from tauro_nb.security.compiled import BoundPolicy, check_policy, gate, templates_of, without_policy
 from tauro_nb.security.decision import TableDecision
+from tauro_nb.security.functions import EngineFunctions
+from tauro_nb.security.keys import KeyRing
 from tauro_nb.security.policy import Operation, TableSecurityPolicy
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.rows import Row, RowColumns, mask_values, maskable_array, matching_rows
@@ -77,6 +79,8 @@ class SecurityEnforcer:
     tables
         Known columns of a table (name -> {column: type}, or a function that returns that or None). With them policies
         are bound and type-checked when they are registered.
+    keys
+        Keys for encryption and pseudonyms; in memory only when not given.
 
     Examples
     --------
@@ -104,6 +108,7 @@ class SecurityEnforcer:
         principals: Mapping[str, Principal] | None = None,
         trail: AuditTrail | None = None,
         tables: Tables | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
         if default_access not in ("allow", "deny"):
             raise UsageError(f"`default_access` is `allow` or `deny`, not {default_access!r}")
@@ -111,7 +116,9 @@ class SecurityEnforcer:
         self.principals = principals if principals is not None else {}
         self.trail = trail if trail is not None else AuditTrail()
         self._tables = tables
-        self._sandbox = Sandbox()
+        self.keys = keys if keys is not None else KeyRing()
+        self.functions = EngineFunctions(self.keys)
+        self._sandbox = Sandbox(self.functions)
         self._lock = threading.Lock()
         self._policies: dict[str, TableSecurityPolicy] = {}
         self._compiled: dict[str, _Compiled] = {}

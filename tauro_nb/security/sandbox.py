@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
+    from tauro_nb.security.functions import EngineFunctions
+
 __all__ = ["Sandbox"]
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -32,6 +34,11 @@ _SETTINGS = (
 class Sandbox:
     """Opened on first use; each use gets its own cursor, so threads do not meet.
 
+    Parameters
+    ----------
+    functions
+        What masks and ciphers may call besides DuckDB's own functions.
+
     Examples
     --------
     >>> with Sandbox().cursor() as cursor:
@@ -39,7 +46,8 @@ class Sandbox:
     (2,)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, functions: EngineFunctions | None = None) -> None:
+        self.functions = functions
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
 
@@ -48,7 +56,7 @@ class Sandbox:
         """Yield a cursor of its own; what is registered on it vanishes with it."""
         with self._lock:
             if self._connection is None:
-                self._connection = _open()
+                self._connection = _open(self.functions)
             cursor = self._connection.cursor()
         try:
             yield cursor
@@ -63,10 +71,12 @@ class Sandbox:
                 self._connection = None
 
 
-def _open() -> duckdb.DuckDBPyConnection:
+def _open(functions: EngineFunctions | None) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     connection = duckdb.connect(":memory:", config=_CONFIG)
+    if functions is not None:
+        functions.register(connection)
     for setting in _SETTINGS:
         connection.execute(setting)
     return connection

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import psycopg
+import pymysql
 import pytest
 
+from tests.mariadb import MariaDBServer, start_mariadb
 from tests.servers import PostgresServer, start_postgres
 
 pytestmark = pytest.mark.postgres
@@ -45,3 +47,36 @@ def test_stops_while_a_client_is_connected() -> None:
     assert server.process.returncode == 0
     assert not server.folder.exists()
     client.close()
+
+
+@pytest.mark.mariadb
+class TestMariaDB:
+    def test_it_answers_in_unicode(self, mariadb_server: MariaDBServer) -> None:
+        text = "Zoë Łukasz 北京 🙂"
+        assert mariadb_server.execute("SELECT 40 + 2, %s", values=[text]) == [(42, text)]
+
+    def test_a_wrong_password_is_refused(self, mariadb_server: MariaDBServer) -> None:
+        with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+            mariadb_server.connect(password="wrong")
+
+    def test_fresh_databases_are_empty_and_apart(
+        self, fresh_mariadb_database: str, mariadb_server: MariaDBServer
+    ) -> None:
+        name = fresh_mariadb_database.rsplit("/", 1)[1]
+        mariadb_server.execute("CREATE TABLE only_here (x int)", name)
+        other = mariadb_server.create_database()
+        count = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'only_here' AND table_schema = %s"
+        assert [mariadb_server.execute(count, values=[each]) for each in (name, other)] == [[(1,)], [(0,)]]
+
+    def test_it_keeps_its_data_over_a_crash(self) -> None:
+        server = start_mariadb()
+        try:
+            server.execute("CREATE TABLE kept AS SELECT 7 AS x")
+            server.shut_down()
+            server.start_again()
+            assert server.execute("SELECT x FROM kept") == [(7,)]
+            server.crash()
+            server.start_again()
+        finally:
+            server.stop()
+        assert not server.folder.exists()

@@ -11,15 +11,31 @@ import secrets
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tauro_nb.errors import TauroError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["AuditKeys", "KeyFileError", "check_signature", "key_from_file"]
+__all__ = ["AuditKeys", "KeyFileError", "Ring", "check_signature", "key_from_file"]
 
 _BYTES: Final = 32
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+class Ring(Protocol):
+    """The part of a key ring that an audit log needs."""
+
+    @property
+    def persistent(self) -> bool:
+        """Whether its keys outlive the process."""
+
+    def audit_key(self, number: int | None = None) -> bytes:
+        """The audit key of that number, or the primary one."""
+
+    def audit_key_id(self) -> int:
+        """Number of the primary audit key."""
 
 
 class KeyFileError(OSError):
@@ -91,8 +107,11 @@ def check_signature(public: str, signature: str, message: bytes) -> bool:
     return True
 
 
-def key_from_file(path: Path, *, may_create: bool) -> AuditKeys:
+def key_from_file(path: Path, ring: Ring | None = None, *, may_create: bool) -> AuditKeys:
     """Read the key file, or make one (mode 0600); the caller holds the log's lock.
+
+    With a key ring that is kept somewhere, the file holds no secret, only the number of the ring's key: a log stays
+    with the key it began with.
 
     Raises
     ------
@@ -100,12 +119,18 @@ def key_from_file(path: Path, *, may_create: bool) -> AuditKeys:
         It cannot be read or written, is no key file, or is gone although there are records under its key.
     """
     try:
-        return AuditKeys(_read(path.read_bytes()))
+        return AuditKeys(_read(path.read_bytes(), ring))
     except FileNotFoundError:
         if not may_create:
             raise KeyFileError(2, "the audit key is gone, but not the log") from None
-    secret = secrets.token_bytes(_BYTES)
-    text = json.dumps({"kind": "tauro audit key", "version": 1, "secret": base64.b64encode(secret).decode("ascii")})
+    held: dict[str, Any] = {}
+    if ring is not None and ring.persistent:
+        held["ring"] = ring.audit_key_id()
+        secret = ring.audit_key(held["ring"])
+    else:
+        secret = secrets.token_bytes(_BYTES)
+        held["secret"] = base64.b64encode(secret).decode("ascii")
+    text = json.dumps({"kind": "tauro audit key", "version": 1, **held})
     # Whole or not at all: half a key would close the log for good.
     fresh = path.with_name(path.name + ".new")
     handle = os.open(fresh, _NEW, 0o600)
@@ -118,11 +143,20 @@ def key_from_file(path: Path, *, may_create: bool) -> AuditKeys:
     return AuditKeys(secret)
 
 
-def _read(content: bytes) -> bytes:
+def _read(content: bytes, ring: Ring | None) -> bytes:
     try:
-        secret = base64.b64decode(json.loads(content)["secret"], validate=True)
-    except (ValueError, KeyError, TypeError):
-        secret = b""
-    if len(secret) != _BYTES:
+        held = json.loads(content)
+        number = held.get("ring")
+        secret = base64.b64decode(held["secret"], validate=True) if number is None else b""
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise KeyFileError(22, "the audit key file holds no key") from None
+    if number is not None:
+        if ring is None or not ring.persistent:
+            raise KeyFileError(22, "the audit key is in a key ring that is not configured")
+        try:
+            secret = ring.audit_key(number)
+        except TauroError:
+            raise KeyFileError(22, "the key ring does not have the audit key of this log") from None
+    if len(secret) < _BYTES:
         raise KeyFileError(22, "the audit key file holds no key")
     return secret

@@ -13,7 +13,7 @@ import secrets
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 from tauro_nb.errors import AuditUnavailable, UsageError
 from tauro_nb.security.audit.codec import access_event, logs_of, result_event
 from tauro_nb.security.audit.formats import to_csv, to_json, to_jsonl
-from tauro_nb.security.audit.keys import AuditKeys, key_from_file
+from tauro_nb.security.audit.keys import AuditKeys, Ring, key_from_file
 from tauro_nb.security.audit.log import DENIED, STARTED, SUCCESS, AuditLog, check_status
 from tauro_nb.security.audit.segments import LogFiles
 from tauro_nb.security.audit.settings import AuditSettings
@@ -47,8 +47,8 @@ class AuditTrail:
         `fail_operation`: what cannot be recorded does not run. `continue`: it runs, and `failures` counts.
     settings
         Checkpoints, rotation, retention, readers.
-    keys
-        Gives the audit key; a key file beside the log when not given.
+    ring
+        Has the audit key, if it is kept somewhere; otherwise the key is in a file beside the log.
     memory
         How many of the newest records without a place on disk `records()` can find.
 
@@ -67,7 +67,7 @@ class AuditTrail:
         on_failure: Literal["fail_operation", "continue"] = "fail_operation",
         *,
         settings: AuditSettings | None = None,
-        keys: Callable[[], AuditKeys | None] | None = None,
+        ring: Ring | None = None,
         memory: int = 100_000,
     ) -> None:
         if on_failure not in ("fail_operation", "continue"):
@@ -77,7 +77,7 @@ class AuditTrail:
         self.settings = settings or AuditSettings()
         self.failures = 0
         self.session = uuid.uuid4().hex
-        self._given_keys = keys
+        self._ring = ring
         self._keys: AuditKeys | None = None
         self._log = None if self.path is None else LogWriter(self.path, self._find_keys, self.settings)
         self._lock = threading.RLock()
@@ -372,14 +372,11 @@ class AuditTrail:
 
     def _find_keys(self, exists: bool) -> AuditKeys:
         if self._keys is None:
-            given = self._given_keys() if self._given_keys is not None else None
-            if given is not None:
-                self._keys = given
-            elif self.path is None:
+            if self.path is None:
                 self._keys = AuditKeys(secrets.token_bytes(32))
             else:
                 place = self.settings.key or self.path.with_name(self.path.name + ".key")
-                self._keys = key_from_file(place, may_create=not exists)
+                self._keys = key_from_file(place, self._ring, may_create=not exists)
         return self._keys
 
     def _write(self, event: str, logs: Sequence[AuditLog]) -> list[AuditLog]:

@@ -1,0 +1,243 @@
+"""Functions that the engine gets from us: encrypt, decrypt, check and pseudonymize whole Arrow vectors.
+
+Their first argument is a handle, an opaque name of what is to be done with which key: a tree or plan holds no key. They
+are on no list of functions that a query may call.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlglot import exp
+
+from tauro_nb.errors import CipherError, KeysetError, TauroError
+from tauro_nb.security.cipher import Cipher, FieldSpec, as_carried
+from tauro_nb.security.keys.entry import Slot
+from tauro_nb.security.keys.ring import KeyRing
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+__all__ = ["CHECK", "DECRYPT", "ENCRYPT", "HMAC", "EngineFunctions", "call", "without_handles"]
+
+ENCRYPT: Final = "tauro_encrypt"
+"""`(handle, text) -> token`."""
+DECRYPT: Final = "tauro_decrypt"
+"""`(handle, token) -> text`."""
+CHECK: Final = "tauro_check"
+"""`(handle, token) -> token`: fails on what is no token of the column."""
+HMAC: Final = "tauro_hmac"
+"""`(handle, text) -> 64 hexadecimal digits`: HMAC-SHA256, equal for equal texts."""
+
+_FAILED: Final = re.compile(r"tauro-function:([0-9a-f]{32}):(\d+)")
+_HANDLE: Final = re.compile(r"(?i)\b(tauro_(?:encrypt|decrypt|check|hmac))\('[0-9a-f]{32}', ")
+_MEMO: Final = 2**18
+_LONG: Final = 1024
+_MOST_FAILURES: Final = 256
+_Work = Callable[[Sequence[bytes]], Sequence[bytes]]
+
+
+def call(function: str, handle: str, value: exp.Expr) -> exp.Expr:
+    """A call of one of the functions, over a text.
+
+    >>> call(HMAC, "0" * 32, exp.column("ssn")).find(exp.Column).sql("duckdb")
+    'ssn'
+    """
+    return exp.Anonymous(this=function, expressions=[exp.Literal.string(handle), value])
+
+
+def without_handles(text: str) -> str:
+    """SQL as people may see it.
+
+    >>> without_handles(call(HMAC, "0" * 32, exp.column("ssn")).sql("duckdb"))
+    'TAURO_HMAC(ssn)'
+    """
+    return _HANDLE.sub(r"\1(", text)
+
+
+@dataclass(slots=True)
+class _Job:
+    """Work under one handle, and answers it remembers while the keys stay the same."""
+
+    work: _Work
+    memo: dict[bytes, bytes] | None
+    generation: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class EngineFunctions:
+    """Registers the functions on DuckDB instances and does their work.
+
+    Examples
+    --------
+    >>> import duckdb
+    >>> functions = EngineFunctions(KeyRing())
+    >>> connection = duckdb.connect()
+    >>> functions.register(connection)
+    >>> value = call(HMAC, functions.ring.hmac_handle(domain="people.ssn"), exp.Literal.string("123-45-6789"))
+    >>> len(connection.execute(f"SELECT {value.sql('duckdb')}").fetchone()[0])
+    64
+    """
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.ring = ring
+        self._jobs: dict[tuple[str, str], _Job] = {}
+        self._failures: list[TauroError] = []
+        self._failed = 0
+        self._lock = threading.Lock()
+
+    def register(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make the functions known to an instance, for all of its cursors."""
+        from duckdb.func import FunctionNullHandling, PythonUDFType
+
+        for name in _WORK:
+            connection.create_function(
+                name,
+                self._vectorized(name),
+                ["VARCHAR", "VARCHAR"],
+                "VARCHAR",
+                type=PythonUDFType.ARROW,
+                null_handling=FunctionNullHandling.SPECIAL,
+                # A random nonce: the engine must not compute a value twice and hope to get the same.
+                side_effects=name == ENCRYPT,
+            )
+
+    def failure(self, text: str) -> TauroError | None:
+        """The error behind an engine's message, if it came from one of the functions."""
+        found = _FAILED.search(text)
+        if found is None or self.ring.job(found[1]) is None:
+            return None
+        with self._lock:
+            at = int(found[2]) - (self._failed - len(self._failures))
+            return self._failures[at] if 0 <= at < len(self._failures) else CipherError("a value could not be opened.")
+
+    def _vectorized(self, name: str) -> Callable[[Any, Any], Any]:
+        # DuckDB evaluates these annotations.
+        def function(handles: Any, values: Any) -> Any:
+            handle = handles[0].as_py() if len(handles) else ""
+            try:
+                return self.apply(name, handle, values)
+            except TauroError as error:
+                # What leaves here passes through the engine as text; the error itself waits for `failure`.
+                raise RuntimeError(self._remembered(handle, error)) from None
+            except Exception:  # noqa: BLE001 - the engine would quote it, and it may quote a value
+                raise RuntimeError("tauro-function failed") from None
+
+        return function
+
+    def apply(self, name: str, handle: str, values: pa.Array | pa.ChunkedArray) -> pa.Array:
+        """What a function gives for a vector of texts; NULL stays NULL.
+
+        Raises
+        ------
+        CipherError
+            A value does not open, or is no token.
+        KeysetError
+            The keys are gone.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        plain = whole.drop_null() if whole.null_count else whole
+        job = self._job(name, handle)
+        done = self._worked(job, plain)
+        if not whole.null_count:
+            return done
+        positions = pc.cumulative_sum(pc.cast(whole.is_valid(), pa.int64()))
+        positions = pc.if_else(whole.is_valid(), pc.subtract(positions, 1), None)
+        return done.take(positions)
+
+    def _worked(self, job: _Job, plain: pa.Array) -> pa.Array:
+        import pyarrow as pa
+
+        if job.memo is None:
+            return _texts(job.work(_pieces(plain)))
+        if len(plain) > _MEMO // 4:
+            # A whole column at once: its own dictionary is cheaper than remembering.
+            coded = plain.dictionary_encode()
+            return _texts(job.work(_pieces(coded.dictionary))).take(coded.indices)
+        pieces = _pieces(plain)
+        memo = job.memo
+        known = list(map(memo.get, pieces))
+        if None in known:
+            missing = list(dict.fromkeys(piece for piece, answer in zip(pieces, known, strict=True) if answer is None))
+            fresh = dict(zip(missing, job.work(missing), strict=True))
+            known = [fresh[piece] if answer is None else answer for piece, answer in zip(pieces, known, strict=True)]
+            with job.lock:
+                if len(memo) + len(fresh) > _MEMO:
+                    memo.clear()
+                memo.update((piece, answer) for piece, answer in fresh.items() if len(piece) <= _LONG)
+        return pa.array(known, type=pa.string())
+
+    def _job(self, name: str, handle: str) -> _Job:
+        self.ring.refresh()
+        job = self._jobs.get((name, handle))
+        if job is None or job.generation != self.ring.generation:
+            spec = self.ring.job(handle)
+            if not isinstance(spec, _SPECS[name]):
+                raise KeysetError("the plan's keys are not known here.", hint="Plan again.")
+            work, repeats = _WORK[name](spec, self.ring)
+            # After the work was made, which may have made a key.
+            job = self._jobs[name, handle] = _Job(work, {} if repeats else None, self.ring.generation)
+        return job
+
+    def _remembered(self, handle: str, error: TauroError) -> str:
+        with self._lock:
+            self._failures.append(error)
+            del self._failures[:-_MOST_FAILURES]
+            self._failed += 1
+            return f"tauro-function:{handle}:{self._failed - 1}"
+
+
+def _encrypting(spec: FieldSpec, ring: KeyRing) -> tuple[_Work, bool]:
+    cipher = Cipher(spec, ring)
+    ring.primary(spec.slot)
+    return (lambda plains: as_carried(cipher.seal(plains))), spec.searchable
+
+
+def _decrypting(spec: FieldSpec, ring: KeyRing) -> tuple[_Work, bool]:
+    return Cipher(spec, ring).unseal, True
+
+
+def _checking(spec: FieldSpec, ring: KeyRing) -> tuple[_Work, bool]:
+    cipher = Cipher(spec, ring)
+
+    def work(texts: Sequence[bytes]) -> Sequence[bytes]:
+        cipher.check(texts)
+        return texts
+
+    return work, True
+
+
+def _hashing(slot: Slot, ring: KeyRing) -> tuple[_Work, bool]:
+    key, digest = ring.primary(slot).material, hmac.digest
+    return (lambda plains: [digest(key, plain, "sha256").hex().encode() for plain in plains]), True
+
+
+_WORK: Final[Mapping[str, Callable[[Any, KeyRing], tuple[_Work, bool]]]] = {
+    ENCRYPT: _encrypting,
+    DECRYPT: _decrypting,
+    CHECK: _checking,
+    HMAC: _hashing,
+}
+_SPECS: Final[Mapping[str, type[Hashable]]] = {ENCRYPT: FieldSpec, DECRYPT: FieldSpec, CHECK: FieldSpec, HMAC: Slot}
+
+
+def _pieces(array: pa.Array) -> list[bytes]:
+    import pyarrow as pa
+
+    pieces: list[bytes] = array.cast(pa.binary()).to_pylist()
+    return pieces
+
+
+def _texts(pieces: Sequence[bytes]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(pieces, type=pa.string())
