@@ -427,7 +427,8 @@ def _append_durably(path: Path, content: bytes) -> None:
                 rest = rest[os.write(handle, rest) :]
             _sync(handle)
         except OSError:
-            os.ftruncate(handle, size)
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, size)
             raise
     finally:
         os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from tauro_nb.security.audit import AuditKeys, AuditSettings, AuditTrail, Verifi
 from tauro_nb.security.audit.chain import seal, unseal
 from tauro_nb.security.audit.checkpoint import Checkpoint, read_checkpoints
 from tauro_nb.security.audit.merkle import MerkleTree
+from tauro_nb.security.keys import KeyRing, PassphraseSecret, Slot
 
 Lines = list[bytes]
 
@@ -170,8 +172,6 @@ def test_a_lost_key_is_not_replaced(log: Path) -> None:
 
 @given(records=st.lists(st.binary(max_size=8), max_size=70))
 def test_the_tree_is_that_of_rfc_6962(records: list[bytes]) -> None:
-    import hashlib
-
     def root(leaves: list[bytes]) -> bytes:
         """The definition, word by word."""
         if len(leaves) < 2:
@@ -208,3 +208,17 @@ def test_checkpoints_come_after_so_many_records_and_so_long(tmp_path: Path) -> N
     assert signed(AuditSettings(checkpoint_every=3)) == 2
     assert signed(AuditSettings(checkpoint_every=1000)) == 0
     assert signed(AuditSettings(checkpoint_every=1001, checkpoint_seconds=0)) == 8
+
+
+def test_the_key_of_a_ring_that_is_kept(tmp_path: Path) -> None:
+    secret = PassphraseSecret("correct horse")
+    ring = KeyRing.open(tmp_path / "keys.json", secret, create=True, cost={"n": 2**10, "r": 8, "p": 1})
+    log = tmp_path / "audit.jsonl"
+    AuditTrail(log, ring=ring).denied("ana", "t", "x")
+    assert set(json.loads((tmp_path / "audit.jsonl.key").read_text())) == {"kind", "version", "ring"}
+    ring.rotate(Slot("audit"))
+    trail = AuditTrail(log, ring=KeyRing.open(tmp_path / "keys.json", secret))
+    trail.denied("ana", "t", "with the key it began with")
+    assert trail.verify().ok
+    with pytest.raises(OSError, match="a key ring that is not configured"):
+        AuditTrail(log).denied("ana", "t", "x")
