@@ -161,6 +161,32 @@ class VirtualContext:
         query_id: str | None = None,
     ) -> QueryPlan:
         """Plan SQL text or a tree; what is refused is in the audit trail, whichever door it came through."""
+        return self._shown(self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id))
+
+    @property
+    def reads_policies(self) -> bool:
+        """Whether this principal may read what policies say; everybody else sees a marker in their place."""
+        return not self.principal.identities.isdisjoint(self.layer.policy_readers)
+
+    def _shown(self, plan: QueryPlan) -> QueryPlan:
+        """The plan as its principal may see it."""
+        if self.reads_policies:
+            return plan
+        from tauro_nb.query.secrecy import shown_plan
+
+        return shown_plan(plan)
+
+    def _plan(
+        self,
+        tree: Any,
+        frames: Mapping[str, pa.Table] | None = None,
+        params: Any = None,
+        limit: int | None = None,
+        *,
+        pushdown: bool = True,
+        query_id: str | None = None,
+    ) -> QueryPlan:
+        """The plan that runs."""
         try:
             return self.planner.plan(tree, params, frames, limit, pushdown=pushdown)
         except TauroError as error:
@@ -197,7 +223,7 @@ class VirtualContext:
         """Run SQL text or a tree, with the frames it names: where all doors meet."""
         query_id = uuid.uuid4().hex
         started = time.perf_counter()
-        plan = self.plan_parts(tree, frames, params, limit, query_id=query_id)
+        plan = self._plan(tree, frames, params, limit, query_id=query_id)
         return self._run(plan, query_id, started)
 
     def run(self, plan: QueryPlan, *, query_id: str | None = None) -> Result:
@@ -212,6 +238,9 @@ class VirtualContext:
         SchemaMismatch
             A source has other columns than when the plan was made.
         """
+        from tauro_nb.query.plan import whole
+
+        plan = whole(plan)
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
         query_id = query_id or uuid.uuid4().hex
@@ -235,7 +264,7 @@ class VirtualContext:
 
         record = Record(self.layer, self.principal, plan, query_id, started)
         record.intent()
-        return record.run(self.layer.machine.engine.run)
+        return record.run(self.layer.machine.engine.run, self._shown)
 
     def _record_refusal(self, error: TauroError, query_id: str) -> None:
         """A query that never ran leaves a record all the same."""

@@ -53,6 +53,7 @@ class VirtualDataLayer:
         )
         for policy in config.policies:
             self.security.register_policy(policy)
+        self.policy_readers: frozenset[str] = frozenset({"admin"})
         self.monitor = QueryMonitor()
         self._machine: Machine | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from sqlglot import exp
 from tauro_nb.errors import AccessDenied, PolicyError, nearest
 from tauro_nb.security.binding import BoundFilter, bind_filter, converts
 from tauro_nb.security.decision import Access, ColumnDecision, TableDecision
-from tauro_nb.security.masks import ConstantMasker, Masker, NullMasker, choose_mask
+from tauro_nb.security.masks import ConstantMasker, Masker, NullMasker, WeakMask, choose_mask
 from tauro_nb.security.policy import AccessLevel, FieldSecurityPolicy, Operation, TableSecurityPolicy
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sandbox import Sandbox
@@ -96,7 +97,9 @@ def check_policy(policy: TableSecurityPolicy) -> None:
         seen.add(key.casefold())
         if not isinstance(rule.access_level, AccessLevel):
             raise PolicyError(f"policy of `{policy.table_name}`: `{key}` has no access level {rule.access_level!r}")
-        choose_mask(rule.field_name, rule.mask, rule.mask_value)
+        masker = choose_mask(rule.field_name, rule.mask, rule.mask_value)
+        if masker.warning:
+            warnings.warn(f"column `{key}`: the mask `{masker.name}` {masker.warning}.", WeakMask, stacklevel=2)
 
 
 class BoundPolicy:
