@@ -9,7 +9,8 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     principals:         name -> {roles: [...], attributes: {...}, tenant, purpose} or just the roles
     security:           {barrier, policy_readers, default_principal, policies}
     default_access:     allow | deny, for tables without a policy
-    audit:              {path, on_failure}
+    audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
+                        retention_days, key}
     enabled:            false leaves the catalog empty
 
 Every text may hold `${NAME}` or `${NAME:-default}`; `$${` stands for `${`. What the environment holds is never shown.
@@ -39,6 +40,7 @@ from tauro_nb.catalog.reading import (
     as_it_is,
     choice,
     flag,
+    integer,
     kind_of,
     listed,
     mapping_of,
@@ -49,6 +51,7 @@ from tauro_nb.catalog.table import VirtualTable, read_table
 from tauro_nb.errors import ConfigError, TauroError, nearest
 
 if TYPE_CHECKING:
+    from tauro_nb.security.audit import AuditSettings
     from tauro_nb.security.policy import TableSecurityPolicy, TagPolicy
     from tauro_nb.security.principal import Principal
 
@@ -62,11 +65,13 @@ _WRAPPER: Final = "virtualization"
 class AuditConfig:
     """Where the audit trail goes, and what happens when it cannot be written.
 
-    `path` None keeps it in memory. `on_failure` is `fail_operation` (no record, no query) or `continue`.
+    `path` None keeps it in memory. `on_failure` is `fail_operation` (no record, no query) or `continue`. `settings` are
+    those of the log, None for the usual ones.
     """
 
     path: Path | None = None
     on_failure: Literal["fail_operation", "continue"] = "fail_operation"
+    settings: AuditSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +190,7 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
         tag_policies=tuple(_read_all(found.get("tag_policies"), place.at("tag_policies"), _read_tag_policy).values()),
         principals=_read_all(found.get("principals"), place.at("principals"), _read_principal),
         default_access=found.get("default_access", "allow"),
-        audit=AuditConfig(_absolute(audit.path, base), audit.on_failure),
+        audit=_placed(audit, base),
         security=replace(security, policies=_absolute(security.policies, base)),
         base_path=base,
         enabled=enabled,
@@ -361,8 +366,25 @@ def _read_audit(raw: Any, site: Site) -> Any:
     found = read_fields(raw, site, _AUDIT)
     if found is None or len(site.mistakes) > before:
         return WRONG
-    path = found.get("path")
-    return AuditConfig(Path(path) if path else None, found.get("on_failure", "fail_operation"))
+    path, on_failure = found.pop("path", ""), found.pop("on_failure", "fail_operation")
+    return AuditConfig(Path(path) if path else None, on_failure, _audit_settings(found) if found else None)
+
+
+def _audit_settings(found: Mapping[str, Any]) -> AuditSettings:
+    from tauro_nb.security.audit import AuditSettings
+
+    readers = tuple(found["readers"]) if "readers" in found else AuditSettings().readers
+    paths = {name: Path(found[name]) for name in ("checkpoints", "key") if name in found}
+    return AuditSettings(**{**found, **paths, "readers": readers})
+
+
+def _placed(audit: AuditConfig, base: Path) -> AuditConfig:
+    """The paths of an audit log, absolute."""
+    settings = audit.settings
+    if settings is not None:
+        checkpoints, key = _absolute(settings.checkpoints, base), _absolute(settings.key, base)
+        settings = replace(settings, checkpoints=checkpoints, key=key)
+    return AuditConfig(_absolute(audit.path, base), audit.on_failure, settings)
 
 
 def _read_security(raw: Any, site: Site) -> Any:
@@ -397,7 +419,17 @@ _SECURITY: Final[Mapping[str, Parser]] = {
     "default_principal": text,
     "policies": text,
 }
-_AUDIT: Final[Mapping[str, Parser]] = {"path": text, "on_failure": _one_of("fail_operation", "continue")}
+_AUDIT: Final[Mapping[str, Parser]] = {
+    "path": text,
+    "on_failure": _one_of("fail_operation", "continue"),
+    "readers": listed(text),
+    "checkpoints": text,
+    "checkpoint_every": integer(1),
+    "checkpoint_seconds": integer(0),
+    "rotate_bytes": integer(4096),
+    "retention_days": integer(1),
+    "key": text,
+}
 # Entry by entry below, so that a mistake in one entry does not hide those of its neighbours.
 _SECTIONS: Final[Mapping[str, Parser]] = {
     "enabled": flag,

@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
@@ -15,7 +16,7 @@ from tauro_nb.config import load_config
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
-from tauro_nb.security.audit import AuditLog
+from tauro_nb.security.audit import AuditLog, Verification
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
 
@@ -173,7 +174,7 @@ class VirtualContext:
     @property
     def reads_policies(self) -> bool:
         """Whether this principal may read what policies say; everybody else sees a marker in their place."""
-        return not self.principal.identities.isdisjoint(self.layer.policy_readers)
+        return self.principal.matches(self.layer.policy_readers)
 
     def _shown(self, plan: QueryPlan) -> QueryPlan:
         """The plan as its principal may see it."""
@@ -386,6 +387,36 @@ class VirtualContext:
     def audit_logs(self, **filters: Any) -> list[AuditLog]:
         """Audit records by `table_name`, `principal`, `start_time`, `end_time`, `status`."""
         return self.layer.audit_trail.records(**filters)
+
+    def verify_audit(self, checkpoints: str | os.PathLike[str] | None = None) -> Verification:
+        """Check the whole audit log, and name the first record that is not as it was written; a record says who asked.
+
+        Parameters
+        ----------
+        checkpoints
+            A file of signed checkpoints from elsewhere, in place of the configured one.
+
+        Raises
+        ------
+        AccessDenied
+            This principal holds none of the roles in `audit.readers`.
+        AuditUnavailable
+            The log cannot be read.
+        """
+        self._require_reader("verify the audit log")
+        found = self.layer.audit_trail.verify(None if checkpoints is None else Path(checkpoints))
+        self.layer.audit_trail.note("audit.verify", self.principal.name, ok=found.ok, records=found.records)
+        return found
+
+    def _require_reader(self, what: str) -> None:
+        """Refuse whoever is no auditor; the refusal is recorded."""
+        readers = self.layer.audit_trail.settings.readers
+        if not self.principal.identities & set(readers):
+            denied = AccessDenied(
+                f"{self.principal.name!r} may not {what}.", hint=f"It is for the roles {', '.join(readers)}."
+            )
+            self._record_refusal(denied, uuid.uuid4().hex)
+            raise denied
 
     def close(self) -> None:
         """Close the layer, for all principals that share it; may be called twice."""
