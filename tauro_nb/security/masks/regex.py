@@ -11,7 +11,9 @@ from tauro_nb.security.masks.base import HIDDEN, TextMasker
 from tauro_nb.security.masks.options import Option, text
 
 if TYPE_CHECKING:
-    from ibis.expr.types import StringColumn, StringValue
+    from ibis.expr.types import StringColumn
+
+    from tauro_nb.security.masks.base import Branches
 
 __all__ = ["RegexMasker"]
 
@@ -73,13 +75,10 @@ class RegexMasker(TextMasker):
         )  # fmt: skip
         return str(shown)
 
-    def express(self, column: StringColumn, type: str) -> StringValue:
-        """Write the mask as an Ibis expression."""
-        import ibis
-
-        return ibis.cases(
-            (column.re_search(self._pattern), column.re_replace(self._pattern, self._replacement)), else_=HIDDEN
-        )
+    def branches(self, column: StringColumn, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions."""
+        found = column.re_search(self._pattern)
+        return [(found, column.re_replace(self._pattern, self._replacement))], HIDDEN
 
 
 def _has_group(pattern: str, group: int) -> bool:
