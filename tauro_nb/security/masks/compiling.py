@@ -87,7 +87,7 @@ def compile_mask(express: Callable[[Column], Branches], column: str, type: str, 
         if call.name.casefold() == _GLOB:
             call.replace(exp.Glob(this=call.expressions[0], expression=call.expressions[1]))
     for node in list(tree.find_all(exp.Column)):
-        node.replace(_column(column, dialect))
+        node.replace(_column(column, type, dialect))
     if is_text(type):
         return tree
     # What Ibis computes may be wider than the column: a value that does not fit is hidden, and no error names it.
@@ -135,12 +135,18 @@ def tail(column: StringColumn, length: int, dialect: str) -> StringValue:
     return found
 
 
-def _column(name: str, dialect: str) -> exp.Expr:
-    """The column; at PostgreSQL without the collation it was made with, which may know neither LIKE nor patterns."""
+def _column(name: str, type: str, dialect: str) -> exp.Expr:
+    """The column, as what Ibis takes it for.
+
+    At PostgreSQL without the collation it was made with, which may know neither LIKE nor patterns; moments of another
+    precision as TIMESTAMP, for the engine would convert the literals they are compared with, and find one too early.
+    """
     column = exp.column(name, quoted=True)
-    if dialect != "postgres":
-        return column
-    return exp.paren(exp.Collate(this=column, expression=exp.to_identifier("C", quoted=True)), copy=False)
+    if dialect == "postgres":
+        return exp.paren(exp.Collate(this=column, expression=exp.to_identifier("C", quoted=True)), copy=False)
+    if trunk(type) in ("TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"):
+        return exp.TryCast(this=column, to=data_type("TIMESTAMP"))
+    return column
 
 
 def compiler(dialect: str) -> Any:

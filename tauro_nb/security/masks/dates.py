@@ -77,7 +77,8 @@ class DateTruncMasker(TypedMasker):
                 f"the mask `date_trunc` to the {self.parameters['unit']} hides nothing of a DATE",
                 hint=f"Its units there are {', '.join(_OF_DATES)}.",
             )
-        return trunk(type) == "DATE" or trunk(type).startswith("TIMESTAMP")
+        # A period that begins before the first nanosecond there is cannot be converted back, not even with TRY_CAST.
+        return trunk(type) == "DATE" or (trunk(type).startswith("TIMESTAMP") and trunk(type) != "TIMESTAMP_NS")
 
     def branches(self, column: TemporalValue, type: str, dialect: str) -> Branches:
         """Write the mask as Ibis expressions."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketMasker", "RoundMasker"]
 
-_GREATEST = 1e290  # so that ten to the 15th times it is still finite
+_GREATEST = 1e15  # larger floats have no room for digits that could be hidden
 _WIDEST = 2**62  # whole numbers beyond it are hidden: the sum of two below it still fits 64 bits
 
 
@@ -101,16 +101,16 @@ class BucketMasker(_NumberMasker):
         """Show the lower end of one number's bucket."""
         if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
             return None
+        if not isinstance(value, Decimal) and not abs(value) <= (_GREATEST if isinstance(value, float) else _WIDEST):
+            return None
         if self._edges is not None:
             below = [edge for edge in self._edges if edge <= value]
             return type(value)(below[-1]) if below else None
         if isinstance(value, float):
             size = float(self._size)
-            if not abs(value) <= _GREATEST:
-                return None
             return value - math.fmod(math.fmod(value, size) + size, size)
         if isinstance(value, int):
-            return value // int(self._size) * int(self._size) if abs(value) <= _WIDEST else None
+            return value // int(self._size) * int(self._size)
         return (value / self._size).to_integral_value("ROUND_FLOOR") * self._size
 
     def branches(self, column: NumericValue, type: str, dialect: str) -> Branches:
@@ -119,7 +119,7 @@ class BucketMasker(_NumberMasker):
         if self._edges is not None:
             edges = [self._step(type, edge) for edge in self._edges]
             steps = [(fits & (value < high), low) for low, high in itertools.pairwise(edges)]
-            return [(value < edges[0], None), *steps, (fits, edges[-1])], None
+            return [(fits & (value < edges[0]), None), *steps, (fits, edges[-1])], None
         size = self._step(type, self._size)
         return [(fits, value - ((value % size + size) % size))], None
 

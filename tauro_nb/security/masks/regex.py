@@ -53,12 +53,9 @@ class RegexMasker(TextMasker):
         import duckdb
 
         try:
-            empty, groups = _ask(
-                "SELECT regexp_matches('', $p), len(regexp_extract_all('', '(' || $p || ')|', 0)) >= 0", p=self._pattern
-            )
+            (empty,) = _ask("SELECT regexp_matches('', $p)", p=self._pattern)
         except duckdb.Error:
             raise PolicyError("the mask `regex`: `pattern` is not a regular expression of RE2") from None
-        assert groups
         if empty:
             raise PolicyError("the mask `regex`: `pattern` must not find the empty text")
         for found in _GROUP.finditer(self._replacement):
@@ -82,10 +79,12 @@ class RegexMasker(TextMasker):
 
 
 def _has_group(pattern: str, group: int) -> bool:
+    """Whether a pattern has as many groups; the engine says so of names for them."""
     import duckdb
 
+    names = ", ".join(f"'g{number}'" for number in range(group))
     try:
-        _ask("SELECT regexp_extract('', $p, $g)", p=pattern, g=group)
+        _ask(f"SELECT regexp_extract('', $p, [{names}])" if group else "SELECT $p", p=pattern)
     except duckdb.Error:
         return False
     return True

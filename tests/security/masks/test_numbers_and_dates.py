@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlglot import exp
 
 from tauro_nb.errors import PolicyError
 from tauro_nb.security.masks import Masker, choose_mask
@@ -112,13 +113,16 @@ ENDS = {
     "TIMESTAMP_NS": ["1677-09-22 00:00:00", "2262-04-11 23:47:16.854775806"],
     "TIMESTAMP WITH TIME ZONE": ["290309-12-22 (BC) 00:00:00+00", "294247-01-10 04:00:54.775806+00", "infinity"],
 }
-COARSE = [("bucket", {"size": 100}), ("bucket", {"edges": [0, 100]}), ("round", {"digits": -2}), ("round", {"digits": -1}),
-          ("date_trunc", {"unit": "year"}), ("date_trunc", {"unit": "week"}), ("default", {}), ("random", {}),
-          ("null", {})]  # fmt: skip
+COARSE = [
+    ("bucket", {"size": 100}), ("bucket", {"edges": [0, 100]}), ("round", {"digits": -2}), ("round", {"digits": -1}),
+    ("date_trunc", {"unit": "year"}), ("date_trunc", {"unit": "week"}), ("default", {}), ("random", {}), ("null", {}),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ENDS)
 def test_the_ends_of_every_type_neither_fail_nor_show(con: duckdb.DuckDBPyConnection, kind: str) -> None:
+    # As the engine is, wherever a policy hides values: the optimizer would compute with the least and the greatest.
+    con.execute("SET disabled_optimizers = 'statistics_propagation'")
     con.execute(f"CREATE TABLE t (v {kind})")
     for value in ENDS[kind]:
         con.execute(f"INSERT INTO t VALUES ('{value}'::{kind})")
@@ -163,7 +167,7 @@ def test_random_is_new_for_every_row_and_in_its_range(con: duckdb.DuckDBPyConnec
     assert min(dates) >= date(1990, 1, 1)
     assert max(dates) < date(1991, 1, 1)
     assert len(set(dates)) > 100
-    assert not any("n" == column.name for tree in trees for column in tree.find_all(__import__("sqlglot").exp.Column))
+    assert not any(list(tree.find_all(exp.Column)) for tree in trees), "the column is not even read"
 
 
 def test_random_values_of_one_row() -> None:
