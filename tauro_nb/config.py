@@ -7,7 +7,8 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     security_policies:  table -> what `TableSecurityPolicy.from_mapping` reads
     principals:         name -> {roles: [...], attributes: {...}} or just the roles
     default_access:     allow | deny, for tables without a policy
-    audit:              {path, on_failure}
+    audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
+                        retention_days, key}
     enabled:            false leaves the catalog empty
 
 Every text may hold `${NAME}` or `${NAME:-default}`; `$${` stands for `${`. What the environment holds is never shown.
@@ -22,7 +23,7 @@ import contextlib
 import glob
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -37,6 +38,7 @@ from tauro_nb.catalog.reading import (
     as_it_is,
     choice,
     flag,
+    integer,
     kind_of,
     listed,
     mapping_of,
@@ -47,6 +49,7 @@ from tauro_nb.catalog.table import VirtualTable, read_table
 from tauro_nb.errors import ConfigError, TauroError, nearest
 
 if TYPE_CHECKING:
+    from tauro_nb.security.audit import AuditSettings
     from tauro_nb.security.policy import TableSecurityPolicy
     from tauro_nb.security.principal import Principal
 
@@ -60,11 +63,13 @@ _WRAPPER: Final = "virtualization"
 class AuditConfig:
     """Where the audit trail goes, and what happens when it cannot be written.
 
-    `path` None keeps it in memory. `on_failure` is `fail_operation` (no record, no query) or `continue`.
+    `path` None keeps it in memory. `on_failure` is `fail_operation` (no record, no query) or `continue`. `settings` are
+    those of the log, None for the usual ones.
     """
 
     path: Path | None = None
     on_failure: Literal["fail_operation", "continue"] = "fail_operation"
+    settings: AuditSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
         policies=tuple(_read_all(found.get("security_policies"), place.at("security_policies"), _read_policy).values()),
         principals=_read_all(found.get("principals"), place.at("principals"), _read_principal),
         default_access=found.get("default_access", "allow"),
-        audit=AuditConfig(_absolute(audit.path, base), audit.on_failure),
+        audit=_placed(audit, base),
         base_path=base,
         enabled=enabled,
     )
@@ -328,8 +333,25 @@ def _read_audit(raw: Any, site: Site) -> Any:
     found = read_fields(raw, site, _AUDIT)
     if found is None or len(site.mistakes) > before:
         return WRONG
-    path = found.get("path")
-    return AuditConfig(Path(path) if path else None, found.get("on_failure", "fail_operation"))
+    path, on_failure = found.pop("path", ""), found.pop("on_failure", "fail_operation")
+    return AuditConfig(Path(path) if path else None, on_failure, _audit_settings(found) if found else None)
+
+
+def _audit_settings(found: Mapping[str, Any]) -> AuditSettings:
+    from tauro_nb.security.audit import AuditSettings
+
+    readers = tuple(found["readers"]) if "readers" in found else AuditSettings().readers
+    paths = {name: Path(found[name]) for name in ("checkpoints", "key") if name in found}
+    return AuditSettings(**{**found, **paths, "readers": readers})
+
+
+def _placed(audit: AuditConfig, base: Path) -> AuditConfig:
+    """The paths of an audit log, absolute."""
+    settings = audit.settings
+    if settings is not None:
+        checkpoints, key = _absolute(settings.checkpoints, base), _absolute(settings.key, base)
+        settings = replace(settings, checkpoints=checkpoints, key=key)
+    return AuditConfig(_absolute(audit.path, base), audit.on_failure, settings)
 
 
 def _one_of(*words: str) -> Parser:
@@ -343,7 +365,17 @@ def _one_of(*words: str) -> Parser:
 
 
 _PRINCIPAL: Final[Mapping[str, Parser]] = {"roles": listed(text), "attributes": mapping_of(anything)}
-_AUDIT: Final[Mapping[str, Parser]] = {"path": text, "on_failure": _one_of("fail_operation", "continue")}
+_AUDIT: Final[Mapping[str, Parser]] = {
+    "path": text,
+    "on_failure": _one_of("fail_operation", "continue"),
+    "readers": listed(text),
+    "checkpoints": text,
+    "checkpoint_every": integer(1),
+    "checkpoint_seconds": integer(0),
+    "rotate_bytes": integer(4096),
+    "retention_days": integer(1),
+    "key": text,
+}
 # Entry by entry below, so that a mistake in one entry does not hide those of its neighbours.
 _SECTIONS: Final[Mapping[str, Parser]] = {
     "enabled": flag,

@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
@@ -15,7 +16,7 @@ from tauro_nb.config import load_config
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
-from tauro_nb.security.audit import AuditLog
+from tauro_nb.security.audit import AuditLog, Verification
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
 
@@ -160,6 +161,32 @@ class VirtualContext:
         query_id: str | None = None,
     ) -> QueryPlan:
         """Plan SQL text or a tree; what is refused is in the audit trail, whichever door it came through."""
+        return self._shown(self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id))
+
+    @property
+    def reads_policies(self) -> bool:
+        """Whether this principal may read what policies say; everybody else sees a marker in their place."""
+        return not self.principal.identities.isdisjoint(self.layer.policy_readers)
+
+    def _shown(self, plan: QueryPlan) -> QueryPlan:
+        """The plan as its principal may see it."""
+        if self.reads_policies:
+            return plan
+        from tauro_nb.query.secrecy import shown_plan
+
+        return shown_plan(plan)
+
+    def _plan(
+        self,
+        tree: Any,
+        frames: Mapping[str, pa.Table] | None = None,
+        params: Any = None,
+        limit: int | None = None,
+        *,
+        pushdown: bool = True,
+        query_id: str | None = None,
+    ) -> QueryPlan:
+        """The plan that runs."""
         try:
             return self.planner.plan(tree, params, frames, limit, pushdown=pushdown)
         except TauroError as error:
@@ -196,7 +223,7 @@ class VirtualContext:
         """Run SQL text or a tree, with the frames it names: where all doors meet."""
         query_id = uuid.uuid4().hex
         started = time.perf_counter()
-        plan = self.plan_parts(tree, frames, params, limit, query_id=query_id)
+        plan = self._plan(tree, frames, params, limit, query_id=query_id)
         return self._run(plan, query_id, started)
 
     def run(self, plan: QueryPlan, *, query_id: str | None = None) -> Result:
@@ -211,6 +238,9 @@ class VirtualContext:
         SchemaMismatch
             A source has other columns than when the plan was made.
         """
+        from tauro_nb.query.plan import whole
+
+        plan = whole(plan)
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
         query_id = query_id or uuid.uuid4().hex
@@ -234,7 +264,7 @@ class VirtualContext:
 
         record = Record(self.layer, self.principal, plan, query_id, started)
         record.intent()
-        return record.run(self.layer.machine.engine.run)
+        return record.run(self.layer.machine.engine.run, self._shown)
 
     def _record_refusal(self, error: TauroError, query_id: str) -> None:
         """A query that never ran leaves a record all the same."""
@@ -349,6 +379,36 @@ class VirtualContext:
     def audit_logs(self, **filters: Any) -> list[AuditLog]:
         """Audit records by `table_name`, `principal`, `start_time`, `end_time`, `status`."""
         return self.layer.audit_trail.records(**filters)
+
+    def verify_audit(self, checkpoints: str | os.PathLike[str] | None = None) -> Verification:
+        """Check the whole audit log, and name the first record that is not as it was written; a record says who asked.
+
+        Parameters
+        ----------
+        checkpoints
+            A file of signed checkpoints from elsewhere, in place of the configured one.
+
+        Raises
+        ------
+        AccessDenied
+            This principal holds none of the roles in `audit.readers`.
+        AuditUnavailable
+            The log cannot be read.
+        """
+        self._require_reader("verify the audit log")
+        found = self.layer.audit_trail.verify(None if checkpoints is None else Path(checkpoints))
+        self.layer.audit_trail.note("audit.verify", self.principal.name, ok=found.ok, records=found.records)
+        return found
+
+    def _require_reader(self, what: str) -> None:
+        """Refuse whoever is no auditor; the refusal is recorded."""
+        readers = self.layer.audit_trail.settings.readers
+        if not self.principal.identities & set(readers):
+            denied = AccessDenied(
+                f"{self.principal.name!r} may not {what}.", hint=f"It is for the roles {', '.join(readers)}."
+            )
+            self._record_refusal(denied, uuid.uuid4().hex)
+            raise denied
 
     def close(self) -> None:
         """Close the layer, for all principals that share it; may be called twice."""

@@ -41,8 +41,10 @@ class VirtualDataLayer:
         self.schema_registry = SchemaRegistry()
         for table in config.tables:
             self.schema_registry.register_table(table)
-        self.audit_trail = AuditTrail(config.audit.path, config.audit.on_failure)
         self.keys = KeyRing()
+        self.audit_trail = AuditTrail(
+            config.audit.path, config.audit.on_failure, settings=config.audit.settings, ring=self.keys
+        )
         self.security = SecurityEnforcer(
             default_access=config.default_access,
             principals=config.principals,
@@ -51,6 +53,7 @@ class VirtualDataLayer:
         )
         for policy in config.policies:
             self.security.register_policy(policy)
+        self.policy_readers: frozenset[str] = frozenset({"admin"})
         self.monitor = QueryMonitor()
         self._machine: Machine | None = None
 
