@@ -5,7 +5,9 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     connections:        id -> {type, uri | path | host ..., options} or just a uri
     virtual_tables:     name -> what `VirtualTable.from_mapping` reads
     security_policies:  table -> what `TableSecurityPolicy.from_mapping` reads
-    principals:         name -> {roles: [...], attributes: {...}} or just the roles
+    tag_policies:       tag -> what `TagPolicy.from_mapping` reads
+    principals:         name -> {roles: [...], attributes: {...}, tenant, purpose} or just the roles
+    security:           {barrier, policy_readers, default_principal, policies}
     default_access:     allow | deny, for tables without a policy
     audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
                         retention_days, key}
@@ -50,10 +52,10 @@ from tauro_nb.errors import ConfigError, TauroError, nearest
 
 if TYPE_CHECKING:
     from tauro_nb.security.audit import AuditSettings
-    from tauro_nb.security.policy import TableSecurityPolicy
+    from tauro_nb.security.policy import TableSecurityPolicy, TagPolicy
     from tauro_nb.security.principal import Principal
 
-__all__ = ["AuditConfig", "CatalogConfig", "ConnectionSpec", "load_config"]
+__all__ = ["AuditConfig", "CatalogConfig", "ConnectionSpec", "SecurityConfig", "load_config"]
 
 Access = Literal["allow", "deny"]
 _WRAPPER: Final = "virtualization"
@@ -72,6 +74,21 @@ class AuditConfig:
     settings: AuditSettings | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SecurityConfig:
+    """How policies are kept and enforced, whatever they say.
+
+    `barrier` is `leakproof` (predicates that cannot leak pass below the policy) or `strict` (none does).
+    `policy_readers` are the roles that may read the text of policies. `default_principal` is who asks when nobody is
+    named. `policies` is a file of policies that is read again whenever it changes.
+    """
+
+    barrier: Literal["leakproof", "strict"] = "leakproof"
+    policy_readers: tuple[str, ...] = ("admin",)
+    default_principal: str = "admin"
+    policies: Path | None = None
+
+
 @dataclass(frozen=True)
 class CatalogConfig:
     """A configuration without mistakes; its secrets are in `connections`, whose repr hides them."""
@@ -79,9 +96,11 @@ class CatalogConfig:
     connections: dict[str, ConnectionSpec] = field(default_factory=dict)
     tables: tuple[VirtualTable, ...] = ()
     policies: tuple[TableSecurityPolicy, ...] = ()
+    tag_policies: tuple[TagPolicy, ...] = ()
     principals: dict[str, Principal] = field(default_factory=dict)
     default_access: Access = "allow"
     audit: AuditConfig = field(default_factory=AuditConfig)
+    security: SecurityConfig = field(default_factory=SecurityConfig)
     base_path: Path = field(default_factory=Path.cwd)
     enabled: bool = True
 
@@ -156,19 +175,23 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
     tables = _read_all(found.get("virtual_tables"), place.at("virtual_tables"), read_table)
     _report_same_names(found.get("virtual_tables"), place.at("virtual_tables"))
     _report_same_names(found.get("security_policies"), place.at("security_policies"))
+    _report_same_names(found.get("tag_policies"), place.at("tag_policies"))
     _report_lost_policies(found, tables, place.at("security_policies"))
     for name, table in tables.items():
         declared = dict(_entries(found.get("connections")))
         _check_connection(table, connections, declared, place.at("virtual_tables").at(name))
     audit = found.get("audit", AuditConfig())
+    security = found.get("security", SecurityConfig())
     enabled = found.get("enabled", True)
     return CatalogConfig(
         connections=connections,
         tables=tuple(_located(table, connections, base) for table in tables.values()) if enabled else (),
         policies=tuple(_read_all(found.get("security_policies"), place.at("security_policies"), _read_policy).values()),
+        tag_policies=tuple(_read_all(found.get("tag_policies"), place.at("tag_policies"), _read_tag_policy).values()),
         principals=_read_all(found.get("principals"), place.at("principals"), _read_principal),
         default_access=found.get("default_access", "allow"),
         audit=_placed(audit, base),
+        security=replace(security, policies=_absolute(security.policies, base)),
         base_path=base,
         enabled=enabled,
     )
@@ -312,8 +335,18 @@ def _read_policy(name: str, raw: Any, site: Site) -> TableSecurityPolicy | None:
     return TableSecurityPolicy.from_mapping(name, expanded, mistakes=site.mistakes, path=site.path)
 
 
+def _read_tag_policy(name: str, raw: Any, site: Site) -> TagPolicy | None:
+    """As for tables."""
+    from tauro_nb.security.policy import TagPolicy
+
+    expanded = mapping_of(anything)(raw, site)
+    if expanded is WRONG:
+        return None
+    return TagPolicy.from_mapping(name, expanded, mistakes=site.mistakes, path=site.path)
+
+
 def _read_principal(name: str, raw: Any, site: Site) -> Principal | None:
-    """`{roles: [...], attributes: {...}}`, or a list of roles, or one role."""
+    """`{roles: [...], attributes: {...}, tenant, purpose}`, or a list of roles, or one role."""
     from tauro_nb.security.principal import Principal
 
     before = len(site.mistakes)
@@ -322,7 +355,7 @@ def _read_principal(name: str, raw: Any, site: Site) -> Principal | None:
     if found is None or len(site.mistakes) > before:
         return None
     try:
-        return Principal(name=name, roles=frozenset(found.get("roles", ())), attributes=found.get("attributes", {}))
+        return Principal(name=name, **{**found, "roles": frozenset(found.get("roles", ()))})
     except TauroError as error:
         site.report(str(error))
     return None
@@ -354,6 +387,16 @@ def _placed(audit: AuditConfig, base: Path) -> AuditConfig:
     return AuditConfig(_absolute(audit.path, base), audit.on_failure, settings)
 
 
+def _read_security(raw: Any, site: Site) -> Any:
+    before = len(site.mistakes)
+    found = read_fields(raw, site, _SECURITY)
+    if found is None or len(site.mistakes) > before:
+        return WRONG
+    readers = {"policy_readers": tuple(found["policy_readers"])} if "policy_readers" in found else {}
+    policies = {"policies": Path(found["policies"])} if found.get("policies") else {}
+    return SecurityConfig(**{**found, **readers, **policies})
+
+
 def _one_of(*words: str) -> Parser:
     def meaning(word: str) -> str:
         folded = word.strip().casefold()
@@ -364,7 +407,18 @@ def _one_of(*words: str) -> Parser:
     return choice(meaning, words)
 
 
-_PRINCIPAL: Final[Mapping[str, Parser]] = {"roles": listed(text), "attributes": mapping_of(anything)}
+_PRINCIPAL: Final[Mapping[str, Parser]] = {
+    "roles": listed(text),
+    "attributes": mapping_of(anything),
+    "tenant": text,
+    "purpose": text,
+}
+_SECURITY: Final[Mapping[str, Parser]] = {
+    "barrier": _one_of("leakproof", "strict"),
+    "policy_readers": listed(text),
+    "default_principal": text,
+    "policies": text,
+}
 _AUDIT: Final[Mapping[str, Parser]] = {
     "path": text,
     "on_failure": _one_of("fail_operation", "continue"),
@@ -382,7 +436,9 @@ _SECTIONS: Final[Mapping[str, Parser]] = {
     "connections": as_it_is,
     "virtual_tables": as_it_is,
     "security_policies": as_it_is,
+    "tag_policies": as_it_is,
     "principals": as_it_is,
+    "security": _read_security,
     "default_access": _one_of("allow", "deny"),
     "audit": _read_audit,
 }

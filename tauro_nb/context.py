@@ -45,7 +45,7 @@ class VirtualContext:
         A mapping, the path of a YAML file, or None for an empty catalog.
     principal
         Who asks: a name from the configuration's `principals`, any other name (which is then its own
-        role), or a `Principal`. Without one, `admin`.
+        role), or a `Principal`. Without one, the configuration's `security.default_principal`, or else `admin`.
     layer
         Share an existing layer; `config` is then not read.
 
@@ -76,7 +76,7 @@ class VirtualContext:
     def _resolve(self, principal: str | Principal | None) -> Principal:
         if isinstance(principal, Principal):
             return principal
-        name = "admin" if principal is None else principal
+        name = self.layer.config.security.default_principal if principal is None else principal
         known = self.layer.config.principals.get(name)
         return known if known is not None else Principal.of(name)
 
@@ -107,15 +107,23 @@ class VirtualContext:
         return self.schema_registry.get_table(name)
 
     def as_principal(
-        self, name: str | Principal, roles: list[str] | None = None, attributes: Mapping[str, Any] | None = None
+        self,
+        name: str | Principal,
+        roles: list[str] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        tenant: str | None = None,
+        purpose: str | None = None,
     ) -> VirtualContext:
-        """The same catalog, sources and audit trail, seen by someone else."""
+        """The same catalog, sources and audit trail, seen by someone else; what is not given stays as declared."""
         who = self._resolve(name)
-        if roles is not None or attributes is not None:
+        if not all(given is None for given in (roles, attributes, tenant, purpose)):
             who = Principal(
                 who.name,
                 frozenset(roles) if roles is not None else who.roles,
                 attributes if attributes is not None else who.attributes,
+                tenant if tenant is not None else who.tenant,
+                purpose if purpose is not None else who.purpose,
             )
         return VirtualContext(principal=who, layer=self.layer)
 
@@ -166,7 +174,7 @@ class VirtualContext:
     @property
     def reads_policies(self) -> bool:
         """Whether this principal may read what policies say; everybody else sees a marker in their place."""
-        return not self.principal.identities.isdisjoint(self.layer.policy_readers)
+        return self.principal.matches(self.layer.policy_readers)
 
     def _shown(self, plan: QueryPlan) -> QueryPlan:
         """The plan as its principal may see it."""
@@ -359,7 +367,7 @@ class VirtualContext:
             There is no such table, it is denied, or its source does not answer.
         """
         decision = self._entry(name).decision
-        return {column: decision.columns[column].type for column in decision.visible_columns}
+        return {column: decision.columns[column].shown_type for column in decision.visible_columns}
 
     def _entry(self, name: str) -> TableEntry:
         """One table as it is now; a refusal leaves a record, as that of a query does."""

@@ -49,11 +49,14 @@ class VirtualDataLayer:
             default_access=config.default_access,
             principals=config.principals,
             trail=self.audit_trail,
+            labels=self.schema_registry,
             keys=self.keys,
         )
+        for tag_policy in config.tag_policies:
+            self.security.register_tag_policy(tag_policy)
         for policy in config.policies:
             self.security.register_policy(policy)
-        self.policy_readers: frozenset[str] = frozenset({"admin"})
+        self.policy_readers: frozenset[str] = frozenset(config.security.policy_readers)
         self.monitor = QueryMonitor()
         self._machine: Machine | None = None
 

@@ -72,7 +72,7 @@ class BoundFilter:
         """
         tree = exp.paren(self.tree.copy())
         for marker in [node for node in tree.find_all(exp.Column) if node.name in self.slots]:
-            value = _value_of(principal, self.slots[marker.name])
+            value = principal.value_of(self.slots[marker.name])
             _put(marker, value, self.types[marker.name], self.sandbox)
         return tree
 
@@ -221,15 +221,6 @@ def _describe(trees: list[exp.Expr], columns: Mapping[str, str], what: str, sand
 
 def _null(kind: str) -> exp.Expr:
     return exp.Null() if kind == UNTYPED else exp.cast(exp.Null(), data_type(kind))
-
-
-def _value_of(principal: Principal, attribute: str | None) -> Any:
-    if attribute is None:
-        return principal.name
-    value = principal.attributes.get(attribute)
-    if value is None:
-        raise AccessDenied(f"`{principal.name}` has no attribute `{attribute}`, which the rules of this table need")
-    return value
 
 
 def _put(marker: exp.Expr, value: Any, kind: str, sandbox: Sandbox) -> None:
