@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.security.functions import EngineFunctions
     from tauro_nb.sources.base import Source
+    from tauro_nb.sources.extension import Preparation
 
 __all__ = ["DuckDBEngine", "Execution"]
 
@@ -50,6 +51,7 @@ class DuckDBEngine:
         self.functions = functions
         self._instances: dict[frozenset[str], duckdb.DuckDBPyConnection] = {}
         self._attached: set[tuple[frozenset[str], int]] = set()
+        self._prepared: dict[frozenset[str], frozenset[Preparation]] = {}
         self._lock = threading.RLock()
 
     def cursor(
@@ -63,9 +65,8 @@ class DuckDBEngine:
             One of them cannot be attached.
         """
         with self._lock:
-            if switched_off not in self._instances:
-                self._instances[switched_off] = self._start(switched_off)
-            instance = self._instances[switched_off]
+            needed = frozenset(s.preparation for s in sources if s.preparation is not None)
+            instance = self._instance(switched_off, needed)
             for source in sources:
                 key = (switched_off, id(source))
                 if key not in self._attached:
@@ -73,7 +74,19 @@ class DuckDBEngine:
                     self._attached.add(key)
             return instance.cursor()
 
-    def _start(self, switched_off: frozenset[str]) -> duckdb.DuckDBPyConnection:
+    def _instance(self, switched_off: frozenset[str], needed: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
+        """The instance, started again when a source needs a setting: a locked one takes no more.
+
+        Queries that run on the one before keep it alive until they end.
+        """
+        ready = self._prepared.get(switched_off, frozenset())
+        if switched_off not in self._instances or not needed <= ready:
+            self._instances[switched_off] = self._start(switched_off, ready | needed)
+            self._prepared[switched_off] = ready | needed
+            self._attached = {key for key in self._attached if key[0] != switched_off}
+        return self._instances[switched_off]
+
+    def _start(self, switched_off: frozenset[str], preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:", config=dict(_SETTINGS))
         instance.execute("SET enable_progress_bar = false")
         # A policy must not mean something else on a machine in another time zone; cursors inherit only globals.
@@ -81,6 +94,8 @@ class DuckDBEngine:
         instance.execute(f"SET disabled_optimizers = '{','.join(sorted(switched_off))}'")
         if self.functions is not None:
             self.functions.register(instance)
+        for preparation in preparations:
+            preparation.apply(instance)
         instance.execute("SET lock_configuration = true")
         return instance
 
@@ -120,6 +135,7 @@ class DuckDBEngine:
                 instance.close()
             self._instances.clear()
             self._attached.clear()
+            self._prepared.clear()
 
 
 class Execution:
