@@ -8,6 +8,7 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     principals:         name -> {roles: [...], attributes: {...}} or just the roles
     default_access:     allow | deny, for tables without a policy
     audit:              {path, on_failure}
+    encryption:         {keyset, kek: {env | passphrase | keyring | command}, create, allow_low_cardinality}
     enabled:            false leaves the catalog empty
 
 Every text may hold `${NAME}` or `${NAME:-default}`; `$${` stands for `${`. What the environment holds is never shown.
@@ -22,7 +23,7 @@ import contextlib
 import glob
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -47,6 +48,7 @@ from tauro_nb.catalog.table import VirtualTable, read_table
 from tauro_nb.errors import ConfigError, TauroError, nearest
 
 if TYPE_CHECKING:
+    from tauro_nb.security.keys.settings import EncryptionSettings
     from tauro_nb.security.policy import TableSecurityPolicy
     from tauro_nb.security.principal import Principal
 
@@ -77,6 +79,7 @@ class CatalogConfig:
     principals: dict[str, Principal] = field(default_factory=dict)
     default_access: Access = "allow"
     audit: AuditConfig = field(default_factory=AuditConfig)
+    encryption: EncryptionSettings | None = None
     base_path: Path = field(default_factory=Path.cwd)
     enabled: bool = True
 
@@ -164,6 +167,7 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
         principals=_read_all(found.get("principals"), place.at("principals"), _read_principal),
         default_access=found.get("default_access", "allow"),
         audit=AuditConfig(_absolute(audit.path, base), audit.on_failure),
+        encryption=_rooted_keys(found.get("encryption"), base),
         base_path=base,
         enabled=enabled,
     )
@@ -332,6 +336,17 @@ def _read_audit(raw: Any, site: Site) -> Any:
     return AuditConfig(Path(path) if path else None, found.get("on_failure", "fail_operation"))
 
 
+def _read_keys(raw: Any, site: Site) -> Any:
+    """Let the security room read its own section."""
+    from tauro_nb.security.keys.settings import read_encryption_settings  # most catalogs encrypt nothing
+
+    return read_encryption_settings(raw, site)
+
+
+def _rooted_keys(settings: EncryptionSettings | None, base: Path) -> EncryptionSettings | None:
+    return None if settings is None else replace(settings, keyset=_absolute(settings.keyset, base))
+
+
 def _one_of(*words: str) -> Parser:
     def meaning(word: str) -> str:
         folded = word.strip().casefold()
@@ -353,4 +368,5 @@ _SECTIONS: Final[Mapping[str, Parser]] = {
     "principals": as_it_is,
     "default_access": _one_of("allow", "deny"),
     "audit": _read_audit,
+    "encryption": _read_keys,
 }

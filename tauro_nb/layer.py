@@ -42,7 +42,7 @@ class VirtualDataLayer:
         for table in config.tables:
             self.schema_registry.register_table(table)
         self.audit_trail = AuditTrail(config.audit.path, config.audit.on_failure)
-        self.keys = KeyRing()
+        self.keys = KeyRing() if config.encryption is None else config.encryption.ring()
         self.security = SecurityEnforcer(
             default_access=config.default_access,
             principals=config.principals,

@@ -49,8 +49,10 @@ class FieldSpec:
     domain
         Columns that share keys; the column's own when empty.
     searchable
-        Equal values get equal tokens (AES-SIV). With a domain that holds for all columns of the domain, which can then
-        be joined without opening them: their tokens are bound to the domain in place of table and column.
+        Equal values get equal tokens (AES-SIV).
+    joined
+        They do so in all columns of the domain, which can then be joined without opening them: their tokens are bound
+        to the domain in place of table and column.
     """
 
     table: str
@@ -59,6 +61,7 @@ class FieldSpec:
     tenant: str = ""
     domain: str = ""
     searchable: bool = False
+    joined: bool = False
 
     @property
     def slot(self) -> Slot:
@@ -69,7 +72,7 @@ class FieldSpec:
     @property
     def place(self) -> tuple[bytes, ...]:
         """What is authenticated besides the head."""
-        shared = self.searchable and self.domain
+        shared = self.searchable and self.joined and self.domain
         where = ("domain", self.domain) if shared else ("column", self.table.casefold(), self.column.casefold())
         parts = (*where, self.type.upper(), self.tenant)
         return (_LABEL, *(part.encode("utf-8", "surrogatepass") for part in parts))
