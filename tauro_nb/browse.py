@@ -52,7 +52,7 @@ def snapshot_table(
         connection_id=table.connection_id,
         description=table.description,
         tags=tuple(table.tags),
-        columns=tuple(ColumnSnapshot(c.name, c.type, c.access, c.mask) for c in decided.values()),
+        columns=tuple(ColumnSnapshot(c.name, c.shown_type, c.access, c.mask) for c in decided.values()),
         access="denied" if reason else "allowed",
         row_filtered=filtered,
         reason=reason,

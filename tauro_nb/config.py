@@ -5,9 +5,12 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     connections:        id -> {type, uri | path | host ..., options} or just a uri
     virtual_tables:     name -> what `VirtualTable.from_mapping` reads
     security_policies:  table -> what `TableSecurityPolicy.from_mapping` reads
-    principals:         name -> {roles: [...], attributes: {...}} or just the roles
+    tag_policies:       tag -> what `TagPolicy.from_mapping` reads
+    principals:         name -> {roles: [...], attributes: {...}, tenant, purpose} or just the roles
+    security:           {barrier, policy_readers, default_principal, policies}
     default_access:     allow | deny, for tables without a policy
-    audit:              {path, on_failure}
+    audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
+                        retention_days, key}
     encryption:         {keyset, kek: {env | passphrase | keyring | command}, create, allow_low_cardinality}
     enabled:            false leaves the catalog empty
 
@@ -38,6 +41,7 @@ from tauro_nb.catalog.reading import (
     as_it_is,
     choice,
     flag,
+    integer,
     kind_of,
     listed,
     mapping_of,
@@ -48,11 +52,12 @@ from tauro_nb.catalog.table import VirtualTable, read_table
 from tauro_nb.errors import ConfigError, TauroError, nearest
 
 if TYPE_CHECKING:
+    from tauro_nb.security.audit import AuditSettings
     from tauro_nb.security.keys.settings import EncryptionSettings
-    from tauro_nb.security.policy import TableSecurityPolicy
+    from tauro_nb.security.policy import TableSecurityPolicy, TagPolicy
     from tauro_nb.security.principal import Principal
 
-__all__ = ["AuditConfig", "CatalogConfig", "ConnectionSpec", "load_config"]
+__all__ = ["AuditConfig", "CatalogConfig", "ConnectionSpec", "SecurityConfig", "load_config"]
 
 Access = Literal["allow", "deny"]
 _WRAPPER: Final = "virtualization"
@@ -62,11 +67,28 @@ _WRAPPER: Final = "virtualization"
 class AuditConfig:
     """Where the audit trail goes, and what happens when it cannot be written.
 
-    `path` None keeps it in memory. `on_failure` is `fail_operation` (no record, no query) or `continue`.
+    `path` None keeps it in memory. `on_failure` is `fail_operation` (no record, no query) or `continue`. `settings` are
+    those of the log, None for the usual ones.
     """
 
     path: Path | None = None
     on_failure: Literal["fail_operation", "continue"] = "fail_operation"
+    settings: AuditSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityConfig:
+    """How policies are kept and enforced, whatever they say.
+
+    `barrier` is `leakproof` (predicates that cannot leak pass below the policy) or `strict` (none does).
+    `policy_readers` are the roles that may read the text of policies. `default_principal` is who asks when nobody is
+    named. `policies` is a file of policies that is read again whenever it changes.
+    """
+
+    barrier: Literal["leakproof", "strict"] = "leakproof"
+    policy_readers: tuple[str, ...] = ("admin",)
+    default_principal: str = "admin"
+    policies: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,9 +98,11 @@ class CatalogConfig:
     connections: dict[str, ConnectionSpec] = field(default_factory=dict)
     tables: tuple[VirtualTable, ...] = ()
     policies: tuple[TableSecurityPolicy, ...] = ()
+    tag_policies: tuple[TagPolicy, ...] = ()
     principals: dict[str, Principal] = field(default_factory=dict)
     default_access: Access = "allow"
     audit: AuditConfig = field(default_factory=AuditConfig)
+    security: SecurityConfig = field(default_factory=SecurityConfig)
     encryption: EncryptionSettings | None = None
     base_path: Path = field(default_factory=Path.cwd)
     enabled: bool = True
@@ -154,19 +178,23 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
     tables = _read_all(found.get("virtual_tables"), place.at("virtual_tables"), read_table)
     _report_same_names(found.get("virtual_tables"), place.at("virtual_tables"))
     _report_same_names(found.get("security_policies"), place.at("security_policies"))
+    _report_same_names(found.get("tag_policies"), place.at("tag_policies"))
     _report_lost_policies(found, tables, place.at("security_policies"))
     for name, table in tables.items():
         declared = dict(_entries(found.get("connections")))
         _check_connection(table, connections, declared, place.at("virtual_tables").at(name))
     audit = found.get("audit", AuditConfig())
+    security = found.get("security", SecurityConfig())
     enabled = found.get("enabled", True)
     return CatalogConfig(
         connections=connections,
         tables=tuple(_located(table, connections, base) for table in tables.values()) if enabled else (),
         policies=tuple(_read_all(found.get("security_policies"), place.at("security_policies"), _read_policy).values()),
+        tag_policies=tuple(_read_all(found.get("tag_policies"), place.at("tag_policies"), _read_tag_policy).values()),
         principals=_read_all(found.get("principals"), place.at("principals"), _read_principal),
         default_access=found.get("default_access", "allow"),
-        audit=AuditConfig(_absolute(audit.path, base), audit.on_failure),
+        audit=_placed(audit, base),
+        security=replace(security, policies=_absolute(security.policies, base)),
         encryption=_rooted_keys(found.get("encryption"), base),
         base_path=base,
         enabled=enabled,
@@ -311,8 +339,18 @@ def _read_policy(name: str, raw: Any, site: Site) -> TableSecurityPolicy | None:
     return TableSecurityPolicy.from_mapping(name, expanded, mistakes=site.mistakes, path=site.path)
 
 
+def _read_tag_policy(name: str, raw: Any, site: Site) -> TagPolicy | None:
+    """As for tables."""
+    from tauro_nb.security.policy import TagPolicy
+
+    expanded = mapping_of(anything)(raw, site)
+    if expanded is WRONG:
+        return None
+    return TagPolicy.from_mapping(name, expanded, mistakes=site.mistakes, path=site.path)
+
+
 def _read_principal(name: str, raw: Any, site: Site) -> Principal | None:
-    """`{roles: [...], attributes: {...}}`, or a list of roles, or one role."""
+    """`{roles: [...], attributes: {...}, tenant, purpose}`, or a list of roles, or one role."""
     from tauro_nb.security.principal import Principal
 
     before = len(site.mistakes)
@@ -321,7 +359,7 @@ def _read_principal(name: str, raw: Any, site: Site) -> Principal | None:
     if found is None or len(site.mistakes) > before:
         return None
     try:
-        return Principal(name=name, roles=frozenset(found.get("roles", ())), attributes=found.get("attributes", {}))
+        return Principal(name=name, **{**found, "roles": frozenset(found.get("roles", ()))})
     except TauroError as error:
         site.report(str(error))
     return None
@@ -332,8 +370,35 @@ def _read_audit(raw: Any, site: Site) -> Any:
     found = read_fields(raw, site, _AUDIT)
     if found is None or len(site.mistakes) > before:
         return WRONG
-    path = found.get("path")
-    return AuditConfig(Path(path) if path else None, found.get("on_failure", "fail_operation"))
+    path, on_failure = found.pop("path", ""), found.pop("on_failure", "fail_operation")
+    return AuditConfig(Path(path) if path else None, on_failure, _audit_settings(found) if found else None)
+
+
+def _audit_settings(found: Mapping[str, Any]) -> AuditSettings:
+    from tauro_nb.security.audit import AuditSettings
+
+    readers = tuple(found["readers"]) if "readers" in found else AuditSettings().readers
+    paths = {name: Path(found[name]) for name in ("checkpoints", "key") if name in found}
+    return AuditSettings(**{**found, **paths, "readers": readers})
+
+
+def _placed(audit: AuditConfig, base: Path) -> AuditConfig:
+    """The paths of an audit log, absolute."""
+    settings = audit.settings
+    if settings is not None:
+        checkpoints, key = _absolute(settings.checkpoints, base), _absolute(settings.key, base)
+        settings = replace(settings, checkpoints=checkpoints, key=key)
+    return AuditConfig(_absolute(audit.path, base), audit.on_failure, settings)
+
+
+def _read_security(raw: Any, site: Site) -> Any:
+    before = len(site.mistakes)
+    found = read_fields(raw, site, _SECURITY)
+    if found is None or len(site.mistakes) > before:
+        return WRONG
+    readers = {"policy_readers": tuple(found["policy_readers"])} if "policy_readers" in found else {}
+    policies = {"policies": Path(found["policies"])} if found.get("policies") else {}
+    return SecurityConfig(**{**found, **readers, **policies})
 
 
 def _read_keys(raw: Any, site: Site) -> Any:
@@ -357,15 +422,38 @@ def _one_of(*words: str) -> Parser:
     return choice(meaning, words)
 
 
-_PRINCIPAL: Final[Mapping[str, Parser]] = {"roles": listed(text), "attributes": mapping_of(anything)}
-_AUDIT: Final[Mapping[str, Parser]] = {"path": text, "on_failure": _one_of("fail_operation", "continue")}
+_PRINCIPAL: Final[Mapping[str, Parser]] = {
+    "roles": listed(text),
+    "attributes": mapping_of(anything),
+    "tenant": text,
+    "purpose": text,
+}
+_SECURITY: Final[Mapping[str, Parser]] = {
+    "barrier": _one_of("leakproof", "strict"),
+    "policy_readers": listed(text),
+    "default_principal": text,
+    "policies": text,
+}
+_AUDIT: Final[Mapping[str, Parser]] = {
+    "path": text,
+    "on_failure": _one_of("fail_operation", "continue"),
+    "readers": listed(text),
+    "checkpoints": text,
+    "checkpoint_every": integer(1),
+    "checkpoint_seconds": integer(0),
+    "rotate_bytes": integer(4096),
+    "retention_days": integer(1),
+    "key": text,
+}
 # Entry by entry below, so that a mistake in one entry does not hide those of its neighbours.
 _SECTIONS: Final[Mapping[str, Parser]] = {
     "enabled": flag,
     "connections": as_it_is,
     "virtual_tables": as_it_is,
     "security_policies": as_it_is,
+    "tag_policies": as_it_is,
     "principals": as_it_is,
+    "security": _read_security,
     "default_access": _one_of("allow", "deny"),
     "audit": _read_audit,
     "encryption": _read_keys,

@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
@@ -15,7 +16,7 @@ from tauro_nb.config import load_config
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
-from tauro_nb.security.audit import AuditLog
+from tauro_nb.security.audit import AuditLog, Verification
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
 
@@ -44,7 +45,7 @@ class VirtualContext:
         A mapping, the path of a YAML file, or None for an empty catalog.
     principal
         Who asks: a name from the configuration's `principals`, any other name (which is then its own
-        role), or a `Principal`. Without one, `admin`.
+        role), or a `Principal`. Without one, the configuration's `security.default_principal`, or else `admin`.
     layer
         Share an existing layer; `config` is then not read.
 
@@ -75,7 +76,7 @@ class VirtualContext:
     def _resolve(self, principal: str | Principal | None) -> Principal:
         if isinstance(principal, Principal):
             return principal
-        name = "admin" if principal is None else principal
+        name = self.layer.config.security.default_principal if principal is None else principal
         known = self.layer.config.principals.get(name)
         return known if known is not None else Principal.of(name)
 
@@ -106,15 +107,23 @@ class VirtualContext:
         return self.schema_registry.get_table(name)
 
     def as_principal(
-        self, name: str | Principal, roles: list[str] | None = None, attributes: Mapping[str, Any] | None = None
+        self,
+        name: str | Principal,
+        roles: list[str] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        tenant: str | None = None,
+        purpose: str | None = None,
     ) -> VirtualContext:
-        """The same catalog, sources and audit trail, seen by someone else."""
+        """The same catalog, sources and audit trail, seen by someone else; what is not given stays as declared."""
         who = self._resolve(name)
-        if roles is not None or attributes is not None:
+        if not all(given is None for given in (roles, attributes, tenant, purpose)):
             who = Principal(
                 who.name,
                 frozenset(roles) if roles is not None else who.roles,
                 attributes if attributes is not None else who.attributes,
+                tenant if tenant is not None else who.tenant,
+                purpose if purpose is not None else who.purpose,
             )
         return VirtualContext(principal=who, layer=self.layer)
 
@@ -160,6 +169,32 @@ class VirtualContext:
         query_id: str | None = None,
     ) -> QueryPlan:
         """Plan SQL text or a tree; what is refused is in the audit trail, whichever door it came through."""
+        return self._shown(self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id))
+
+    @property
+    def reads_policies(self) -> bool:
+        """Whether this principal may read what policies say; everybody else sees a marker in their place."""
+        return self.principal.matches(self.layer.policy_readers)
+
+    def _shown(self, plan: QueryPlan) -> QueryPlan:
+        """The plan as its principal may see it."""
+        if self.reads_policies:
+            return plan
+        from tauro_nb.query.secrecy import shown_plan
+
+        return shown_plan(plan)
+
+    def _plan(
+        self,
+        tree: Any,
+        frames: Mapping[str, pa.Table] | None = None,
+        params: Any = None,
+        limit: int | None = None,
+        *,
+        pushdown: bool = True,
+        query_id: str | None = None,
+    ) -> QueryPlan:
+        """The plan that runs."""
         try:
             return self.planner.plan(tree, params, frames, limit, pushdown=pushdown)
         except TauroError as error:
@@ -196,7 +231,7 @@ class VirtualContext:
         """Run SQL text or a tree, with the frames it names: where all doors meet."""
         query_id = uuid.uuid4().hex
         started = time.perf_counter()
-        plan = self.plan_parts(tree, frames, params, limit, query_id=query_id)
+        plan = self._plan(tree, frames, params, limit, query_id=query_id)
         return self._run(plan, query_id, started)
 
     def run(self, plan: QueryPlan, *, query_id: str | None = None) -> Result:
@@ -211,6 +246,9 @@ class VirtualContext:
         SchemaMismatch
             A source has other columns than when the plan was made.
         """
+        from tauro_nb.query.plan import whole
+
+        plan = whole(plan)
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
         query_id = query_id or uuid.uuid4().hex
@@ -234,7 +272,7 @@ class VirtualContext:
 
         record = Record(self.layer, self.principal, plan, query_id, started)
         record.intent()
-        return record.run(self.layer.machine.engine.run)
+        return record.run(self.layer.machine.engine.run, self._shown)
 
     def _record_refusal(self, error: TauroError, query_id: str) -> None:
         """A query that never ran leaves a record all the same."""
@@ -329,7 +367,7 @@ class VirtualContext:
             There is no such table, it is denied, or its source does not answer.
         """
         decision = self._entry(name).decision
-        return {column: decision.columns[column].type for column in decision.visible_columns}
+        return {column: decision.columns[column].shown_type for column in decision.visible_columns}
 
     def _entry(self, name: str) -> TableEntry:
         """One table as it is now; a refusal leaves a record, as that of a query does."""
@@ -349,6 +387,36 @@ class VirtualContext:
     def audit_logs(self, **filters: Any) -> list[AuditLog]:
         """Audit records by `table_name`, `principal`, `start_time`, `end_time`, `status`."""
         return self.layer.audit_trail.records(**filters)
+
+    def verify_audit(self, checkpoints: str | os.PathLike[str] | None = None) -> Verification:
+        """Check the whole audit log, and name the first record that is not as it was written; a record says who asked.
+
+        Parameters
+        ----------
+        checkpoints
+            A file of signed checkpoints from elsewhere, in place of the configured one.
+
+        Raises
+        ------
+        AccessDenied
+            This principal holds none of the roles in `audit.readers`.
+        AuditUnavailable
+            The log cannot be read.
+        """
+        self._require_reader("verify the audit log")
+        found = self.layer.audit_trail.verify(None if checkpoints is None else Path(checkpoints))
+        self.layer.audit_trail.note("audit.verify", self.principal.name, ok=found.ok, records=found.records)
+        return found
+
+    def _require_reader(self, what: str) -> None:
+        """Refuse whoever is no auditor; the refusal is recorded."""
+        readers = self.layer.audit_trail.settings.readers
+        if not self.principal.identities & set(readers):
+            denied = AccessDenied(
+                f"{self.principal.name!r} may not {what}.", hint=f"It is for the roles {', '.join(readers)}."
+            )
+            self._record_refusal(denied, uuid.uuid4().hex)
+            raise denied
 
     def close(self) -> None:
         """Close the layer, for all principals that share it; may be called twice."""

@@ -41,16 +41,22 @@ class VirtualDataLayer:
         self.schema_registry = SchemaRegistry()
         for table in config.tables:
             self.schema_registry.register_table(table)
-        self.audit_trail = AuditTrail(config.audit.path, config.audit.on_failure)
         self.keys = KeyRing() if config.encryption is None else config.encryption.ring()
+        self.audit_trail = AuditTrail(
+            config.audit.path, config.audit.on_failure, settings=config.audit.settings, ring=self.keys
+        )
         self.security = SecurityEnforcer(
             default_access=config.default_access,
             principals=config.principals,
             trail=self.audit_trail,
+            labels=self.schema_registry,
             keys=self.keys,
         )
+        for tag_policy in config.tag_policies:
+            self.security.register_tag_policy(tag_policy)
         for policy in config.policies:
             self.security.register_policy(policy)
+        self.policy_readers: frozenset[str] = frozenset(config.security.policy_readers)
         self.monitor = QueryMonitor()
         self._machine: Machine | None = None
 

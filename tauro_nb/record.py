@@ -73,8 +73,10 @@ class Record:
             query_id=self._query_id,
         )
 
-    def run(self, execute: Callable[[QueryPlan], Execution]) -> Result:
+    def run(self, execute: Callable[[QueryPlan], Execution], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
         """Start the plan; its batches are counted on their way, and the end of them is recorded.
+
+        The result's own plan is what `shown` makes of it, once somebody looks.
 
         Raises
         ------
@@ -90,7 +92,7 @@ class Record:
         batches = self._watch(execution)
         # A generator that was never started does not notice that nobody wants it any more.
         weakref.finalize(batches, self._abandoned, execution)
-        return Result(execution.schema, batches, self._plan, self.stats)
+        return Result(execution.schema, batches, lambda: shown(self._plan), self.stats)
 
     def stats(self) -> ResultStats:
         """Figures so far."""

@@ -15,6 +15,7 @@ _LIBPQ: Final = (
     "uri host hostaddr port database dbname user username password passfile service sslmode sslcert sslkey sslrootcert "
     "sslpassword connect_timeout application_name keepalives target_session_attrs schema pool_size statement_timeout"
 )
+_MYSQL: Final = "uri host port database user password socket ssl_mode ssl_ca ssl_cert ssl_key connect_timeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,13 @@ _ALL: Final = (
         requires=("uri", "host", "hostaddr", "service"),
     ),
     ConnectorType(
+        "mysql",
+        SourceType.DATABASE,
+        aliases=("mariadb",),
+        options=tuple(_MYSQL.split()),
+        requires=("uri", "host", "socket"),
+    ),
+    ConnectorType(
         "sqlite",
         SourceType.DATABASE,
         aliases=("sqlite3",),
@@ -80,7 +88,7 @@ _ALL: Final = (
     ConnectorType(
         "json", SourceType.FILESYSTEM, ("jsonl", "ndjson"), (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz")
     ),
-    *_family(SourceType.DATABASE, "mysql=mariadb oracle sqlserver=mssql,sql_server clickhouse mongodb cassandra"),
+    *_family(SourceType.DATABASE, "oracle sqlserver=mssql,sql_server clickhouse mongodb cassandra"),
     *_family(SourceType.DATABASE, "trino=presto"),
     *_family(SourceType.DATA_WAREHOUSE, "snowflake bigquery redshift databricks synapse athena"),
     *_family(SourceType.FILESYSTEM, "s3=aws_s3,s3a gcs=gs azure=adls,abfs,abfss,az hdfs"),

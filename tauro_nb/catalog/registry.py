@@ -182,6 +182,15 @@ class SchemaRegistry:
                 and (folded is None or folded in {own.casefold() for own in table.tags})
             ]
 
+    def names(self) -> tuple[str, ...]:
+        """Names of all tables."""
+        return tuple(table.name for table in tuple(self._tables.values()))
+
+    def labels(self, name: str) -> tuple[tuple[str, ...], dict[str, list[str]]] | None:
+        """The tags of a table and of its columns, which policies of tags go by; None when there is no such table."""
+        table = self._tables.get(name.casefold())
+        return None if table is None else (tuple(table.tags), table.column_tags)
+
     def get_table_statistics(self, name: str) -> TableStatistics | None:
         """What was last recorded of a table's size, if anything was."""
         return self._statistics.get(self.resolve(name).name.casefold())

@@ -14,7 +14,7 @@ class ColumnSnapshot:
 
     name: str
     type: str
-    access: Literal["clear", "masked", "denied"] = "clear"
+    access: Literal["clear", "masked", "encrypted", "denied"] = "clear"
     mask: str | None = None
     description: str = ""
 

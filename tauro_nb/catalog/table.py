@@ -103,6 +103,8 @@ class VirtualTable:
         Roles by operation.
     description, tags
         For people; tags also classify (`pii`).
+    column_tags
+        Column -> its tags; an empty list says that the column was looked at and needs none.
     parameters
         Values that the query's `{{ name }}` take when a request gives none.
     options
@@ -141,6 +143,7 @@ class VirtualTable:
     tags: list[str] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    column_tags: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         site = Site()
@@ -349,6 +352,7 @@ _TABLE_FIELDS: Final[Mapping[str, Parser]] = MappingProxyType(
         "tags": listed(text),
         "parameters": mapping_of(anything),
         "options": mapping_of(anything),
+        "column_tags": mapping_of(listed(text)),
     }
 )
 # In Python a table may name a connector of one's own, and hold values that YAML cannot write.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.security.functions import EngineFunctions
     from tauro_nb.sources.base import Source
+    from tauro_nb.sources.extension import Preparation
 
 __all__ = ["DuckDBEngine", "Execution"]
 
@@ -51,6 +52,7 @@ class DuckDBEngine:
         self.functions = functions
         self._instances: dict[bool, duckdb.DuckDBPyConnection] = {}
         self._attached: set[tuple[bool, int]] = set()
+        self._prepared: dict[bool, frozenset[Preparation]] = {}
         self._lock = threading.RLock()
 
     def cursor(self, sources: Sequence[Source], *, fenced: bool = False) -> duckdb.DuckDBPyConnection:
@@ -62,9 +64,7 @@ class DuckDBEngine:
             One of them cannot be attached.
         """
         with self._lock:
-            if fenced not in self._instances:
-                self._instances[fenced] = self._start(fenced)
-            instance = self._instances[fenced]
+            instance = self._instance(fenced, frozenset(s.preparation for s in sources if s.preparation is not None))
             for source in sources:
                 key = (fenced, id(source))
                 if key not in self._attached:
@@ -72,7 +72,19 @@ class DuckDBEngine:
                     self._attached.add(key)
             return instance.cursor()
 
-    def _start(self, fenced: bool) -> duckdb.DuckDBPyConnection:
+    def _instance(self, fenced: bool, needed: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
+        """The instance, started again when a source needs a setting: a locked one takes no more.
+
+        Queries that run on the one before keep it alive until they end.
+        """
+        ready = self._prepared.get(fenced, frozenset())
+        if fenced not in self._instances or not needed <= ready:
+            self._instances[fenced] = self._start(fenced, ready | needed)
+            self._prepared[fenced] = ready | needed
+            self._attached = {key for key in self._attached if key[0] != fenced}
+        return self._instances[fenced]
+
+    def _start(self, fenced: bool, preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:", config=dict(_SETTINGS))
         instance.execute("SET enable_progress_bar = false")
         # A policy must not mean something else on a machine in another time zone; cursors inherit only globals.
@@ -81,6 +93,8 @@ class DuckDBEngine:
             instance.execute("SET disabled_optimizers = 'statistics_propagation'")
         if self.functions is not None:
             self.functions.register(instance)
+        for preparation in preparations:
+            preparation.apply(instance)
         instance.execute("SET lock_configuration = true")
         return instance
 
@@ -120,6 +134,7 @@ class DuckDBEngine:
                 instance.close()
             self._instances.clear()
             self._attached.clear()
+            self._prepared.clear()
 
 
 class Execution:

@@ -59,6 +59,12 @@ def _fragment_lines(part: Fragment, *, last: bool) -> list[str]:
     return out
 
 
+def _rewrite(sign: str, text: str) -> list[str]:
+    """One side of a rewrite: a line, or as many as it was laid out in."""
+    first, *rest = sql_lines(text, "") or [""]
+    return [f"     {sign} {first}", *(f"       {line}" for line in rest)]
+
+
 def plan_text(plan: QueryPlan) -> str:
     """Write a plan as plain text; the times are left out, so equal plans give equal text.
 
@@ -76,6 +82,6 @@ def plan_text(plan: QueryPlan) -> str:
         lines += ["", "rewrites"]
         for number, rule in enumerate(plan.rules, start=1):
             lines.append(f"{number:>3}. {one_line(rule.name)}")
-            lines.append(f"     - {one_line(rule.before)}")
-            lines.append(f"     + {one_line(rule.after)}")
+            lines += _rewrite("-", rule.before)
+            lines += _rewrite("+", rule.after)
     return "\n".join(lines)

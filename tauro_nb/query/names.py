@@ -9,6 +9,7 @@ from tauro_nb.security.functions import without_handles
 __all__ = [
     "FRAGMENT",
     "LOCAL",
+    "MARKER",
     "RAW",
     "VISIBLE",
     "display_sql",
@@ -33,6 +34,9 @@ FRAGMENT = "~fragment"
 HANDED = "main"
 """Schema (of the engine's `temp` catalog) where streams and frames are registered. In a tree they are always
 written with catalog and schema, so that no CTE of the user can take their name."""
+
+MARKER = "[REDACTED]"
+"""Stands, in what is shown, for everything a policy does to one relation: hidden rows, masks, the barrier."""
 
 _MARKS = (VISIBLE, RAW, LOCAL, FRAGMENT)
 
@@ -77,7 +81,11 @@ def display_sql(tree: exp.Expr, *, pretty: bool = False) -> str:
     >>> display_sql(exp.select("*").from_(leaf_table("customers", RAW)))
     'SELECT * FROM "customers"'
     """
-    return unmarked(tree.sql("duckdb", pretty=pretty))
+    text = tree.sql("duckdb", pretty=pretty)
+    if not pretty and text.count(MARKER) > 1:
+        # A line with several markers would tell how many parts a policy has.
+        text = tree.sql("duckdb", pretty=True)
+    return unmarked(text)
 
 
 def unmarked(text: str) -> str:

@@ -15,6 +15,7 @@ from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, frame_name, handed_table,
 from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules.type_literals import type_literals
+from tauro_nb.query.secrecy import below_policy, is_policy, mark_column
 from tauro_nb.query.secure import INNER
 from tauro_nb.query.trees import bare, conjuncts
 
@@ -93,7 +94,7 @@ class _Cutter:
         tree = bare(query).copy()
         assert isinstance(tree, exp.Query)
         schema = self.planner.describe_raw(tree)
-        fragment = self._asked(self._fragment(source, tree, schema, reason), source)
+        fragment = self._asked(self._fragment(source, tree, schema, reason, below_policy(query)), source)
         query.replace(_answer(fragment, [select.alias_or_name for select in query.selects]))
 
     def _take_leaf(self, leaf: exp.Expr, source: Source, reason: str) -> None:
@@ -117,12 +118,20 @@ class _Cutter:
             )
             for name in needed
         ] or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]
+        unasked = set(needed) - _asked_for(leaf, needed, kept)
+        for select in selects:
+            if select.alias in unasked:
+                mark_column(select)
         scan = exp.Select(expressions=selects).from_(raw.copy())
         if pushed:
             scan = scan.where(*(part.copy() for part in pushed), copy=False)
         reason = f"{reason}; the rest stays in the engine"
-        fragment = self._asked(self._fragment(source, scan, self.planner.describe_raw(scan), reason), source)
+        made = self._fragment(source, scan, self.planner.describe_raw(scan), reason, below_policy(leaf))
+        fragment = self._asked(made, source)
         answer = _answer(fragment, list(fragment.schema))
+        for select in answer.expressions:
+            if select.alias in unasked:
+                mark_column(select)
         raw.replace(exp.Subquery(this=answer, alias=exp.TableAlias(this=exp.to_identifier(INNER, quoted=True))))
         leaf.set("where", exp.Where(this=exp.and_(*kept, copy=False)) if kept else None)
 
@@ -133,7 +142,8 @@ class _Cutter:
         if entry.source is None:
             return
         schema = {select.alias_or_name: "" for select in leaf.expressions}
-        self.fragments.append(self._fragment(entry.source, bare(leaf).copy(), schema, _LOCAL_REASON))
+        tree = bare(leaf).copy()
+        self.fragments.append(self._fragment(entry.source, tree, schema, _LOCAL_REASON, below_policy(leaf)))
 
     def _asked(self, fragment: Fragment, source: Source) -> Fragment:
         """The fragment with the source's own words; a source may prefer that the engine scans a plain leaf."""
@@ -144,7 +154,7 @@ class _Cutter:
         self.fragments.append(asked)
         return asked
 
-    def _fragment(self, source: Source, tree: exp.Query, schema: dict[str, str], reason: str) -> Fragment:
+    def _fragment(self, source: Source, tree: exp.Query, schema: dict[str, str], reason: str, policy: bool) -> Fragment:
         tables = tuple(dict.fromkeys(table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW))
         rows = [self.planner.shown_row_count(table) for table in tables]
         known = [count for count in rows if count is not None]
@@ -158,7 +168,15 @@ class _Cutter:
             estimated_rows=max(known) if known and len(known) == len(rows) else None,
             reason=reason,
             sealed=self.sealed,
+            policy=policy,
         )
+
+
+def _asked_for(leaf: exp.Select, needed: list[str], kept: list[exp.Expr]) -> set[str]:
+    """Which of the raw columns a leaf needs the query itself speaks of; the others only the policy reads."""
+    spoken = {select.alias.lower() for select in leaf.expressions}
+    spoken |= {column.name.lower() for part in kept if not is_policy(part) for column in part.find_all(exp.Column)}
+    return {name for name in needed if name.lower() in spoken}
 
 
 def place(query: Query, planner: Planner) -> QueryPlan:

@@ -13,7 +13,7 @@ from sqlglot import exp
 from tauro_nb.query.names import display_sql
 from tauro_nb.query.trees import conjuncts
 
-__all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired"]
+__all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "whole"]
 
 
 class ExecutionStrategy(Enum):
@@ -45,6 +45,32 @@ class RuleFired:
         return display_sql(self.after_tree)
 
 
+class Sealed:
+    """A box around a plan that runs: nothing of it shows, whatever looks at the box.
+
+    It keeps a shown plan free of policy text wherever people and libraries look (attributes, repr, copies, pickles). It
+    is no lock: Python code in the same process can open it.
+    """
+
+    __slots__ = ("_plan",)
+
+    def __init__(self, plan: QueryPlan) -> None:
+        self._plan = plan
+
+    def open(self) -> QueryPlan:
+        """What is inside."""
+        return self._plan
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sealed:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a plan cannot be pickled")
+
+
 @dataclass(frozen=True)
 class Fragment:
     """The part of a query that one source answers.
@@ -69,6 +95,8 @@ class Fragment:
         Why this much was given to the source, and not more.
     sealed
         The engine's optimizer must not push conditions of its own into the answer.
+    policy
+        Read for a policy's sake only, such as the table of a subquery in a row filter.
     scan
         How the engine reads it (`sources.base.Scan`); None when the engine scans by itself.
     """
@@ -83,6 +111,7 @@ class Fragment:
     estimated_bytes: int | None = None
     reason: str = ""
     sealed: bool = False
+    policy: bool = False
     scan: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -112,6 +141,9 @@ class QueryPlan:
 
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
+
+    Whoever may not read policies is handed a plan without their text (`query/secrecy.py`): its trees say what the
+    principal asked, and what runs is sealed inside.
     """
 
     sql: str
@@ -138,6 +170,7 @@ class QueryPlan:
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _whole: Sealed | None = field(default=None, repr=False, compare=False)
 
     @property
     def decisions(self) -> dict[str, Any]:
@@ -163,3 +196,9 @@ class QueryPlan:
     def rules(self) -> tuple[RuleFired, ...]:
         """The steps that changed the query."""
         return tuple(rule for rule in self.journal if rule.before != rule.after)
+
+
+def whole(plan: QueryPlan) -> QueryPlan:
+    """The plan that runs, given that or the one that is shown of it."""
+    box = plan._whole  # noqa: SLF001 - the one place that opens it
+    return plan if box is None else box.open()

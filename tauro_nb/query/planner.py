@@ -265,7 +265,7 @@ class Planner:
     def visible_columns(self, name: str) -> dict[str, str]:
         """Columns this principal may use, with types."""
         decision = self.entry(name).decision
-        return {column: decision.columns[column].type for column in decision.visible_columns}
+        return {column: decision.columns[column].shown_type for column in decision.visible_columns}
 
     def require_access(self, name: str, columns: tuple[str, ...]) -> None:
         """Refuse unless the principal may read these columns of the table.

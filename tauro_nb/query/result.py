@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tauro_nb.errors import UsageError
@@ -43,7 +44,7 @@ class Result:
     schema, batches
         The Arrow stream.
     plan
-        The plan it came from.
+        Gives the plan it came from, as its principal may see it.
     stats
         Called for `stats`.
     """
@@ -52,7 +53,7 @@ class Result:
         self,
         schema: pa.Schema,
         batches: Iterable[pa.RecordBatch],
-        plan: QueryPlan,
+        plan: Callable[[], QueryPlan],
         stats: Callable[[], ResultStats],
         display_rows: int = _DISPLAY_ROWS,
     ) -> None:
@@ -60,8 +61,13 @@ class Result:
         self._batches: Iterator[pa.RecordBatch] | None = iter(batches)
         self._table: pa.Table | None = None
         self._stats = stats
-        self.plan = plan
+        self._plan = plan
         self.display_rows = display_rows
+
+    @cached_property
+    def plan(self) -> QueryPlan:
+        """The plan it came from."""
+        return self._plan()
 
     @property
     def columns(self) -> list[str]:

@@ -10,6 +10,7 @@ from sqlglot import exp
 from tauro_nb.query.bind import leaf_columns
 from tauro_nb.query.names import RAW, VISIBLE, leaf_kind, leaf_table
 from tauro_nb.query.query import Leaf, Query
+from tauro_nb.query.secrecy import mark_policy
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -89,15 +90,16 @@ def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | N
     columns = [decision.columns[c] for c in decision.visible_columns if wanted is None or c.lower() in wanted]
     selects: list[exp.Expr] = []
     for column in columns:
-        value = column.expression or _raw(column.name)
+        mask = column.expression
+        value = _raw(column.name) if mask is None else mark_policy(mask)
         name = column.name if wanted is None else column.name.lower()
         selects.append(exp.alias_(_inside(value), name, quoted=True, copy=False))
     one = exp.alias_(exp.Literal.number(1), "~one", quoted=True)
     leaf = exp.Select(expressions=selects or [one]).from_(source, copy=False)
     if (row_filter := decision.row_filter) is not None:
-        leaf = leaf.where(_inside(row_filter), copy=False)
+        leaf = leaf.where(mark_policy(_inside(row_filter)), copy=False)
     if decision.needs_barrier:
-        leaf = leaf.limit(exp.Literal.number(BARRIER), copy=False)
+        leaf = leaf.limit(mark_policy(exp.Literal.number(BARRIER)), copy=False)
     return leaf
 
 

@@ -7,7 +7,12 @@ from typing import TypeVar
 
 from sqlglot import exp
 
-__all__ = ["bare", "conjuncts", "disjuncts"]
+__all__ = ["KEPT", "POLICY", "bare", "conjuncts", "disjuncts"]
+
+POLICY = "policy"
+"""Key under which a node's `meta` says that a policy wrote it."""
+KEPT = frozenset({POLICY, "mask"})
+"""What `bare` leaves in a node's `meta`."""
 
 Tree = TypeVar("Tree", bound=exp.Expr)
 
@@ -43,5 +48,7 @@ def bare(tree: Tree) -> Tree:
     """The same tree without positions and types, which a copy would otherwise copy node by node."""
     for node in tree.walk():
         node.type = None
-        node._meta = None  # noqa: SLF001 - the public property makes a dictionary to clear
+        meta = node._meta  # noqa: SLF001 - the public property makes a dictionary to clear
+        if meta is not None:
+            node._meta = {key: meta[key] for key in KEPT & meta.keys()} or None  # noqa: SLF001
     return tree

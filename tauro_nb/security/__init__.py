@@ -13,7 +13,7 @@ from tauro_nb.security.audit import AuditLog, AuditTrail
 from tauro_nb.security.decision import ColumnDecision, TableDecision
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.masks import MASKS, ConstantMasker, EmailMasker, Masker, NullMasker, PhoneMasker, SSNMasker
-from tauro_nb.security.policy import AccessLevel, FieldSecurityPolicy, Operation, TableSecurityPolicy
+from tauro_nb.security.policy import AccessLevel, FieldSecurityPolicy, Operation, TableSecurityPolicy, TagPolicy
 from tauro_nb.security.principal import Principal
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "SecurityEnforcer",
     "TableDecision",
     "TableSecurityPolicy",
+    "TagPolicy",
 ]

@@ -72,15 +72,23 @@ class BoundFilter:
         """
         tree = exp.paren(self.tree.copy())
         for marker in [node for node in tree.find_all(exp.Column) if node.name in self.slots]:
-            value = _value_of(principal, self.slots[marker.name])
+            value = principal.value_of(self.slots[marker.name])
             _put(marker, value, self.types[marker.name], self.sandbox)
         return tree
 
 
 def bind_filter(
-    template: FilterTemplate, columns: Mapping[str, str], what: str, table: str, sandbox: Sandbox
+    template: FilterTemplate,
+    columns: Mapping[str, str],
+    what: str,
+    table: str,
+    sandbox: Sandbox,
+    *,
+    kind: str | None = None,
 ) -> BoundFilter:
     """Resolve names and check types; the first reading of the text that binds counts.
+
+    With `kind` it is no condition but a value (a mask's expression), which becomes a value of that type.
 
     Raises
     ------
@@ -92,7 +100,8 @@ def bind_filter(
         try:
             tree = _resolve(candidate.copy(), columns, template.slots, what, table)
             types = _slot_types(tree, columns, template.slots, what, sandbox)
-            _check_boolean(tree, columns, types, what, sandbox)
+            (found,) = _describe([_dummy(tree, types)], columns, what, sandbox)
+            tree = _condition(tree, found, what) if kind is None else _value_of_kind(tree, found, kind, what)
         except PolicyError as wrong:
             complaint = complaint or wrong
         except RecursionError:
@@ -164,12 +173,22 @@ def _slot_types(
     return types
 
 
-def _check_boolean(
-    tree: exp.Expr, columns: Mapping[str, str], types: Mapping[str, str], what: str, sandbox: Sandbox
-) -> None:
-    (found,) = _describe([_dummy(tree, types)], columns, what, sandbox)
+def _condition(tree: exp.Expr, found: str, what: str) -> exp.Expr:
     if found != "BOOLEAN":
         raise PolicyError(f"{what}: a filter must be true or false, this one is {found}")
+    return tree
+
+
+def _value_of_kind(tree: exp.Expr, found: str, kind: str, what: str) -> exp.Expr:
+    """A value of a column's type; what cannot be computed, or does not fit, is NULL instead of an error with it."""
+    alike = (is_text, is_number, _is_moment)
+    if found not in (kind, UNTYPED) and not any(test(found) and test(kind) for test in alike):
+        raise PolicyError(f"{what}: the column is {kind}, its mask is {found}")
+    return exp.TryCast(this=exp.Try(this=tree), to=data_type(kind))
+
+
+def _is_moment(kind: str) -> bool:
+    return kind == "DATE" or kind.startswith("TIMESTAMP")
 
 
 def _dummy(tree: exp.Expr, types: Mapping[str, str]) -> exp.Expr:
@@ -202,15 +221,6 @@ def _describe(trees: list[exp.Expr], columns: Mapping[str, str], what: str, sand
 
 def _null(kind: str) -> exp.Expr:
     return exp.Null() if kind == UNTYPED else exp.cast(exp.Null(), data_type(kind))
-
-
-def _value_of(principal: Principal, attribute: str | None) -> Any:
-    if attribute is None:
-        return principal.name
-    value = principal.attributes.get(attribute)
-    if value is None:
-        raise AccessDenied(f"`{principal.name}` has no attribute `{attribute}`, which the rules of this table need")
-    return value
 
 
 def _put(marker: exp.Expr, value: Any, kind: str, sandbox: Sandbox) -> None:

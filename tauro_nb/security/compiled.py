@@ -2,101 +2,122 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from sqlglot import exp
 
 from tauro_nb.errors import AccessDenied, PolicyError, nearest
 from tauro_nb.security.binding import BoundFilter, bind_filter, converts
+from tauro_nb.security.compose import ColumnRule, MaskRule, Ruling, check_ties, masks_of, rule_on, strictest
+from tauro_nb.security.conditions import Conditions, Group
 from tauro_nb.security.decision import Access, ColumnDecision, TableDecision
-from tauro_nb.security.masks import ConstantMasker, Masker, NullMasker, choose_mask
-from tauro_nb.security.policy import AccessLevel, FieldSecurityPolicy, Operation, TableSecurityPolicy
+from tauro_nb.security.gate import gate, refusal
+from tauro_nb.security.levels import AccessLevel, Operation
+from tauro_nb.security.masks import ConstantMasker, Masker, MaskScope, NullMasker, WeakMask
+from tauro_nb.security.policy import TableSecurityPolicy
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sandbox import Sandbox
-from tauro_nb.security.template import FilterTemplate, parse_filter
+from tauro_nb.security.tags import TagGuard
+from tauro_nb.security.template import FilterTemplate
 from tauro_nb.security.types import is_text
 
-__all__ = ["BoundPolicy", "check_policy", "gate", "refusal", "templates_of", "without_policy"]
-
-_READING = frozenset({Operation.SELECT, Operation.EXPORT})
+__all__ = ["BoundPolicy", "ParsedPolicy"]
 
 
-@dataclass(frozen=True, slots=True)
-class _FieldRule:
-    """What roles that are not allowed get of a column, and the words for it."""
+class ParsedPolicy:
+    """A policy and the tags of its table, checked as far as that goes without knowing the table's columns.
 
-    applies: Callable[[FieldSecurityPolicy, TableSecurityPolicy], bool]
-    access: Access
-    says: str
-
-
-# The strictest first: deny, then mask, then clear. Roles listed without saying what the others get: they get nothing.
-_FIELD_RULES: tuple[_FieldRule, ...] = (
-    _FieldRule(
-        lambda rule, table: (
-            table.requires_encryption or rule.encryption_enabled or rule.access_level is AccessLevel.ENCRYPTED
-        ),
-        "denied",
-        "encrypted for {roles}",
-    ),
-    _FieldRule(lambda rule, _: rule.access_level is AccessLevel.RESTRICTED, "denied", "restricted to {roles}"),
-    _FieldRule(
-        lambda rule, _: (
-            rule.masking_enabled
-            or rule.mask is not None
-            or rule.mask_value is not None
-            or rule.access_level is AccessLevel.MASKED
-        ),
-        "masked",
-        "masked except for {roles}",
-    ),
-    _FieldRule(lambda rule, _: bool(rule.allowed_roles), "denied", "allowed for {roles} only"),
-)
-
-
-def templates_of(policy: TableSecurityPolicy) -> dict[str, FilterTemplate | None]:
-    """Parse every row filter of a policy; None stands for "no restriction".
+    Parameters
+    ----------
+    policy
+        A private copy: the administrator's own object may change at any time.
+    guard
+        What tags say of the table.
 
     Raises
     ------
     PolicyError
-        One does not parse.
+        A condition does not parse, a mask does not exist or ties with another, or a key and its `field_name` differ.
     """
-    return {
-        role: _template(text, _filter_name(role, policy.table_name)) for role, text in policy.row_level_filters.items()
-    }
 
+    def __init__(self, policy: TableSecurityPolicy, guard: TagGuard | None = None) -> None:
+        self.policy = policy
+        self.guard = guard
+        self.policy_hash = policy.content_hash + (f"+{guard.content_hash}" if guard is not None else "")
+        self.names: dict[str, str] = {}
+        self.rules: dict[str, tuple[ColumnRule, ...]] = {}
+        for key, rule in policy.field_policies.items():
+            self._check_key(key, rule.field_name)
+            if not isinstance(rule.access_level, AccessLevel):
+                raise PolicyError(f"policy of `{policy.table_name}`: `{key}` has no access level {rule.access_level!r}")
+            self.names[key.casefold()] = rule.field_name
+            self.rules[key.casefold()] = (ColumnRule.of(rule),)
+        for column, found in guard.rules.items() if guard is not None else ():
+            self.rules[column] = (*self.rules.get(column, ()), *found)
+        masks: list[tuple[str, MaskRule]] = []
+        for column, sources in self.rules.items():
+            what = f"policy of `{policy.table_name}`, column `{column}`"
+            check_ties(sources, what, all_encrypted=policy.requires_encryption)
+            masks += [(column, mask) for mask in masks_of(sources, all_encrypted=policy.requires_encryption)]
+            for source in sources:
+                named = (*source.role_masks, source.mask_for_others())  # they must exist, whether or not they are used
+                for masker in [mask.masker for mask in named if mask.masker.warning]:
+                    words = f"column `{column}`: the mask `{masker.name}` {masker.warning}."
+                    warnings.warn(words, WeakMask, stacklevel=2)
+        self.conditions = Conditions.of(policy, masks)
 
-def _template(text: object, what: str) -> FilterTemplate | None:
-    if not isinstance(text, str):
-        # None could be meant as "nothing may be seen" as well as "everything may".
-        raise PolicyError(f"{what}: a filter is a text, not {type(text).__name__}", hint='"" is no restriction.')
-    return parse_filter(text, what) if text.strip() else None
+    def _check_key(self, key: str, field_name: str) -> None:
+        table = self.policy.table_name
+        if key.casefold() != field_name.casefold():
+            raise PolicyError(f"policy of `{table}`: `field_policies` has `{key}` for a rule about `{field_name}`")
+        if key.casefold() in self.names:
+            raise PolicyError(f"policy of `{table}`: two rules for the column `{key}`")
 
+    def ruling(self, column: str, principal: Principal) -> Ruling:
+        """What the rules of one column say to a principal who may read the table."""
+        guard = self.guard
+        found = self.rulings(column, principal)
+        if found:
+            return strictest(found)
+        if guard is not None and guard.closed and column.casefold() not in guard.classified:
+            return Ruling("denied", "not classified yet, in a table whose tags have a policy")
+        return Ruling("clear", "")
 
-def check_policy(policy: TableSecurityPolicy) -> None:
-    """Check what can be checked without knowing the table's columns.
+    def rulings(self, column: str, principal: Principal) -> list[Ruling]:
+        """What each rule of one column says on its own; the strictest counts."""
+        every = self.policy.requires_encryption
+        sources = self.rules.get(column.casefold(), ())
+        found = [rule_on(source, principal, all_encrypted=every) for source in sources]
+        if every and column.casefold() not in self.names:
+            found.append(Ruling("encrypted", "encrypted for nobody: it has no field policy"))
+        return found
 
-    Raises
-    ------
-    PolicyError
-        A filter does not parse, a mask does not exist, or a key and its `field_name` differ.
-    """
-    templates_of(policy)
-    seen: set[str] = set()
-    for key, rule in policy.field_policies.items():
-        if key.casefold() != rule.field_name.casefold():
+    def require_columns(self, columns: Iterable[str]) -> None:
+        """Refuse rules about columns that the table does not have.
+
+        A rule that was mistyped, or whose column was renamed, would otherwise leave the real column open. In a table
+        that is closed by a tag that cannot happen, so that a tag may stay on a column that is gone.
+
+        Raises
+        ------
+        PolicyError
+            There is such a rule.
+        """
+        listed = list(columns)
+        known = {name.casefold() for name in listed}
+        ruled: dict[str, str] = dict(self.names)
+        if self.guard is not None and not self.guard.closed:
+            ruled |= {column: self.guard.names[column] for column in self.guard.rules}
+        unknown = set(ruled) - known
+        if unknown and known:
+            name = ruled[min(unknown)]
             raise PolicyError(
-                f"policy of `{policy.table_name}`: `field_policies` has `{key}` for a rule about `{rule.field_name}`"
+                f"policy of `{self.policy.table_name}`: the table has no column `{name}`.{nearest(name, listed)}",
+                hint="Until the rule and the table agree, nothing of the table can be read.",
             )
-        if key.casefold() in seen:
-            raise PolicyError(f"policy of `{policy.table_name}`: two rules for the column `{key}`")
-        seen.add(key.casefold())
-        if not isinstance(rule.access_level, AccessLevel):
-            raise PolicyError(f"policy of `{policy.table_name}`: `{key}` has no access level {rule.access_level!r}")
-        choose_mask(rule.field_name, rule.mask, rule.mask_value)
 
 
 class BoundPolicy:
@@ -104,62 +125,46 @@ class BoundPolicy:
 
     Parameters
     ----------
-    policy
-        A private copy: the administrator's own object may change at any time.
-    templates
-        Its row filters, parsed.
+    parsed
+        The policy.
     columns
         Column -> DuckDB type, of the raw table.
     sandbox
-        Binds filters and converts values.
+        Binds conditions and converts values.
     strict
-        Refuse rules about columns that the table does not have: a rule that was mistyped, or whose column was renamed,
-        would otherwise leave the real column open.
+        Refuse rules about columns that the table does not have.
     """
 
     def __init__(
-        self,
-        policy: TableSecurityPolicy,
-        templates: Mapping[str, FilterTemplate | None],
-        columns: Mapping[str, str],
-        sandbox: Sandbox,
-        *,
-        strict: bool = True,
+        self, parsed: ParsedPolicy, columns: Mapping[str, str], sandbox: Sandbox, *, strict: bool = True
     ) -> None:
-        self.policy = policy
-        self.policy_hash = policy.content_hash
-        self._templates = templates
+        self.policy = parsed.policy
+        self.parsed = parsed
         self._columns = dict(columns)
         self._sandbox = sandbox
-        self._filters: dict[str, BoundFilter] = {}
-        self._rules = self._rules_by_column(strict)
-        self._masked: dict[str, ColumnDecision] = {}
-
-    def _rules_by_column(self, strict: bool) -> dict[str, FieldSecurityPolicy]:
-        by_folded = {name.casefold(): rule for name, rule in self.policy.field_policies.items()}
-        unknown = set(by_folded) - {name.casefold() for name in self._columns}
-        if strict and unknown and self._columns:
-            name = by_folded[min(unknown)].field_name
-            raise PolicyError(
-                f"policy of `{self.policy.table_name}`: the table has no column `{name}`."
-                + nearest(name, self._columns),
-                hint="Until the rule and the table agree, nothing of the table can be read.",
-            )
-        return {name: by_folded[name.casefold()] for name in self._columns if name.casefold() in by_folded}
+        self._filters: dict[int, BoundFilter] = {}
+        self._masks: dict[tuple[str, str], exp.Expr] = {}
+        if strict:
+            parsed.require_columns(columns)
 
     def bind_all(self) -> None:
-        """Bind every filter and compile every mask, whoever they are for.
+        """Bind every condition and compile every mask, whoever they are for.
 
         Raises
         ------
         PolicyError
             One of them does not fit the columns.
         """
-        for role in self._templates:
-            self._bound(role)
-        for name, rule in self._rules.items():
-            if _rule_for_others(rule, self.policy)[0] == "masked":
-                self._mask(name, rule)
+        conditions = self.parsed.conditions
+        for group in (conditions.permissive, conditions.restrictive):
+            for role, template in group.templates.items():
+                self._bind(template, self._name_of(group, role))
+        self._bind(conditions.tenant, self._tenant_name)
+        for name in self._columns:
+            sources = self.parsed.rules.get(name.casefold(), ())
+            for mask in masks_of(sources, all_encrypted=self.policy.requires_encryption):
+                self._masked_tree(mask, name, None)
+                self._bind_when(mask, name)
 
     def decide(self, table: str, principal: Principal, operation: Operation) -> TableDecision:
         """Decide for one principal.
@@ -173,10 +178,10 @@ class BoundPolicy:
         if reason:
             return self._refuse(table, principal, reason)
         try:
-            tree, rule = self.row_filter(principal) if self._columns else self._unread_filter(principal)
+            tree, rule = self.row_filter(principal, unread=not self._columns)
+            columns = {name: self.column(name, principal) for name in self._columns}
         except AccessDenied as denied:
             return self._refuse(table, principal, str(denied))
-        columns = {name: self.column(name, principal) for name in self._columns}
         return TableDecision(
             table=table,
             principal=principal,
@@ -184,82 +189,126 @@ class BoundPolicy:
             reason="",
             columns=MappingProxyType(columns),
             filter_tree=tree,
-            policy_hash=self.policy_hash,
+            policy_hash=self.parsed.policy_hash,
             filter_rule=rule,
             audited=self.policy.audit_all_access,
         )
 
     def _refuse(self, table: str, principal: Principal, reason: str) -> TableDecision:
-        return refusal(table, principal, self._columns, reason, self.policy_hash)
+        return refusal(table, principal, self._columns, reason, self.parsed.policy_hash)
 
-    def row_filter(self, principal: Principal) -> tuple[exp.Expr | None, str | None]:
-        """OR the filters of the principal's roles; one role without restriction lifts all of them.
+    # -- rows
+
+    def row_filter(self, principal: Principal, *, unread: bool = False) -> tuple[exp.Expr | None, str | None]:
+        """The tenant's rows AND all restrictive filters AND any of the permissive ones; and whose they are, in words.
+
+        Of an `unread` table, whose columns are not known yet, no row passes.
 
         Raises
         ------
         AccessDenied
             The principal lacks an attribute.
         """
-        roles = self._filtering_roles(principal)
-        if not roles:
+        conditions = self.parsed.conditions
+        words: list[str] = []
+        parts: list[Callable[[], exp.Expr]] = []
+        if conditions.tenant is not None:
+            words.append("rows of the own tenant")
+            parts.append(partial(self._joined, {self._tenant_name: conditions.tenant}, principal, exp.or_))
+        for group, joins in ((conditions.restrictive, exp.and_), (conditions.permissive, exp.or_)):
+            lifted = group is conditions.permissive and conditions.lifting(principal)
+            roles = [] if lifted else [role for role in group.of(principal) if group.templates[role] is not None]
+            if roles:
+                words.append(group.rule(roles))
+                named = {self._name_of(group, role): group.templates[role] for role in roles}
+                parts.append(partial(self._joined, named, principal, joins))
+        if not words:
             return None, None
-        bound = [self._bound(role) for role in roles]
-        trees = [item.for_principal(principal) for item in bound if item is not None]
-        return (trees[0] if len(trees) == 1 else exp.paren(exp.or_(*trees, copy=False))), _filter_rule(roles)
+        if unread:
+            return exp.false(), "; ".join(words)
+        trees = [tree() for tree in parts]
+        return (trees[0] if len(trees) == 1 else exp.paren(exp.and_(*trees, copy=False))), "; ".join(words)
 
-    def _unread_filter(self, principal: Principal) -> tuple[exp.Expr | None, str | None]:
-        """Say that a filter applies to a table whose columns are not known yet; no row passes meanwhile."""
-        roles = self._filtering_roles(principal)
-        return (exp.false(), _filter_rule(roles)) if roles else (None, None)
+    def _joined(
+        self, named: Mapping[str, FilterTemplate | None], principal: Principal, joins: Callable[..., exp.Expr]
+    ) -> exp.Expr:
+        bound = [self._bind(template, what) for what, template in named.items()]
+        trees = [one.for_principal(principal) for one in bound if one is not None]
+        return trees[0] if len(trees) == 1 else exp.paren(joins(*trees, copy=False))
 
-    def _filtering_roles(self, principal: Principal) -> list[str]:
-        """Roles of the principal that restrict rows; none when one of them lifts the restriction."""
-        roles = [role for role in self._templates if role in principal.identities]
-        return [] if any(self._templates[role] is None for role in roles) else roles
+    def _name_of(self, group: Group, role: str) -> str:
+        return f"{group.kind} of `{role}` on `{self.policy.table_name}`"
 
-    def _bound(self, role: str) -> BoundFilter | None:
-        template = self._templates[role]
-        if template is not None and role not in self._filters:
-            name = _filter_name(role, self.policy.table_name)
+    def _bind(self, template: FilterTemplate | None, what: str) -> BoundFilter | None:
+        """The one place where a condition meets columns."""
+        if template is not None and id(template) not in self._filters:
             table = self.policy.table_name
-            self._filters[role] = bind_filter(template, self._columns, name, table, self._sandbox)
-        return self._filters.get(role)
+            self._filters[id(template)] = bind_filter(template, self._columns, what, table, self._sandbox)
+        return self._filters.get(id(template))
+
+    @property
+    def _tenant_name(self) -> str:
+        return f"tenant column of `{self.policy.table_name}`"
+
+    # -- columns
 
     def access(self, name: str, principal: Principal) -> Access:
         """What a principal gets of one column, without compiling its mask."""
-        rule = self._rules.get(name)
-        if rule is None:
-            return "denied" if self.policy.requires_encryption else "clear"
-        if not principal.identities.isdisjoint(rule.allowed_roles):
-            return "clear"
-        return _rule_for_others(rule, self.policy)[0]
+        return _SHOWN_AS[self.parsed.ruling(name, principal).access]
 
     def column(self, name: str, principal: Principal) -> ColumnDecision:
-        """Decide one column of the table for a principal who may read the table."""
-        kind = self._columns[name]
-        rule = self._rules.get(name)
-        if rule is None:
-            if self.policy.requires_encryption:
-                return ColumnDecision(name, kind, "denied", rule="encrypted for nobody: it has no field policy")
-            return ColumnDecision(name, kind, "clear")
-        if not principal.identities.isdisjoint(rule.allowed_roles):
-            return ColumnDecision(name, kind, "clear", rule="clear for a role it is allowed for")
-        access, says = _rule_for_others(rule, self.policy)
-        if access == "masked":
-            return self._mask(name, rule)
-        return ColumnDecision(name, kind, access, rule=says)
+        """Decide one column of the table for a principal who may read the table.
 
-    def _mask(self, name: str, rule: FieldSecurityPolicy) -> ColumnDecision:
-        found = self._masked.get(name)
-        if found is None:
-            kind = self._columns[name]
-            masker = choose_mask(rule.field_name, rule.mask, rule.mask_value)
-            self._check_value(masker, name, kind)
-            tree = masker.compile(name, kind)
-            shown = NullMasker.name if _is_null(tree) else masker.name
-            says = _rule_for_others(rule, self.policy)[1]
-            found = self._masked[name] = ColumnDecision(name, kind, "masked", shown, tree, says)
-        return found
+        Raises
+        ------
+        AccessDenied
+            The principal lacks an attribute.
+        """
+        ruling = self.parsed.ruling(name, principal)
+        return _EXPRESSED[ruling.access](self, name, ruling, principal)
+
+    def kind(self, name: str) -> str:
+        """The DuckDB type of a raw column."""
+        return self._columns[name]
+
+    def masked(self, name: str, ruling: Ruling, principal: Principal) -> ColumnDecision:
+        """The strictest mask; where its condition is definitely false, the next one; at last the raw value."""
+        kind = self._columns[name]
+        unconditional = next((n for n, mask in enumerate(ruling.masks) if mask.when is None), len(ruling.masks))
+        chain = ruling.masks[: unconditional + 1]
+        tree: exp.Expr = exp.column(name, quoted=True)
+        for mask in reversed(chain):
+            masked = self._masked_tree(mask, name, principal)
+            when = self._bind_when(mask, name)
+            if when is None:
+                tree = masked
+            else:
+                clear = exp.Not(this=exp.paren(when.for_principal(principal)))
+                tree = exp.Case(ifs=[exp.If(this=clear, true=tree.copy())], default=masked.copy())
+        first = self._masked_tree(chain[0], name, principal)
+        shown = NullMasker.name if _is_null(first) else chain[0].masker.name
+        return ColumnDecision(name, kind, "masked", shown, tree, ruling.says)
+
+    def _bind_when(self, mask: MaskRule, name: str) -> BoundFilter | None:
+        if mask.when is None:
+            return None
+        what = f"condition of the mask of `{name}` in `{self.policy.table_name}`"
+        return self._bind(self.parsed.conditions.masks[mask.when], what)
+
+    def _masked_tree(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:
+        """The one place where a mask meets its column; without a principal it is only checked."""
+        if mask.masker.personal:
+            return self._compile_mask(mask, name, principal)
+        key = (name, mask.identity)
+        if key not in self._masks:
+            self._masks[key] = self._compile_mask(mask, name, principal)
+        return self._masks[key]
+
+    def _compile_mask(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:
+        kind = self._columns[name]
+        self._check_value(mask.masker, name, kind)
+        scope = MaskScope(self.policy.table_name, self._columns, self._sandbox, principal)
+        return mask.masker.compile_in(name, kind, scope)
 
     def _check_value(self, masker: Masker, name: str, kind: str) -> None:
         if not isinstance(masker, ConstantMasker) or masker.value is None or is_text(kind):
@@ -274,65 +323,18 @@ def _is_null(tree: exp.Expr) -> bool:
     return isinstance(tree, exp.Cast) and isinstance(tree.this, exp.Null)
 
 
-def _filter_rule(roles: list[str]) -> str:
-    return f"row filter{'s' if len(roles) > 1 else ''} of {', '.join(f'`{role}`' for role in roles)}"
+def _denied(bound: BoundPolicy, name: str, ruling: Ruling, _: Principal) -> ColumnDecision:
+    return ColumnDecision(name, bound.kind(name), "denied", rule=ruling.says)
 
 
-def _filter_name(role: str, table: str) -> str:
-    return f"row filter of `{role}` on `{table}`"
+def _clear(bound: BoundPolicy, name: str, ruling: Ruling, _: Principal) -> ColumnDecision:
+    return ColumnDecision(name, bound.kind(name), "clear", rule=ruling.says)
 
 
-def gate(policy: TableSecurityPolicy, table: str, principal: Principal, operation: Operation) -> str:
-    """Say why a principal may not read a table at all, or nothing.
-
-    Examples
-    --------
-    >>> policy = TableSecurityPolicy("customers", allowed_roles=["admin"])
-    >>> gate(policy, "customers", Principal.of("ana"), Operation.SELECT)
-    'no role of `ana` may read `customers`'
-    """
-    if operation not in _READING:
-        return f"`{table}` is a virtual table: {operation.name} is not possible"
-    if policy.allowed_roles and principal.identities.isdisjoint(policy.allowed_roles):
-        return f"no role of `{principal.name}` may read `{table}`"
-    if policy.row_level_filters and principal.identities.isdisjoint(policy.row_level_filters):
-        return f"no row filter of `{table}` applies to `{principal.name}`"
-    return ""
-
-
-def _rule_for_others(rule: FieldSecurityPolicy, table: TableSecurityPolicy) -> tuple[Access, str]:
-    """What roles that are not allowed get, by the first rule that applies."""
-    roles = ", ".join(rule.allowed_roles) or "nobody"
-    found = next((item for item in _FIELD_RULES if item.applies(rule, table)), None)
-    return ("clear", "unrestricted") if found is None else (found.access, found.says.format(roles=roles))
-
-
-def refusal(
-    table: str, principal: Principal, columns: Iterable[str] | Mapping[str, str], reason: str, policy_hash: str
-) -> TableDecision:
-    """Build the decision that gives nothing; its row filter is FALSE for whoever looks no further."""
-    kinds = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "VARCHAR")
-    denied = {name: ColumnDecision(name, kind, "denied", rule=reason) for name, kind in kinds.items()}
-    return TableDecision(
-        table=table,
-        principal=principal,
-        allowed=False,
-        reason=reason,
-        columns=MappingProxyType(denied),
-        filter_tree=exp.false(),
-        policy_hash=policy_hash,
-    )
-
-
-def without_policy(
-    table: str, principal: Principal, columns: Mapping[str, str], default_access: str, operation: Operation
-) -> TableDecision:
-    """Decide for a table that has no policy."""
-    name = f"default:{default_access}"
-    if operation not in _READING:
-        reason = f"`{table}` is a virtual table: {operation.name} is not possible"
-        return refusal(table, principal, columns, reason, name)
-    if default_access != "allow":
-        return refusal(table, principal, columns, f"`{table}` has no policy, and no policy means no access here", name)
-    clear = {column: ColumnDecision(column, kind, "clear", rule="no policy") for column, kind in columns.items()}
-    return TableDecision(table, principal, True, "", MappingProxyType(clear), None, name)
+# How each access becomes an expression; ciphertext takes the place of the refusal below when there is a key for it.
+_EXPRESSED: Mapping[Access, Callable[[BoundPolicy, str, Ruling, Principal], ColumnDecision]] = MappingProxyType(
+    {"denied": _denied, "encrypted": _denied, "masked": BoundPolicy.masked, "clear": _clear}
+)
+_SHOWN_AS: Mapping[Access, Access] = MappingProxyType(
+    {"denied": "denied", "encrypted": "denied", "masked": "masked", "clear": "clear"}
+)

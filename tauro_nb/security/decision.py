@@ -13,7 +13,7 @@ from tauro_nb.security.principal import Principal
 
 __all__ = ["Access", "ColumnDecision", "TableDecision"]
 
-Access = Literal["clear", "masked", "denied"]
+Access = Literal["clear", "masked", "encrypted", "denied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,16 @@ class ColumnDecision:
     name, type
         The column as the raw table has it; a mask keeps the type.
     access
-        `clear`, `masked` or `denied`.
+        `clear`, `masked`, `encrypted` or `denied`.
     mask
         The mask's name when masked.
     tree
-        The masking expression (DuckDB dialect) over unqualified, quoted raw columns. Shared between callers: read it
-        through `expression`, which gives each caller its own copy.
+        The expression that masks, encrypts or decrypts (DuckDB dialect), over unqualified, quoted raw columns. Shared
+        between callers: read it through `expression`, which gives each caller its own copy.
     rule
         Which rule decided, in words, without the policy's text.
+    shown_type
+        The type that the principal sees: `type`, except for ciphertext.
     """
 
     name: str
@@ -41,10 +43,15 @@ class ColumnDecision:
     mask: str | None = None
     tree: exp.Expr | None = None
     rule: str = ""
+    shown_type: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.shown_type:
+            object.__setattr__(self, "shown_type", self.type)
 
     @property
     def expression(self) -> exp.Expr | None:
-        """A fresh copy of the masking expression, or None when the column is not masked."""
+        """A fresh copy of the expression, or None when the column is shown as it is or not at all."""
         return None if self.tree is None else self.tree.copy()
 
 
@@ -89,7 +96,7 @@ class TableDecision:
 
     @property
     def visible_columns(self) -> tuple[str, ...]:
-        """Clear and masked columns, in the table's order."""
+        """All columns but the denied ones, in the table's order."""
         return tuple(name for name, column in self.columns.items() if column.access != "denied")
 
     @property

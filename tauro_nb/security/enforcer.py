@@ -10,14 +10,16 @@ from typing import Any, Literal
 
 from tauro_nb.errors import AccessDenied, PolicyError, UsageError
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
-from tauro_nb.security.compiled import BoundPolicy, check_policy, gate, templates_of, without_policy
+from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
 from tauro_nb.security.decision import TableDecision
 from tauro_nb.security.functions import EngineFunctions
+from tauro_nb.security.gate import gate, without_policy
 from tauro_nb.security.keys import KeyRing
-from tauro_nb.security.policy import Operation, TableSecurityPolicy
+from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.rows import Row, RowColumns, mask_values, maskable_array, matching_rows
 from tauro_nb.security.sandbox import Sandbox
+from tauro_nb.security.tags import Labels, TagCatalog, guard_signature, make_guard
 
 __all__ = ["SecurityEnforcer"]
 
@@ -27,21 +29,19 @@ _MOST_SHAPES = 256
 
 
 class _Compiled:
-    """A policy as it was at one moment, and what was worked out for it."""
+    """A policy and the tags of its table as they were at one moment, and what was worked out for them."""
 
-    def __init__(self, policy: TableSecurityPolicy, sandbox: Sandbox) -> None:
-        # A copy: the administrator's object may change while a decision is made.
-        self.policy = copy.deepcopy(policy)
-        self.signature = self.policy.signature()
-        check_policy(self.policy)
-        self.templates = templates_of(self.policy)
-        self.policy_hash = self.policy.content_hash
+    def __init__(self, parsed: ParsedPolicy, signature: tuple[Any, ...], sandbox: Sandbox) -> None:
+        self.signature = signature
+        self.parsed = parsed
+        self.policy = parsed.policy
+        self.policy_hash = parsed.policy_hash
         self._sandbox = sandbox
         self._shapes: dict[tuple[tuple[str, str], ...], BoundPolicy] = {}
         self._decisions: dict[tuple[Any, ...], TableDecision] = {}
 
     def bind(self, columns: Mapping[str, str], *, strict: bool) -> BoundPolicy:
-        return BoundPolicy(self.policy, self.templates, columns, self._sandbox, strict=strict)
+        return BoundPolicy(self.parsed, columns, self._sandbox, strict=strict)
 
     def decide(
         self, table: str, columns: Mapping[str, str], principal: Principal, operation: Operation
@@ -79,6 +79,8 @@ class SecurityEnforcer:
     tables
         Known columns of a table (name -> {column: type}, or a function that returns that or None). With them policies
         are bound and type-checked when they are registered.
+    labels
+        Where the tags of tables and columns are kept; without it policies of tags rule nothing.
     keys
         Keys for encryption and pseudonyms; in memory only when not given.
 
@@ -108,6 +110,7 @@ class SecurityEnforcer:
         principals: Mapping[str, Principal] | None = None,
         trail: AuditTrail | None = None,
         tables: Tables | None = None,
+        labels: TagCatalog | None = None,
         keys: KeyRing | None = None,
     ) -> None:
         if default_access not in ("allow", "deny"):
@@ -116,11 +119,13 @@ class SecurityEnforcer:
         self.principals = principals if principals is not None else {}
         self.trail = trail if trail is not None else AuditTrail()
         self._tables = tables
+        self._labels = labels
         self.keys = keys if keys is not None else KeyRing()
         self.functions = EngineFunctions(self.keys)
         self._sandbox = Sandbox(self.functions)
         self._lock = threading.Lock()
         self._policies: dict[str, TableSecurityPolicy] = {}
+        self._tag_policies: dict[str, TagPolicy] = {}
         self._compiled: dict[str, _Compiled] = {}
 
     def register_policy(self, policy: TableSecurityPolicy) -> None:
@@ -133,14 +138,86 @@ class SecurityEnforcer:
         """
         if not isinstance(policy, TableSecurityPolicy):
             raise UsageError(f"a TableSecurityPolicy is needed, not {type(policy).__name__}")
-        compiled = _Compiled(policy, self._sandbox)
-        columns = self._columns_of(policy.table_name)
-        if columns:
-            compiled.bind(columns, strict=True).bind_all()
+        compiled = self._check(policy.table_name, policy, self._tag_policies)
         key = policy.table_name.casefold()
         with self._lock:
             self._policies[key] = policy
             self._compiled[key] = compiled
+
+    def register_tag_policy(self, policy: TagPolicy) -> None:
+        """Put the policy of a tag in force, in place of an earlier one for the same tag, in one step.
+
+        Raises
+        ------
+        PolicyError
+            The policy is wrong, or does not go together with that of a table; the earlier one stays in force.
+        """
+        if not isinstance(policy, TagPolicy):
+            raise UsageError(f"a TagPolicy is needed, not {type(policy).__name__}")
+        key = policy.tag.casefold()
+        wanted = {**self._tag_policies, key: policy}
+        make_guard(([key], {"column": [key]}), wanted)
+        self._check_tables(wanted)
+        with self._lock:
+            self._tag_policies = {**self._tag_policies, key: policy}
+
+    def get_tag_policy(self, tag: str) -> TagPolicy | None:
+        """The policy of a tag; changing it takes effect with the next decision."""
+        return self._tag_policies.get(tag.casefold())
+
+    def remove_tag_policy(self, tag: str) -> bool:
+        """Take the policy of a tag away; the tag is a label then. Returns whether there was one."""
+        with self._lock:
+            rest = dict(self._tag_policies)
+            found = rest.pop(tag.casefold(), None)
+            self._tag_policies = rest
+        return found is not None
+
+    def check_tables(self) -> None:
+        """Check the policy of every table in the catalog with the tags it carries now.
+
+        Raises
+        ------
+        PolicyError
+            Rules of one table do not go together, or do not fit its columns.
+        """
+        self._check_tables(self._tag_policies)
+
+    def _check_tables(self, tag_policies: Mapping[str, TagPolicy]) -> None:
+        for name in self._labels.names() if self._labels is not None else ():
+            policy = self._policies.get(name.casefold())
+            if policy is not None or self._guard_signature(name, tag_policies) is not None:
+                self._check(name, policy, tag_policies)
+
+    def _compile(
+        self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]
+    ) -> _Compiled:
+        """Parse a policy with the tags of its table."""
+        # Copies: the administrator's objects may change while a decision is made.
+        own = TableSecurityPolicy(table_name) if policy is None else copy.deepcopy(policy)
+        tags = copy.deepcopy(dict(tag_policies))
+        labels = self._labels_of(table_name, tags)
+        guarded = None if labels is None else guard_signature(labels, tags)
+        guard = None if labels is None or guarded is None else make_guard(labels, tags)
+        signature = (None if policy is None else own.signature(), guarded)
+        return _Compiled(ParsedPolicy(own, guard), signature, self._sandbox)
+
+    def _check(
+        self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]
+    ) -> _Compiled:
+        """Parse a policy, and bind it where the columns are known."""
+        compiled = self._compile(table_name, policy, tag_policies)
+        columns = self._columns_of(table_name)
+        if columns:
+            compiled.bind(columns, strict=True).bind_all()
+        return compiled
+
+    def _labels_of(self, table_name: str, tag_policies: Mapping[str, TagPolicy]) -> Labels | None:
+        return self._labels.labels(table_name) if tag_policies and self._labels is not None else None
+
+    def _guard_signature(self, table_name: str, tag_policies: Mapping[str, TagPolicy]) -> tuple[Any, ...] | None:
+        labels = self._labels_of(table_name, tag_policies)
+        return None if labels is None else guard_signature(labels, tag_policies)
 
     def get_policy(self, table_name: str) -> TableSecurityPolicy | None:
         """The policy in force; changing it takes effect with the next decision."""
@@ -215,8 +292,7 @@ class SecurityEnforcer:
         who, compiled = self.principal(principal), self._current(table_name)
         if compiled is None:
             return False
-        own = [template for role, template in compiled.templates.items() if role in who.identities]
-        return bool(own) and all(template is not None for template in own)
+        return bool(compiled.parsed.conditions.row_templates(who))
 
     def _gate(
         self, table_name: str, who: Principal, compiled: _Compiled | None, operation: Operation = Operation.SELECT
@@ -289,7 +365,7 @@ class SecurityEnforcer:
         masked: list[dict[str, Any]] = [dict(row) for row in rows]
         if compiled is not None and masked:
             with _Refusals(self, table_name, who, compiled):
-                self._mask(table_name, who, compiled, masked)
+                self._mask(table_name, who, compiled, rows, masked)
         self._record(table_name, who, compiled, masked)
         return masked
 
@@ -343,13 +419,14 @@ class SecurityEnforcer:
         self._sandbox.close()
 
     def _current(self, table_name: str) -> _Compiled | None:
-        """The compiled policy, compiled anew when the policy has changed since."""
+        """The compiled policy, compiled anew when the policy, the tags or their policies have changed since."""
         key = table_name.casefold()
-        policy, compiled = self._policies.get(key), self._compiled.get(key)
-        if policy is None:
+        policy, compiled, tag_policies = self._policies.get(key), self._compiled.get(key), self._tag_policies
+        guarded = self._guard_signature(table_name, tag_policies)
+        if policy is None and (guarded is None or self.default_access != "allow"):
             return None
-        if compiled is None or compiled.signature != policy.signature():
-            compiled = _Compiled(policy, self._sandbox)
+        if compiled is None or compiled.signature != (None if policy is None else policy.signature(), guarded):
+            compiled = self._compile(table_name, policy, tag_policies)
             with self._lock:
                 if self._policies.get(key) is policy:
                     self._compiled[key] = compiled
@@ -379,34 +456,44 @@ class SecurityEnforcer:
         return who, compiled
 
     def _filter(self, table_name: str, who: Principal, compiled: _Compiled, rows: list[Any]) -> list[Any]:
-        applying = [template for role, template in compiled.templates.items() if role in who.identities]
-        if None in applying or not applying:
+        applying = compiled.parsed.conditions.row_templates(who)
+        if not applying:
             return rows
-        names = {name for template in applying if template is not None for name in template.column_names()}
+        names = {name for template in applying for name in template.column_names()}
         source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
         arrays, types = source.select(names)
         tree, _ = compiled.bind(types, strict=False).row_filter(who)
         return rows if tree is None else matching_rows(rows, arrays, types, tree, self._sandbox)
 
-    def _mask(self, table_name: str, who: Principal, compiled: _Compiled, rows: list[dict[str, Any]]) -> None:
+    def _mask(
+        self, table_name: str, who: Principal, compiled: _Compiled, rows: Sequence[Row], masked: list[dict[str, Any]]
+    ) -> None:
         source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
         for key in source.keys:
             # A key of its own at a time: two spellings of a column are both hidden.
-            holders = [row for row in rows if key in row]
             access = compiled.bind({key: "VARCHAR"}, strict=False).access(key, who)
+            if access == "clear":
+                continue
+            holders = [number for number, row in enumerate(rows) if key in row]
             if access == "denied":
-                for row in holders:
-                    del row[key]
-            elif access == "masked":
-                values = [row[key] for row in holders]
-                kind = source.types_of({key: maskable_array(values)})[key]
-                column = compiled.bind({key: kind}, strict=False).column(key, who)
-                if column.expression is None:
-                    raise PolicyError(f"the mask of `{key}` is missing")
-                for row, value in zip(
-                    holders, mask_values(values, column.expression, key, kind, self._sandbox), strict=True
-                ):
-                    row[key] = value
+                for number in holders:
+                    del masked[number][key]
+                continue
+            values = self._masked_values(compiled, who, source.only(holders), key)
+            for number, value in zip(holders, values, strict=True):
+                masked[number][key] = value
+
+    def _masked_values(self, compiled: _Compiled, who: Principal, source: RowColumns, key: str) -> list[Any]:
+        """The values of one key as a principal sees them; conditions see the other columns as they are."""
+        ruling = compiled.parsed.ruling(key, who)
+        others = compiled.parsed.conditions.columns_of(ruling.masks) - {key.casefold()}
+        arrays, types = source.select(others)
+        own = {key: maskable_array([row.get(key) for row in source.rows])}
+        types = {**types, **source.types_of(own)}
+        column = compiled.bind(types, strict=False).column(key, who)
+        if column.expression is None:
+            raise PolicyError(f"the mask of `{key}` is missing")
+        return mask_values({**arrays, **own}, types, column.expression, key, self._sandbox)
 
     def _record(self, table_name: str, who: Principal, compiled: _Compiled | None, rows: Sequence[Row]) -> None:
         """Record that rows are about to be handed over; when that fails they are not."""

@@ -26,7 +26,8 @@ _STRUCTURE: frozenset[type[exp.Expr]] = frozenset({
 _FUNCTIONS: frozenset[type[exp.Expr]] = frozenset({
     exp.Coalesce, exp.Nullif, exp.Greatest, exp.Least,
     exp.Lower, exp.Upper, exp.Trim, exp.Length, exp.Left, exp.Right, exp.Substring, exp.Concat, exp.Replace,
-    exp.StartsWith, exp.EndsWith, exp.Contains, exp.StrPosition, exp.RegexpLike, exp.SplitPart, exp.Reverse,
+    exp.StartsWith, exp.EndsWith, exp.Contains, exp.StrPosition, exp.RegexpLike, exp.RegexpReplace, exp.SplitPart,
+    exp.Reverse,
     exp.Abs, exp.Round, exp.Floor, exp.Ceil, exp.Sign,
     exp.CurrentDate, exp.CurrentTimestamp, exp.DateTrunc, exp.TimestampTrunc, exp.DateDiff, exp.Extract,
     exp.DateAdd, exp.DateSub, exp.TsOrDsToDate, exp.Year, exp.Month, exp.Day, exp.Quarter, exp.Week, exp.DayOfWeek,

@@ -1,48 +1,25 @@
-"""What an administrator writes: who may read a table, which rows, and each column how.
-
-The classes are mutable on purpose (`policy.field_policies["ssn"] = ...` after registration is part of the
-product's contract); enforcement notices every change by comparing `signature()` before each decision.
-"""
+"""The policy model: rules for tables, columns and tags, as plain values that a YAML file can hold."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
-from tauro_nb.errors import ConfigError, nearest
+from tauro_nb.security.digest import content_hash, frozen
+from tauro_nb.security.levels import AccessLevel, Operation
+from tauro_nb.security.policy_reading import FIELD_READERS, TABLE_READERS, TAG_READERS, read_values, report
 
-__all__ = ["AccessLevel", "FieldSecurityPolicy", "Operation", "TableSecurityPolicy"]
-
-
-class AccessLevel(Enum):
-    """How a column is protected from roles that are not in its `allowed_roles`."""
-
-    UNRESTRICTED = "unrestricted"
-    MASKED = "masked"
-    ENCRYPTED = "encrypted"
-    RESTRICTED = "restricted"
-
-
-class Operation(Enum):
-    """What is done to a table; virtual tables allow reading (`SELECT`, `EXPORT`) only."""
-
-    SELECT = "select"
-    INSERT = "insert"
-    UPDATE = "update"
-    DELETE = "delete"
-    EXPORT = "export"
+__all__ = ["AccessLevel", "FieldSecurityPolicy", "Operation", "TableSecurityPolicy", "TagPolicy"]
 
 
 @dataclass
 class FieldSecurityPolicy:
-    """The rule for one column.
+    """The rule for one column. Wherever a role may stand, so may a principal's name, or `"*"` for everybody.
 
-    Roles in `allowed_roles` see the column clear. Everybody else gets the strictest of what is asked for: denied
-    (`RESTRICTED`, `ENCRYPTED`, `encryption_enabled`, or `allowed_roles` alone), masked (`MASKED`, `masking_enabled`,
-    `mask`), clear (nothing asked for).
+    Who asks meets the first of these that mentions one of their roles: `denied_roles` (nothing), `role_masks` (that
+    mask), `allowed_roles` (the column clear). Everybody else gets the strictest of what is asked for: denied
+    (`RESTRICTED`, or `allowed_roles` alone), encrypted (`ENCRYPTED`, `encryption_enabled`), masked (`MASKED`,
+    `masking_enabled`, `mask`), clear (nothing asked for).
 
     Parameters
     ----------
@@ -53,14 +30,29 @@ class FieldSecurityPolicy:
     masking_enabled
         Mask for roles that are not allowed.
     mask
-        `email`, `phone`, `ssn`, `constant` or `null`; chosen by the column's name when not given.
+        Name of the mask; chosen by the column's name when not given.
     mask_value
         The value of the `constant` mask.
     encryption_enabled
-        The column is meant to be encrypted. Encrypted results do not exist yet, so the column is denied, with
-        the reason "encrypted for ...", to roles that are not allowed, and clear for those that are.
+        Encrypted for roles that are not allowed.
     allowed_roles
-        Roles (or principal names) that see the column clear.
+        Roles that see the column clear.
+    mask_options
+        Parameters of the mask.
+    when
+        A condition over the table's columns: only rows where it is definitely false stay clear; NULL is masked.
+    role_masks
+        Role -> `{mask, mask_value, mask_options, when}`. Of several that match, the strictest counts, and they count
+        even for somebody who holds an allowed role as well.
+    denied_roles
+        Roles that never see the column, whatever else they hold.
+    encrypted_at
+        `result`: the source holds plain values, who has no right gets ciphertext. `source`: the source holds
+        ciphertext, who has the right gets plain values.
+    searchable
+        `equality`: equal values have equal ciphertexts, so that they can be compared and joined.
+    domain
+        Columns of one domain share a key and can be joined.
 
     Examples
     --------
@@ -75,19 +67,17 @@ class FieldSecurityPolicy:
     mask_value: Any = None
     encryption_enabled: bool = False
     allowed_roles: list[str] = field(default_factory=list)
+    mask_options: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    when: str | None = field(default=None, kw_only=True)
+    role_masks: dict[str, dict[str, Any]] = field(default_factory=dict, kw_only=True)
+    denied_roles: list[str] = field(default_factory=list, kw_only=True)
+    encrypted_at: Literal["result", "source"] = field(default="result", kw_only=True)
+    searchable: Literal["equality"] | None = field(default=None, kw_only=True)
+    domain: str | None = field(default=None, kw_only=True)
 
     def signature(self) -> tuple[Any, ...]:
         """Everything that decides, as a value that can be compared and hashed."""
-        value = self.mask_value
-        return (
-            self.field_name,
-            self.access_level,
-            self.masking_enabled,
-            self.mask,
-            None if value is None else repr(value),
-            self.encryption_enabled,
-            tuple(self.allowed_roles),
-        )
+        return (self.field_name, *_rule_signature(self))
 
     @classmethod
     def from_mapping(
@@ -95,34 +85,103 @@ class FieldSecurityPolicy:
     ) -> FieldSecurityPolicy:
         """Read one entry of `field_policies`; see `TableSecurityPolicy.from_mapping`."""
         found: list[str] = []
-        where = path or field_name
-        values = _read(raw, _FIELD_READERS, where, found)
+        values = read_values(raw, FIELD_READERS, path or field_name, found)
         values.pop("field_name", None)
         policy = cls(field_name, **values)
-        _report(found, mistakes)
+        report(found, mistakes)
+        return policy
+
+
+@dataclass
+class TagPolicy:
+    """The rule for every column that carries a tag; its parameters are those of `FieldSecurityPolicy`.
+
+    It stands beside a column's own field policy, and the stricter of the two counts: a table's owner can add to a tag's
+    rule and never take from it. Columns of a table that itself carries the tag are denied until they are classified.
+
+    Parameters
+    ----------
+    tag
+        The tag, in any case.
+
+    Examples
+    --------
+    >>> TagPolicy("pii", mask="redact", allowed_roles=["steward"]).rule_for("email").mask
+    'redact'
+    """
+
+    tag: str
+    access_level: AccessLevel = AccessLevel.UNRESTRICTED
+    masking_enabled: bool = False
+    mask: str | None = None
+    mask_value: Any = None
+    encryption_enabled: bool = False
+    allowed_roles: list[str] = field(default_factory=list)
+    mask_options: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    when: str | None = field(default=None, kw_only=True)
+    role_masks: dict[str, dict[str, Any]] = field(default_factory=dict, kw_only=True)
+    denied_roles: list[str] = field(default_factory=list, kw_only=True)
+    encrypted_at: Literal["result", "source"] = field(default="result", kw_only=True)
+    searchable: Literal["equality"] | None = field(default=None, kw_only=True)
+    domain: str | None = field(default=None, kw_only=True)
+
+    def rule_for(self, column: str) -> FieldSecurityPolicy:
+        """The field policy that the tag gives a column."""
+        return FieldSecurityPolicy(column, **{item.name: getattr(self, item.name) for item in fields(self)[1:]})
+
+    def signature(self) -> tuple[Any, ...]:
+        """Everything that decides, as a value that can be compared and hashed."""
+        return (self.tag, *_rule_signature(self))
+
+    @property
+    def content_hash(self) -> str:
+        """A digest of the rule: equal for equal rules, in any order of writing."""
+        return content_hash(self)
+
+    @classmethod
+    def from_mapping(
+        cls, tag: str, raw: Any, *, mistakes: list[str] | None = None, path: str | None = None
+    ) -> TagPolicy:
+        """Read one entry of the `tag_policies` section; see `TableSecurityPolicy.from_mapping`."""
+        found: list[str] = []
+        values = read_values(raw, TAG_READERS, path or f"tag_policies.{tag}", found)
+        values.pop("tag", None)
+        policy = cls(tag, **values)
+        report(found, mistakes)
         return policy
 
 
 @dataclass
 class TableSecurityPolicy:
-    """The rules for one table.
+    """The rules for one table. Wherever a role may stand, so may a principal's name, or `"*"` for everybody.
 
     Parameters
     ----------
     table_name
         The virtual table, in any case.
     allowed_roles
-        Roles (or principal names) that may read it; empty: everybody.
+        Roles that may read it; empty: everybody.
     row_level_filters
-        Role or principal name -> SQL condition; `""` is no restriction. Several that match are OR-ed. When there
-        are filters and none matches, nothing may be read. `{principal}` and `{principal.attribute}` are values.
+        Role -> SQL condition; `""` is no restriction. Several that match are OR-ed. When there are filters and none
+        matches, nothing may be read. `{principal}`, `{principal.attribute}`, `{tenant}` and `{purpose}` are values.
     field_policies
         Column -> rule.
     audit_all_access
         Record every access, not only denials.
     requires_encryption
-        Every column is treated as encrypted: clear only for roles that the column's own field policy allows,
-        denied to the rest, and denied to everybody where the column has no field policy.
+        Every column is treated as encrypted: clear only for roles that the column's own field policy allows, and for
+        nobody where the column has no field policy.
+    restrictive_filters
+        Role -> SQL condition. All that match are AND-ed to whatever the other filters let through.
+    denied_roles
+        Roles that may not read it, whatever else they hold.
+    purposes
+        The principal's purpose must be one of these; empty: any, or none.
+    tenant_column
+        Only rows of the principal's own tenant; a principal without a tenant may not read it.
+    run_as
+        How subqueries of conditions read their tables: as `policy_owner` (raw), as the `invoker`, or as a declared
+        principal.
 
     Examples
     --------
@@ -139,6 +198,11 @@ class TableSecurityPolicy:
     field_policies: dict[str, FieldSecurityPolicy] = field(default_factory=dict)
     audit_all_access: bool = True
     requires_encryption: bool = False
+    restrictive_filters: dict[str, str] = field(default_factory=dict, kw_only=True)
+    denied_roles: list[str] = field(default_factory=list, kw_only=True)
+    purposes: list[str] = field(default_factory=list, kw_only=True)
+    tenant_column: str | None = field(default=None, kw_only=True)
+    run_as: str = field(default="policy_owner", kw_only=True)
 
     def signature(self) -> tuple[Any, ...]:
         """Everything that decides, as a value that can be compared and hashed."""
@@ -150,20 +214,17 @@ class TableSecurityPolicy:
             tuple((name, rule.signature()) for name, rule in tuple(self.field_policies.items())),
             self.audit_all_access,
             self.requires_encryption,
+            tuple(self.restrictive_filters.items()),
+            tuple(self.denied_roles),
+            tuple(self.purposes),
+            self.tenant_column,
+            self.run_as,
         )
 
     @property
     def content_hash(self) -> str:
         """A digest of the rules: equal for equal rules, in any order of writing."""
-        rules = (
-            self.table_name.casefold(),
-            sorted(self.allowed_roles),
-            sorted(self.row_level_filters.items()),
-            sorted((name, *_sorted_roles(rule)) for name, rule in self.field_policies.items()),
-            self.audit_all_access,
-            self.requires_encryption,
-        )
-        return hashlib.sha256(repr(rules).encode("utf-8", "backslashreplace")).hexdigest()
+        return content_hash(self)
 
     @classmethod
     def from_mapping(
@@ -195,7 +256,7 @@ class TableSecurityPolicy:
         """
         found: list[str] = []
         where = path or f"security_policies.{table_name}"
-        values = _read(raw, _TABLE_READERS, where, found)
+        values = read_values(raw, TABLE_READERS, where, found)
         values.pop("table_name", None)
         columns = values.pop("field_policies", {})
         policy = cls(table_name, **values)
@@ -203,102 +264,30 @@ class TableSecurityPolicy:
             policy.field_policies[name] = FieldSecurityPolicy.from_mapping(
                 name, rule, mistakes=found, path=f"{where}.field_policies.{name}"
             )
-        _report(found, mistakes)
+        report(found, mistakes)
         return policy
 
 
-def _sorted_roles(rule: FieldSecurityPolicy) -> tuple[str, ...]:
-    *rest, roles = rule.signature()
-    return (*map(repr, rest), repr(sorted(roles)))
+def _rule_signature(rule: FieldSecurityPolicy | TagPolicy) -> tuple[Any, ...]:
+    value = rule.mask_value
+    return (
+        rule.access_level,
+        rule.masking_enabled,
+        rule.mask,
+        # repr keeps 1 and True apart.
+        None if value is None else repr(value),
+        rule.encryption_enabled,
+        tuple(rule.allowed_roles),
+        frozen(rule.mask_options),
+        rule.when,
+        frozen(rule.role_masks),
+        tuple(rule.denied_roles),
+        rule.encrypted_at,
+        rule.searchable,
+        rule.domain,
+    )
 
 
-def _report(found: list[str], mistakes: list[str] | None) -> None:
-    if mistakes is not None:
-        mistakes.extend(found)
-    elif found:
-        raise ConfigError(found, origin="security policy")
-
-
-def _read(raw: Any, readers: Mapping[str, Any], where: str, found: list[str]) -> dict[str, Any]:
-    """Check keys and values against `readers`; what is wrong goes to `found` and is left out."""
-    if raw is None:
-        return {}
-    if not isinstance(raw, Mapping):
-        found.append(f"{where}: expected a mapping, found {type(raw).__name__}")
-        return {}
-    values: dict[str, Any] = {}
-    for key, value in raw.items():
-        reader = readers.get(key) if isinstance(key, str) else None
-        if reader is None:
-            found.append(f"{where}.{key}: unknown key.{nearest(str(key), readers)}")
-            continue
-        try:
-            values[key] = reader(value)
-        except ValueError as wrong:
-            found.append(f"{where}.{key}: {wrong}")
-    return values
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError(f"expected a text, found {type(value).__name__}")
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError(f"expected true or false, found {type(value).__name__}")
-
-
-def _roles(value: Any) -> list[str]:
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) and item for item in items):
-        raise ValueError("expected a list of role names")
-    return list(items)
-
-
-def _filters(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(role, str) for role in value):
-        raise ValueError("expected a mapping of role to SQL condition")
-    if not all(isinstance(text, str) for text in value.values()):
-        # `analyst:` with nothing behind it is null in YAML; guessing "unrestricted" would open the table.
-        raise ValueError('every condition must be a text; write "" for no restriction')
-    return dict(value)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise ValueError("expected a mapping of column to policy")
-    return dict(value)
-
-
-def _level(value: Any) -> AccessLevel:
-    if isinstance(value, AccessLevel):
-        return value
-    levels = {level.value: level for level in AccessLevel}
-    found = levels.get(value.casefold()) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f"{value!r} is not one of {', '.join(levels)}.{nearest(str(value), levels)}")
-    return found
-
-
-_TABLE_READERS: Mapping[str, Any] = {
-    "table_name": _text,
-    "allowed_roles": _roles,
-    "row_level_filters": _filters,
-    "field_policies": _mapping,
-    "audit_all_access": _flag,
-    "requires_encryption": _flag,
-}
-_FIELD_READERS: Mapping[str, Any] = {
-    "field_name": _text,
-    "access_level": _level,
-    "masking_enabled": _flag,
-    "mask": _text,
-    "mask_value": lambda value: value,
-    "encryption_enabled": _flag,
-    "allowed_roles": _roles,
-}
-assert set(_TABLE_READERS) == {item.name for item in fields(TableSecurityPolicy)}
-assert set(_FIELD_READERS) == {item.name for item in fields(FieldSecurityPolicy)}
+assert set(TABLE_READERS) == {item.name for item in fields(TableSecurityPolicy)}
+assert set(FIELD_READERS) == {item.name for item in fields(FieldSecurityPolicy)}
+assert set(TAG_READERS) == {item.name for item in fields(TagPolicy)}

@@ -40,6 +40,10 @@ class RowColumns:
         self._sandbox = sandbox
         self.keys = _distinct_keys(rows)
 
+    def only(self, numbers: Iterable[int]) -> RowColumns:
+        """The same, of some of the rows."""
+        return RowColumns([self.rows[number] for number in numbers], self._types, self._sandbox)
+
     def select(self, names: Iterable[str]) -> tuple[dict[str, pa.Array], dict[str, str]]:
         """Columns by name in any case, as Arrow and with their DuckDB types; a key that a row lacks is NULL.
 
@@ -118,8 +122,10 @@ def matching_rows(
     return [rows[number] for number in sorted(row[0] for row in found)]
 
 
-def mask_values(values: Sequence[Any], tree: exp.Expr, column: str, kind: str, sandbox: Sandbox) -> list[Any]:
-    """Run a mask over one column's values.
+def mask_values(
+    arrays: Mapping[str, pa.Array], types: Mapping[str, str], tree: exp.Expr, column: str, sandbox: Sandbox
+) -> list[Any]:
+    """Run the mask of a column, over that column and those that its condition reads.
 
     Raises
     ------
@@ -129,12 +135,13 @@ def mask_values(values: Sequence[Any], tree: exp.Expr, column: str, kind: str, s
     import duckdb
     import pyarrow as pa
 
-    numbers = pa.array(range(len(values)), type=pa.int64())
-    inner = exp.select(exp.column(_NUMBER, quoted=True), _typed(column, kind)).from_(exp.to_table("raw"))
+    numbers = pa.array(range(len(arrays[column])), type=pa.int64())
+    columns = [_typed(name, types[name]) for name in arrays]
+    inner = exp.select(exp.column(_NUMBER, quoted=True), *columns).from_(exp.to_table("raw"))
     masked = exp.alias_(tree, "masked")
     query = exp.select(exp.column(_NUMBER, quoted=True), masked).from_(inner.subquery("typed"))
     with sandbox.cursor() as cursor:
-        cursor.register("raw", pa.table({column: maskable_array(values), _NUMBER: numbers}))
+        cursor.register("raw", pa.table({**arrays, _NUMBER: numbers}))
         try:
             found = cursor.execute(query.sql("duckdb")).fetchall()
         except duckdb.Error:

@@ -1,7 +1,8 @@
-"""Read the text of a row filter: find `{principal}`, then parse it in the dialects people write.
+"""Read the text of a condition: find `{principal}`, then parse it in the dialects people write.
 
-The text is never filled in. Each `{principal}` or `{principal.attribute}` becomes a marker identifier before parsing,
-and a node of the tree afterwards, so what a principal is called cannot change the shape of a filter.
+The text is never filled in. Each `{principal}`, `{principal.attribute}`, `{tenant}` or `{purpose}` becomes a marker
+identifier before parsing, and a node of the tree afterwards, so what a principal is called cannot change the shape of a
+filter.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _MARK = "__tauro_principal_"
 _TOKEN = re.compile(
     r"""
       (?P<slot>'\{principal(?:\.(?P<quoted>[A-Za-z_]\w*))?\}'(?!')
-              |\{\s*principal(?:\.(?P<bare>[A-Za-z_]\w*))?\s*\})
+              |\{\s*principal(?:\.(?P<bare>[A-Za-z_]\w*))?\s*\}
+              |'\{(?P<quotedword>tenant|purpose)\}'(?!')
+              |\{\s*(?P<word>tenant|purpose)\s*\})
     | (?P<hint>/\*[!+])
     | (?P<comment>--[^\n]*|/\*.*?\*/)
     | (?P<quote>'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`)
@@ -49,7 +52,7 @@ class FilterTemplate:
     candidates
         Trees over the table's columns, with marker columns where the principal goes.
     slots
-        Marker name -> attribute (None: the principal's name).
+        Marker name -> what `Principal.value_of` takes: an attribute, `{tenant}`, `{purpose}`; None for the name.
     """
 
     candidates: tuple[exp.Expr, ...]
@@ -84,7 +87,7 @@ def parse_filter(text: str, what: str) -> FilterTemplate:
     >>> parse_filter("name = 'dear {principal}'", "the filter")
     Traceback (most recent call last):
     ...
-    tauro_nb.errors.PolicyError: the filter: braces may only stand around `principal` or `principal.attribute`
+    tauro_nb.errors.PolicyError: the filter: braces may only stand around `principal`, ...
     """
     if len(text) > _LONGEST:
         raise PolicyError(f"{what}: it has more than {_LONGEST} characters")
@@ -114,10 +117,11 @@ def _mark(text: str, what: str) -> tuple[str, dict[str, str | None]]:
     slots: dict[str, str | None] = {}
     out: list[str] = []
     for token in _TOKEN.finditer(text):
-        kind = token.lastgroup if token.lastgroup not in ("quoted", "bare") else "slot"
+        kind = token.lastgroup
         if token["slot"]:
             name = f"{_MARK}{len(slots)}__"
-            slots[name] = token["quoted"] or token["bare"]
+            word = token["quotedword"] or token["word"]
+            slots[name] = f"{{{word}}}" if word else token["quoted"] or token["bare"]
             out.append(f" {name} ")  # spaces: a prefix such as E'...' must not grow into the name
         elif kind == "comment":
             out.append(" ")
@@ -133,7 +137,7 @@ def _mark(text: str, what: str) -> tuple[str, dict[str, str | None]]:
     return "".join(out), slots
 
 
-_BRACES = "braces may only stand around `principal` or `principal.attribute`"
+_BRACES = "braces may only stand around `principal`, `principal.attribute`, `tenant` or `purpose`"
 
 
 def _without_slots(text: str) -> str:

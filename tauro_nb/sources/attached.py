@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 import sqlglot
@@ -20,6 +20,7 @@ from tauro_nb.sources.base import ColumnFacts, Scan
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.query.plan import Fragment
+    from tauro_nb.sources.extension import Preparation
 
 __all__ = ["AttachedSource", "is_plain_scan", "table_query"]
 
@@ -63,6 +64,7 @@ class AttachedSource:
 
     dialect = "duckdb"
     default_schema: str | None = "main"
+    preparation: ClassVar[Preparation | None] = None
 
     def __init__(self, connection: ConnectionSpec) -> None:
         self.connection = connection

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.query.plan import Fragment
     from tauro_nb.sources.capability import Capability
+    from tauro_nb.sources.extension import Preparation
 
 __all__ = ["ColumnFacts", "Scan", "Source"]
 
@@ -56,11 +57,13 @@ class Source(Protocol):
 
     `capability` says what may be pushed to it; None means that it only has relations the engine
     scans (files), and the engine's own optimizer pushes projections and filters into the scan.
+    `preparation` is what an engine must be set to before it is locked and the source attached.
     """
 
     connection: ConnectionSpec
     capability: Capability | None
     untyped: ClassVar[bool]
+    preparation: ClassVar[Preparation | None]
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Make this source's relations visible in an engine; called once for each engine."""

@@ -16,6 +16,10 @@ _FAMILIES: dict[exp.DType, str] = {
     exp.DType.SMALLINT: "integer",
     exp.DType.INT: "integer",
     exp.DType.BIGINT: "integer",
+    exp.DType.UTINYINT: "unsigned",
+    exp.DType.USMALLINT: "unsigned",
+    exp.DType.UINT: "unsigned",
+    exp.DType.UBIGINT: "unsigned",
     exp.DType.DECIMAL: "decimal",
     exp.DType.FLOAT: "float",
     exp.DType.DOUBLE: "float",
@@ -48,7 +52,7 @@ def operands(*allowed: str) -> Guard:
 
     def guard(node: exp.Expr) -> bool:
         found = {family(child) for child in node.iter_expressions()} - {"null"}
-        numbers = {"integer", "decimal"}
+        numbers = {"integer", "unsigned", "decimal"}
         return found <= set(allowed) and (len(found) <= 1 or found <= numbers)
 
     return guard

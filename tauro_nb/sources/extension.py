@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from tauro_nb.errors import ConnectorMissing
 
-__all__ = ["load_extension"]
+__all__ = ["Preparation", "load_extension"]
 
 _EXTRAS = {"postgres_scanner": "postgres", "mysql_scanner": "mysql"}
 
@@ -37,3 +38,25 @@ def load_extension(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
         )
     quoted = str(file).replace("'", "''")
     cursor.execute(f"LOAD '{quoted}'")
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """An extension whose settings an engine needs before its configuration is locked.
+
+    Parameters
+    ----------
+    extension
+        Its name.
+    settings
+        Names and values.
+    """
+
+    extension: str
+    settings: tuple[tuple[str, str], ...]
+
+    def apply(self, instance: duckdb.DuckDBPyConnection) -> None:
+        """Load the extension and set what it needs, for every connection of the instance."""
+        load_extension(instance, self.extension)
+        for name, value in self.settings:
+            instance.execute(f"SET GLOBAL {name} = '{value}'")

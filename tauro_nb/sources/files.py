@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.query.plan import Fragment
+    from tauro_nb.sources.extension import Preparation
 
 __all__ = ["FORMATS", "FileSource"]
 
@@ -78,6 +79,7 @@ class FileSource:
 
     capability = None
     untyped: ClassVar[bool] = False
+    preparation: ClassVar[Preparation | None] = None
 
     def __init__(self, connection: ConnectionSpec) -> None:
         self.connection = connection

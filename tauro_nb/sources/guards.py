@@ -8,8 +8,8 @@ from tauro_nb.sources.capability import Guard, always, family, operands
 
 __all__ = ["QUERY_NODES", "bare_like", "comparable", "known_outputs", "plain_group", "plain_join", "typed_literal"]
 
-_KNOWN = ("integer", "decimal", "float", "text", "date", "timestamp", "boolean")
-_ORDERED = ("integer", "decimal", "date", "timestamp")
+_KNOWN = ("integer", "unsigned", "decimal", "float", "text", "date", "timestamp", "boolean")
+_ORDERED = ("integer", "unsigned", "decimal", "date", "timestamp")
 
 
 def known_outputs(node: exp.Expr) -> bool:
@@ -73,7 +73,7 @@ def membership(node: exp.Expr) -> bool:
     query = node.args.get("query")
     others = list(node.expressions) if query is None else list(query.this.selects)
     found = {family(node.this), *(family(item) for item in others)} - {"null"}
-    return found <= {*_ORDERED, "text"} and (len(found) == 1 or found <= {"integer", "decimal"})
+    return found <= {*_ORDERED, "text"} and (len(found) == 1 or found <= {"integer", "unsigned", "decimal"})
 
 
 def between(node: exp.Expr) -> bool:

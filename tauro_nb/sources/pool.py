@@ -24,6 +24,7 @@ CONNECTORS: dict[str, tuple[str, str]] = {
     "duckdb": ("duckdb_file", "DuckDBSource"),
     "files": ("files", "FileSource"),
     "json": ("files", "TextFileSource"),
+    "mysql": ("mysql", "MySQLSource"),
     "parquet": ("files", "FileSource"),
     "postgresql": ("postgresql", "PostgreSQLSource"),
     "sqlite": ("sqlite", "SQLiteSource"),

@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 
 from tauro_nb.errors import AuditUnavailable, UsageError
 from tauro_nb.security import AuditLog, AuditTrail, Operation, SecurityEnforcer
-from tauro_nb.security.audit_format import to_csv, to_jsonl
+from tauro_nb.security.audit.formats import to_csv, to_jsonl
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("ascii").splitlines() if line]
+    """Records of the file, without those the log writes about itself."""
+    found = [json.loads(line) for line in path.read_text("ascii").splitlines()]
+    return [record for record in found if not record["event"].startswith("log.")]
 
 
 def test_intent_then_result(tmp_path: Path) -> None:
@@ -36,29 +38,35 @@ def test_intent_then_result(tmp_path: Path) -> None:
         statement="SELECT ?",
         policies={"customers": "abc"},
     )
-    assert [(entry["event"], entry["status"], entry["table_name"]) for entry in lines(path)] == [
-        ("intent", "STARTED", "customers"),
-        ("intent", "STARTED", "orders"),
+    (intent,) = lines(path)
+    assert (intent["event"], intent["outcome"], intent["query"]) == ("query.intent", "STARTED", query)
+    assert intent["objects"] == [
+        {"name": "customers", "columns": ["id", "email"], "policy": "abc"},
+        {"name": "orders", "columns": ["total"]},
     ]
     assert [log.status for log in trail.records()] == ["STARTED", "STARTED"]
     trail.result(query, row_count=7, duration_ms=1.5)
     trail.result(query, row_count=8, status="FAILED")
     assert [(log.status, log.row_count, log.query_id) for log in trail.records()] == [("SUCCESS", 7, query)] * 2
     written = lines(path)
-    assert [entry["event"] for entry in written] == ["intent", "intent", "result", "result"]
-    assert written[2] | {"event": "", "status": "", "row_count": None, "duration_ms": None} == written[0] | {
-        "event": "",
-        "status": "",
-    }
-    assert (written[0]["roles"], written[0]["policy_hash"], written[0]["statement"]) == (["a", "b"], "abc", "SELECT ?")
+    assert [entry["event"] for entry in written] == ["query.intent", "query.result"]
+    assert (written[0]["roles"], written[0]["statement"]) == (["a", "b"], "SELECT ?")
+    ended = {name: written[1][name] for name in ("query", "principal", "outcome", "rows", "ms")}
+    assert ended == {"query": query, "principal": "ana", "outcome": "SUCCESS", "rows": 7, "ms": 1.5}
+    logs = trail.records()
+    assert [(log.table_name, log.field_names, log.policy_hash, log.roles) for log in logs] == [
+        ("customers", ("id", "email"), "abc", ("a", "b")),
+        ("orders", ("total",), "", ("a", "b")),
+    ]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_an_intent_is_synced_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     path = tmp_path / "audit.jsonl"
-    monkeypatch.setattr("tauro_nb.security.audit_file._sync", lambda _: synced.append(path.stat().st_size))
     trail = AuditTrail(path)
+    trail.denied("ana", "t", "the first record makes the file")
+    monkeypatch.setattr("tauro_nb.security.audit.writer._sync", lambda _: synced.append(path.stat().st_size))
     query = trail.intent("ana", {"t": ["a"]})
     assert synced == [path.stat().st_size]
     trail.result(query)
@@ -93,6 +101,8 @@ def test_on_failure_continue_counts(tmp_path: Path) -> None:
 def test_a_torn_line_does_not_swallow_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "audit.jsonl"
     trail = AuditTrail(path)
+    trail.denied("ana", "t", "zeroth")
+    before = path.read_bytes()
     real = os.write
     calls: list[int] = []
 
@@ -106,11 +116,11 @@ def test_a_torn_line_does_not_swallow_the_next(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(AuditUnavailable, match="No space left"):
         trail.denied("ana", "t", "first")
     monkeypatch.setattr(os, "write", real)
+    assert path.read_bytes() == before
     trail.denied("ana", "t", "second")
-    torn, whole = path.read_text().splitlines()
-    assert len(torn) == 20
-    assert json.loads(whole)["denial_reason"] == "second"
-    assert [log.denial_reason for log in trail.records()] == ["second"]
+    assert [entry["reason"] for entry in lines(path)] == ["zeroth", "second"]
+    assert [log.denial_reason for log in trail.records()] == ["zeroth", "second"]
+    assert trail.verify().ok
 
 
 def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,10 +132,11 @@ def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "write", short)
     trail = AuditTrail(tmp_path / "a")
     trail.denied("ana", "t", "because")
-    assert lines(tmp_path / "a")[0]["denial_reason"] == "because"
+    assert lines(tmp_path / "a")[0]["reason"] == "because"
+    assert trail.verify().ok
 
 
-def test_a_rotated_file_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_was_moved_or_deleted_is_missed(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     trail = AuditTrail(path)
     trail.denied("ana", "t", "1")
@@ -135,8 +146,11 @@ def test_a_rotated_file_is_left_alone(tmp_path: Path) -> None:
     trail.denied("ana", "t", "3")
     trail.close()
     trail.denied("ana", "t", "4")
-    assert [entry["denial_reason"] for entry in lines(path)] == ["3", "4"]
-    assert [entry["denial_reason"] for entry in lines(tmp_path / "old")] == ["1"]
+    assert [entry["reason"] for entry in lines(path)] == ["3", "4"]
+    assert [entry["reason"] for entry in lines(tmp_path / "old")] == ["1"]
+    found = trail.verify()
+    assert not found.ok
+    assert found.problem == "segment 1 is missing, and was not deleted for its age"
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -240,4 +254,6 @@ def test_threads_write_whole_lines(tmp_path: Path) -> None:
         thread.join()
     written = lines(tmp_path / "audit.jsonl")
     assert len(written) == 200
-    assert sorted({entry["sequence"] for entry in written}) == list(range(1, 101))
+    assert [entry["seq"] for entry in written] == list(range(2, 202))
+    assert len(trail.records(status="success")) == 100
+    assert trail.verify().ok

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tauro_nb.security.audit.chain import canonical
 
 __all__ = ["to_csv", "to_json", "to_jsonl"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 _COLUMNS = (
     "timestamp", "principal", "roles", "operation", "table_name", "field_names", "row_count", "status",
-    "denial_reason", "query_id", "statement", "policy_hash", "duration_ms", "sequence",
+    "denial_reason", "query_id", "statement", "policy_hash", "duration_ms", "event", "parent_id", "tenant", "purpose",
+    "origin", "mode", "policy_version", "column_roles", "masked", "row_filter", "fingerprint", "literals", "params",
+    "backends", "byte_count", "error_class", "sequence",
 )  # fmt: skip
 
 
@@ -55,8 +58,7 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    # ensure_ascii escapes control characters and line separators, but lets DEL through.
-    return json.dumps(record, sort_keys=True, ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f")
+    return canonical(record).decode("ascii")
 
 
 def _cell(value: Any) -> str:
@@ -64,6 +66,12 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, (int, float)):
         return str(value)
-    text = ";".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, Mapping):
+        value = [f"{name}={_text(item)}" for name, item in value.items()]
+    text = _text(value)
     text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+
+
+def _text(value: Any) -> str:
+    return ";".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,424 @@
+"""The audit trail: an intent before anything runs, a result after, and every refusal.
+
+Without a path records are kept in memory. With one they are in a log that tells when it was changed (`verify`).
+An intent or refusal that cannot be written stops the access (`on_failure="fail_operation"`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import secrets
+import threading
+import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from tauro_nb.errors import AuditUnavailable, UsageError
+from tauro_nb.security.audit.codec import access_event, logs_of, result_event
+from tauro_nb.security.audit.formats import to_csv, to_json, to_jsonl
+from tauro_nb.security.audit.keys import AuditKeys, Ring, key_from_file
+from tauro_nb.security.audit.log import DENIED, STARTED, SUCCESS, AuditLog, check_status
+from tauro_nb.security.audit.segments import LogFiles
+from tauro_nb.security.audit.settings import AuditSettings
+from tauro_nb.security.audit.verify import Verification, verify
+from tauro_nb.security.audit.writer import LogWriter
+from tauro_nb.security.policy import Operation
+
+__all__ = ["AuditTrail"]
+
+_FORMATS: Final = {"json": to_json, "jsonl": to_jsonl, "csv": to_csv}
+Details = Mapping[str, Any]
+
+
+class AuditTrail:
+    """Writes and finds audit records; safe to use from several threads, and with several processes on one path.
+
+    Parameters
+    ----------
+    path
+        The log, created with mode 0600; None keeps records in memory only.
+    on_failure
+        `fail_operation`: what cannot be recorded does not run. `continue`: it runs, and `failures` counts.
+    settings
+        Checkpoints, rotation, retention, readers.
+    ring
+        Has the audit key, if it is kept somewhere; otherwise the key is in a file beside the log.
+    memory
+        How many of the newest records without a place on disk `records()` can find.
+
+    Examples
+    --------
+    >>> trail = AuditTrail()
+    >>> query = trail.intent("ana", {"customers": ["email"]}, statement="SELECT email FROM customers")
+    >>> trail.result(query, row_count=3)
+    >>> [(log.principal, log.table_name, log.status, log.row_count) for log in trail.records()]
+    [('ana', 'customers', 'SUCCESS', 3)]
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        on_failure: Literal["fail_operation", "continue"] = "fail_operation",
+        *,
+        settings: AuditSettings | None = None,
+        ring: Ring | None = None,
+        memory: int = 100_000,
+    ) -> None:
+        if on_failure not in ("fail_operation", "continue"):
+            raise UsageError(f"`on_failure` is `fail_operation` or `continue`, not {on_failure!r}")
+        self.path = None if path is None else Path(path)
+        self.on_failure = on_failure
+        self.settings = settings or AuditSettings()
+        self.failures = 0
+        self.session = uuid.uuid4().hex
+        self._ring = ring
+        self._keys: AuditKeys | None = None
+        self._log = None if self.path is None else LogWriter(self.path, self._find_keys, self.settings)
+        self._lock = threading.RLock()
+        self._sequence = itertools.count(1)
+        self._open: dict[str, list[AuditLog]] = {}
+        # Only what is not on disk: without a path everything, with `continue` what could not be written.
+        self._kept: deque[AuditLog] = deque(maxlen=memory)
+
+    # --- writing
+
+    def intent(
+        self,
+        principal: str,
+        tables: Mapping[str, Iterable[str]],
+        *,
+        roles: Iterable[str] = (),
+        operation: Operation = Operation.SELECT,
+        statement: str = "",
+        policies: Mapping[str, str] | None = None,
+        query_id: str | None = None,
+        about: Details | None = None,
+        objects: Mapping[str, Details] | None = None,
+    ) -> str:
+        """Record, before it runs, that a query will read these tables and columns; returns its id.
+
+        Parameters
+        ----------
+        about
+            Further attributes of `AuditLog` that hold for the whole query.
+        objects
+            Further attributes of single tables.
+
+        Raises
+        ------
+        AuditUnavailable
+            It could not be written, so the query must not run.
+        """
+        query = query_id or uuid.uuid4().hex
+        asked = AuditLog(
+            principal=principal,
+            roles=tuple(sorted(roles)),
+            table_name="",
+            row_count=None,
+            status=STARTED,
+            operation=operation,
+            query_id=query,
+            statement=statement,
+            event="query",
+            **(about or {}),
+        )
+        logs = [
+            replace(
+                asked,
+                table_name=table,
+                field_names=tuple(columns),
+                policy_hash=(policies or {}).get(table, ""),
+                **(objects or {}).get(table, {}),
+            )
+            for table, columns in tables.items()
+        ]
+        with self._lock:
+            if query in self._open:
+                raise UsageError(f"the query id `{query}` is running already")
+            self._open[query] = logs
+        try:
+            self._open[query] = self._write("query.intent", logs)
+        except BaseException:
+            del self._open[query]
+            raise
+        return query
+
+    def result(
+        self,
+        query_id: str,
+        *,
+        row_count: int | None = None,
+        status: str = SUCCESS,
+        reason: str = "",
+        duration_ms: float | None = None,
+        byte_count: int | None = None,
+        error_class: str = "",
+    ) -> None:
+        """Record how a query ended. A second result for the same query is ignored.
+
+        Raises
+        ------
+        AuditUnavailable
+            It could not be written.
+        """
+        check_status(status)
+        now = datetime.now(UTC)
+        with self._lock:
+            logs = self._open.pop(query_id, None)
+        if logs is None:
+            return
+        ended = [
+            replace(
+                log,
+                status=status,
+                row_count=row_count,
+                denial_reason=reason,
+                duration_ms=duration_ms if duration_ms is not None else (now - log.timestamp).total_seconds() * 1e3,
+                byte_count=byte_count,
+                error_class=error_class,
+            )
+            for log in logs
+        ]
+        # The next intent, or closing, makes it durable: the access itself is on disk since its intent.
+        self._keep(ended)
+        if self._log is not None:
+            self._numbers([result_event(ended, now)], sync=False)
+
+    def denied(
+        self,
+        principal: str,
+        table: str,
+        reason: str,
+        *,
+        columns: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        operation: Operation = Operation.SELECT,
+        statement: str = "",
+        policy_hash: str = "",
+        query_id: str | None = None,
+    ) -> AuditLog:
+        """Record a refusal."""
+        return self.record(
+            AuditLog(
+                principal=principal,
+                roles=tuple(sorted(roles)),
+                table_name=table,
+                field_names=tuple(columns),
+                status=DENIED,
+                denial_reason=reason,
+                operation=operation,
+                statement=statement,
+                policy_hash=policy_hash,
+                query_id=query_id or uuid.uuid4().hex,
+                event="deny",
+            )
+        )
+
+    def record(self, log: AuditLog) -> AuditLog:
+        """Record an access that needs no intent, because its data is at hand already, or that was refused.
+
+        Raises
+        ------
+        AuditUnavailable
+            It could not be written.
+        """
+        check_status(log.status)
+        (written,) = self._write("deny" if log.event == "deny" else "access", [log])
+        return written
+
+    def record_all(self, logs: Sequence[AuditLog]) -> list[AuditLog]:
+        """Record several accesses at once: they share one write and one sync.
+
+        Raises
+        ------
+        AuditUnavailable
+            None of them was written.
+        """
+        for log in logs:
+            check_status(log.status)
+        events = [access_event("deny" if log.event == "deny" else "access", [log]) for log in logs]
+        numbers = self._numbers(events, sync=True)
+        written = [replace(log, sequence=number) for log, number in zip(logs, numbers, strict=True)]
+        self._keep(written)
+        return written
+
+    def note(self, event: str, principal: str, **facts: Any) -> None:
+        """Record something that is no access: a policy changed, a key was used, the log was verified or exported.
+
+        Raises
+        ------
+        AuditUnavailable
+            It could not be written.
+        """
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        self._numbers([{"event": event, "time": now, "principal": principal, "facts": facts}], sync=True)
+
+    # --- reading
+
+    def records(
+        self,
+        table_name: str | None = None,
+        principal: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        status: str | None = None,
+    ) -> list[AuditLog]:
+        """Find records, on disk too, oldest first; times without a zone are UTC, both ends count."""
+        folded = None if table_name is None else table_name.casefold()
+        start, end = _utc(start_time), _utc(end_time)
+        found = [
+            log
+            for log in self._all()
+            if (folded is None or log.table_name.casefold() == folded)
+            and (principal is None or log.principal == principal)
+            and (status is None or log.status == status.upper())
+            and (start is None or log.timestamp >= start)
+            and (end is None or log.timestamp <= end)
+        ]
+        return sorted(found, key=lambda log: log.sequence)
+
+    def _all(self) -> Iterator[AuditLog]:
+        with self._lock:
+            kept = list(self._kept)
+            running = [log for logs in self._open.values() for log in logs if self._log is None or log.sequence == 0]
+        yield from logs_of(self.events())
+        yield from kept
+        yield from running
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """The records of the log, as they are on disk."""
+        if self.path is None:
+            return
+        files = LogFiles(self.path)
+        try:
+            segments = files.snapshot()
+        finally:
+            files.close()
+        for _, content in segments:
+            for line in content.split(b"\n")[:-1]:
+                # What is no record any more is for `verify` to name.
+                with contextlib.suppress(ValueError):
+                    yield json.loads(line)
+
+    def export(self, format: str = "json", logs: Sequence[AuditLog] | None = None) -> str:
+        """Write records as `json`, `jsonl` or `csv` (with spreadsheet formulas made harmless)."""
+        write = _FORMATS.get(format.casefold())
+        if write is None:
+            raise UsageError(f"an audit trail exports as {', '.join(_FORMATS)}, not as {format!r}")
+        return write([log.to_dict() for log in (self.records() if logs is None else logs)])
+
+    # --- evidence
+
+    @property
+    def keys(self) -> AuditKeys:
+        """Keys of this trail; for one in memory, made when first asked for.
+
+        Raises
+        ------
+        AuditUnavailable
+            There is a log, and its key is gone or unreadable.
+        """
+        try:
+            return self._find_keys(self.path is not None and self.path.exists())
+        except OSError as wrong:
+            raise _unreadable(wrong) from None
+
+    def verify(self, checkpoints: Path | None = None) -> Verification:
+        """Check every record, and the checkpoints of the second place; see `verify`.
+
+        Raises
+        ------
+        AuditUnavailable
+            It cannot be read.
+        """
+        if self._log is None or self.path is None:
+            return Verification(True, notes=("in memory only: there is no log to verify",))
+        if not self.path.exists() and not LogFiles(self.path).closed() and not self._log.checkpoint_file.exists():
+            return Verification(True, notes=("nothing was recorded yet",))
+        try:
+            return verify(self.path, self.keys, checkpoints or self._log.checkpoint_file)
+        except OSError as wrong:
+            raise _unreadable(wrong) from None
+
+    def checkpoint(self) -> None:
+        """Sign everything written so far.
+
+        Raises
+        ------
+        AuditUnavailable
+            The log or the second place cannot be written.
+        """
+        if self._log is not None:
+            try:
+                self._log.checkpoint()
+            except OSError as wrong:
+                raise _unavailable(wrong) from None
+
+    def close(self) -> None:
+        """Sign what was written, and close the file; a later record opens it again."""
+        if self._log is not None:
+            try:
+                self._log.close()
+            except OSError:
+                self.failures += 1
+
+    # --- inside
+
+    def _find_keys(self, exists: bool) -> AuditKeys:
+        if self._keys is None:
+            if self.path is None:
+                self._keys = AuditKeys(secrets.token_bytes(32))
+            else:
+                place = self.settings.key or self.path.with_name(self.path.name + ".key")
+                self._keys = key_from_file(place, self._ring, may_create=not exists)
+        return self._keys
+
+    def _write(self, event: str, logs: Sequence[AuditLog]) -> list[AuditLog]:
+        """Write what must be on disk before anything else happens; returns the logs with their number."""
+        (number,) = self._numbers([access_event(event, logs)], sync=True)
+        numbered = [replace(log, sequence=number) for log in logs]
+        if event != "query.intent":
+            self._keep(numbered)
+        return numbered
+
+    def _keep(self, logs: Sequence[AuditLog]) -> None:
+        """Remember what is not on disk."""
+        self._kept.extend(log for log in logs if self._log is None or log.sequence == 0)
+
+    def _numbers(self, events: Sequence[Mapping[str, Any]], *, sync: bool) -> list[int]:
+        """Append; the numbers of the records, 0 for what is not on disk although it should be."""
+        if self._log is None:
+            return [next(self._sequence) for _ in events]
+        try:
+            return self._log.append(events, sync=sync)
+        except OSError as wrong:
+            self.failures += 1
+            if self.on_failure == "fail_operation":
+                raise _unavailable(wrong) from None
+            return [0 for _ in events]
+
+
+def _unavailable(wrong: OSError) -> AuditUnavailable:
+    return AuditUnavailable(
+        f"the audit record could not be written ({wrong.strerror or type(wrong).__name__})",
+        hint="Nothing was read; make the audit file writable.",
+    )
+
+
+def _unreadable(wrong: OSError) -> AuditUnavailable:
+    return AuditUnavailable(
+        f"the audit log could not be read ({wrong.strerror or type(wrong).__name__})",
+        hint="It is readable for the account that writes it, as is its key.",
+    )
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None or moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=UTC)

@@ -1,0 +1,281 @@
+"""Reads a log from its first record to its last, and names the first that is not as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tauro_nb.html import badge, el
+from tauro_nb.security.audit.chain import unseal
+from tauro_nb.security.audit.checkpoint import Checkpoint, read_checkpoints
+from tauro_nb.security.audit.keys import AuditKeys
+from tauro_nb.security.audit.merkle import MerkleTree
+from tauro_nb.security.audit.segments import LogFiles
+
+__all__ = ["Verification", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found.
+
+    Parameters
+    ----------
+    ok
+        Whether every record is as it was written, in its place, and every checkpoint holds.
+    records, segments, checkpoints
+        How many were checked.
+    problem
+        What is wrong first, in words; empty when nothing is.
+    segment, line, sequence
+        Where: file name, line in it, and number of the record that should be there.
+    unsigned
+        Records after the last checkpoint: their end could have been cut off without a trace.
+    notes
+        What is not wrong, and good to know.
+    """
+
+    ok: bool
+    records: int = 0
+    segments: int = 0
+    checkpoints: int = 0
+    problem: str = ""
+    segment: str = ""
+    line: int | None = None
+    sequence: int | None = None
+    unsigned: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        counted = f"{self.records:,} records in {self.segments} segments, {self.checkpoints} checkpoints"
+        if not self.ok:
+            where = f" ({self.segment} line {self.line})" if self.line is not None else ""
+            return f"the audit log does NOT verify: {self.problem}{where}; {counted} read"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"the audit log verifies: {counted}, {self.unsigned:,} records after the last one{notes}"
+
+    def _repr_html_(self) -> str:
+        mark = badge("✓", "verifies", "ok") if self.ok else badge("✗", "does not verify", "bad")
+        return str(el("p", mark, " ", str(self)))
+
+
+class _WrongError(Exception):
+    """The first thing that is wrong."""
+
+
+@dataclass(slots=True)
+class _Reader:
+    keys: AuditKeys
+    wanted: dict[tuple[str, int], list[Checkpoint]]
+    log: str = ""
+    segment: int = 0
+    sequence: int = 0
+    mac: str = ""
+    closing: str = ""
+    tree: MerkleTree = field(default_factory=MerkleTree)
+    sizes: dict[tuple[str, int], int] = field(default_factory=dict)
+    retired: dict[tuple[str, int], tuple[int, str]] = field(default_factory=dict)
+    first: tuple[str, int] | None = None
+    seen: set[str] = field(default_factory=set)
+    checkpoints: int = 0
+    records: int = 0
+    unsigned: int = 0
+    recovered: int = 0
+
+    def take(self, line: bytes, later: Iterator[bytes]) -> None:
+        """Check one record against everything before it."""
+        record = unseal(self.keys.chain, line)
+        expected = self.sequence + 1
+        if record is None:
+            raise _WrongError(f"record {expected} was edited, or did not come from this log")
+        if record["event"] == "log.segment" and self.tree.size == 0:
+            self._enter(record)
+        elif self.tree.size == 0:
+            raise _WrongError(f"record {expected} is not the first of a segment: records before it were deleted")
+        else:
+            self._follow(record, later)
+        check = _CHECKS.get(record["event"])
+        if check is not None:
+            check(self, record)
+        self.sequence, self.mac = record["seq"], record["mac"]
+        self.seen.add(self.mac)
+        self.tree.append(line)
+        self.records += 1
+        self.unsigned = 0 if record["event"] == "log.checkpoint" else self.unsigned + 1
+        self.closing = hashlib.sha256(line).hexdigest() if record["event"] == "log.checkpoint" else ""
+        for checkpoint in self.wanted.get((self.log, self.segment), ()):
+            if checkpoint.size == self.tree.size:
+                self._hold(checkpoint)
+
+    def _enter(self, record: dict[str, Any]) -> None:
+        """The first record of a segment."""
+        segment = record["segment"]
+        if self.first is None:
+            self.first = (record["log"], segment)
+            self.log, self.segment = self.first
+            return
+        if record["log"] != self.log:
+            raise _WrongError(f"segment {self.segment + 1} belongs to another log")
+        if segment != self.segment + 1 or record["seq"] != self.sequence + 1 or record["prev"] != self.mac:
+            raise _WrongError(
+                f"records {self.sequence + 1} to {record['seq'] - 1} are missing before segment {segment}"
+            )
+        if record["follows"] != self.closing:
+            raise _WrongError(f"segment {segment} does not follow the closing checkpoint of segment {self.segment}")
+        self.segment = segment
+
+    def _follow(self, record: dict[str, Any], later: Iterator[bytes]) -> None:
+        """Any other record: the next number, after the very record that was before it."""
+        expected, number = self.sequence + 1, record["seq"]
+        if record["mac"] in self.seen or number <= self.sequence:
+            raise _WrongError(
+                f"record {number} is there again, in the place of record {expected}: replayed or inserted"
+            )
+        if number > expected:
+            moved = any(_sequence(line) == expected for line in later)
+            what = "come later: records were reordered" if moved else "are missing: deleted, or cut off"
+            raise _WrongError(f"records {expected} to {number - 1} {what}")
+        if record["prev"] != self.mac:
+            raise _WrongError(f"record {number} does not follow record {self.sequence}: one of them was replaced")
+
+    def checkpoint(self, record: dict[str, Any]) -> None:
+        """A checkpoint inside of the log."""
+        self._hold(Checkpoint.of(record["checkpoint"]))
+
+    def retire(self, record: dict[str, Any]) -> None:
+        """A segment that was deleted because its time was over."""
+        self.retired[record["log"], record["segment"]] = (record["last"], record["sha256"])
+
+    def recover(self, record: dict[str, Any]) -> None:
+        """What a crash left was cut off."""
+        self.recovered += 1
+
+    def _hold(self, checkpoint: Checkpoint) -> None:
+        """Compare what was signed with what is there."""
+        if not checkpoint.is_signed_by(self.keys.public):
+            raise _WrongError(f"the checkpoint after record {checkpoint.sequence} is not signed with the audit key")
+        held = (checkpoint.log, checkpoint.segment, checkpoint.size, checkpoint.root)
+        if held != (self.log, self.segment, self.tree.size, self.tree.root().hex()):
+            raise _WrongError(f"the records up to {checkpoint.sequence} are not those the checkpoint was signed for")
+        self.checkpoints += 1
+
+    def end_segment(self) -> None:
+        """Note how long it was, and be ready for the next."""
+        self.sizes[self.log, self.segment] = self.tree.size
+        self.tree = MerkleTree()
+
+
+_CHECKS = {"log.checkpoint": _Reader.checkpoint, "log.retired": _Reader.retire, "log.recovered": _Reader.recover}
+
+
+def verify(path: Path, keys: AuditKeys, checkpoints: Iterable[Checkpoint] | Path | None = None) -> Verification:
+    """Check a log.
+
+    Parameters
+    ----------
+    path
+        The file that is written; closed segments are beside it.
+    keys
+        Keys of the log.
+    checkpoints
+        Signed checkpoints from the second place, or the file with them. Without them nobody can tell whether records
+        were cut off the end.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tauro_nb.security.audit import AuditTrail
+    >>> trail = AuditTrail(Path(tempfile.mkdtemp()) / "audit.jsonl")
+    >>> _ = trail.denied("ana", "payroll", "no")
+    >>> trail.close()
+    >>> str(trail.verify())
+    'the audit log verifies: 3 records in 1 segments, 2 checkpoints, 0 records after the last one'
+    """
+    notes: list[str] = []
+    try:
+        known = _known(checkpoints)
+    except ValueError:
+        return Verification(False, problem="the file of checkpoints holds something else")
+    wanted: dict[tuple[str, int], list[Checkpoint]] = {}
+    for checkpoint in known:
+        wanted.setdefault((checkpoint.log, checkpoint.segment), []).append(checkpoint)
+    files = LogFiles(path)
+    segments = files.snapshot()
+    files.close()
+    reader = _Reader(keys, wanted)
+    name, line = "", 0
+    try:
+        for number, (file, content) in enumerate(segments):
+            name, line = file.name, 0
+            lines = content.split(b"\n")
+            torn = lines.pop()
+            if torn and number + 1 < len(segments):
+                reader.take(torn, iter(()))
+            elif torn:
+                notes.append("the last line is half-written and was never acknowledged; the next writer cuts it off")
+            for line, record in enumerate(lines, 1):
+                reader.take(record, iter(lines[line:]))
+            if lines:
+                reader.end_segment()
+        line = 0
+        _nothing_missing(reader, known)
+    except _WrongError as wrong:
+        return Verification(
+            False,
+            reader.records,
+            len(segments),
+            reader.checkpoints,
+            str(wrong),
+            name,
+            line or None,
+            reader.sequence + 1,
+        )
+    if reader.recovered:
+        notes.append(f"{reader.recovered} half-written records were cut off after a crash")
+    return Verification(
+        True, reader.records, len(segments), reader.checkpoints, unsigned=reader.unsigned, notes=tuple(notes)
+    )
+
+
+def _known(checkpoints: Iterable[Checkpoint] | Path | None) -> list[Checkpoint]:
+    if checkpoints is None:
+        return []
+    if isinstance(checkpoints, Path):
+        return read_checkpoints(checkpoints.read_bytes()) if checkpoints.exists() else []
+    return list(checkpoints)
+
+
+def _nothing_missing(reader: _Reader, known: Iterable[Checkpoint]) -> None:
+    """Whether something that was there once is gone: whole segments, or the end of one."""
+    if reader.first is not None:
+        log, first = reader.first
+        for segment in range(1, first):
+            if (log, segment) not in reader.retired:
+                raise _WrongError(f"segment {segment} is missing, and was not deleted for its age")
+    for checkpoint in known:
+        place = (checkpoint.log, checkpoint.segment)
+        if place in reader.retired:
+            continue
+        if not checkpoint.is_signed_by(reader.keys.public):
+            raise _WrongError(f"a checkpoint in the second place, after record {checkpoint.sequence}, is not ours")
+        if reader.sizes.get(place, 0) < checkpoint.size:
+            raise _WrongError(f"the log was cut: record {checkpoint.sequence} was signed for, and is not there")
+
+
+def _sequence(line: bytes) -> int:
+    try:
+        return int(json.loads(line)["seq"])
+    except (ValueError, KeyError, TypeError):
+        return 0

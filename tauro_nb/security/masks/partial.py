@@ -1,0 +1,100 @@
+"""Masks that keep some characters at the ends: `first4`, `last4`, `partial`."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from tauro_nb.errors import PolicyError
+from tauro_nb.security.masks.base import TextMasker
+from tauro_nb.security.masks.options import Option, text, whole
+
+if TYPE_CHECKING:
+    from ibis.expr.types import StringColumn, StringValue
+
+__all__ = ["First4Masker", "Last4Masker", "PartialMasker"]
+
+
+class PartialMasker(TextMasker):
+    """Keep the first `prefix` and the last `suffix` characters around a fixed `pad`.
+
+    A text must have at least `hide` characters more than what is shown; a shorter one is hidden altogether.
+
+    Examples
+    --------
+    >>> card = PartialMasker(prefix=6, suffix=4)
+    >>> card.mask("4111111111111111"), card.mask("4111111111"), card.mask(None)
+    ('411111***1111', '***', None)
+    """
+
+    name = "partial"
+    options = MappingProxyType({
+        "prefix": Option(whole(0, 1000), 0),
+        "pad": Option(text, "***"),
+        "suffix": Option(whole(0, 1000), 0),
+        "hide": Option(whole(1, 1000), 1),
+    })  # fmt: skip
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._prefix: int = self.parameters["prefix"]
+        self._suffix: int = self.parameters["suffix"]
+        self._pad: str = self.parameters["pad"]
+        self._hide: int = self.parameters["hide"]
+        if type(self) is PartialMasker and not self._prefix + self._suffix:
+            raise PolicyError("the mask `partial` needs `prefix` or `suffix`; `constant` shows neither")
+
+    def mask_text(self, text: str) -> str:
+        """Hide the middle of one text."""
+        if len(text) < self._prefix + self._suffix + self._hide:
+            return self._pad
+        return text[: self._prefix] + self._pad + (text[-self._suffix :] if self._suffix else "")
+
+    def express(self, column: StringColumn, type: str) -> StringValue:
+        """Write the mask as an Ibis expression."""
+        import ibis
+
+        shown: Any = ibis.literal(self._pad)
+        if self._prefix:
+            shown = column.substr(0, self._prefix) + shown
+        if self._suffix:
+            shown = shown + column.right(self._suffix)
+        return ibis.cases((column.length() < self._prefix + self._suffix + self._hide, self._pad), else_=shown)
+
+
+class _FourMasker(PartialMasker):
+    """Four characters of one end, four stars for the rest."""
+
+    options = MappingProxyType({"hide": Option(whole(1, 1000), 1)})
+    _shown: MappingProxyType[str, Any]
+
+    def __init__(self, **options: Any) -> None:
+        TextMasker.__init__(self, **options)
+        self._prefix, self._suffix = self._shown["prefix"], self._shown["suffix"]
+        self._pad, self._hide = "****", self.parameters["hide"]
+
+
+class First4Masker(_FourMasker):
+    """Keep the first four characters; a text of four or fewer is hidden altogether.
+
+    Examples
+    --------
+    >>> First4Masker().mask("DE89370400440532013000"), First4Masker().mask("DE89")
+    ('DE89****', '****')
+    """
+
+    name = "first4"
+    _shown = MappingProxyType({"prefix": 4, "suffix": 0})
+
+
+class Last4Masker(_FourMasker):
+    """Keep the last four characters; a text of four or fewer is hidden altogether.
+
+    Examples
+    --------
+    >>> Last4Masker().mask("4111111111111111"), Last4Masker().mask("1111")
+    ('****1111', '****')
+    """
+
+    name = "last4"
+    _shown = MappingProxyType({"prefix": 0, "suffix": 4})

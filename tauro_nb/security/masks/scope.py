@@ -1,0 +1,36 @@
+"""What a mask may know beside its own column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tauro_nb.security.principal import Principal
+    from tauro_nb.security.sandbox import Sandbox
+
+__all__ = ["MaskScope"]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskScope:
+    """The table a mask stands in, and for whom.
+
+    Parameters
+    ----------
+    table, columns
+        The virtual table, and its raw columns with their DuckDB types.
+    sandbox
+        Binds expressions and converts values.
+    principal
+        Who will see the masked column; None while a policy is only being checked.
+    handle
+        Gives the handle of a key: purpose (`hmac` or `token`), tenant, domain -> text. None where there are no keys.
+    """
+
+    table: str
+    columns: Mapping[str, str]
+    sandbox: Sandbox
+    principal: Principal | None = None
+    handle: Callable[[str, str | None, str], str] | None = None

@@ -1,0 +1,90 @@
+"""MySQL and MariaDB: values arrive whole, and a condition decides the same here and there."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tauro_nb.context import VirtualContext
+from tests.mariadb import MariaDBServer
+
+pytestmark = pytest.mark.mariadb
+
+moment = dt.datetime.fromisoformat
+
+COLUMNS = {
+    "tiny": ("tinyint unsigned", [0, 255, None], "UTINYINT"),
+    "small": ("smallint", [-32768, 32767, None], "SMALLINT"),
+    "medium": ("mediumint", [-8388608, 8388607, None], "INTEGER"),
+    "whole": ("int unsigned", [0, 4294967295, None], "UINTEGER"),
+    "big": ("bigint", [-(2**63), 2**63 - 1, None], "BIGINT"),
+    "huge": ("bigint unsigned", [0, 2**64 - 1, None], "UBIGINT"),
+    "flag": ("boolean", [False, True, None], "BOOLEAN"),
+    "switch": ("bit(1)", [False, True, None], "BOOLEAN"),
+    "bits": ("bit(10)", [b"\x00\x00", b"\x02\xaa", None], "BLOB"),
+    "year": ("year", [1901, 1970, None], "INTEGER"),
+    "price": ("decimal(20,6)", [Decimal("-12345678901234.567891"), Decimal("0.000001"), None], "DECIMAL(20,6)"),
+    "wide": ("decimal(38,10)", [Decimal("1234567890123456789012345678.0123456789"), 0, None], "DECIMAL(38,10)"),
+    "single": ("float", [0.5, -1.5, None], "FLOAT"),
+    "double": ("double", [0.1, 1e300, None], "DOUBLE"),
+    "day": ("date", [dt.date(1, 1, 1), dt.date(9999, 12, 31), None], "DATE"),
+    "moment": ("datetime(6)", [moment("0001-01-01"), moment("9999-12-31 23:59:59.999999"), None], "TIMESTAMP"),
+    "stamp": ("timestamp(6) null", [moment("1970-01-01 00:00:01"), moment("2024-03-31 01:30:00.123456"), None],
+              "TIMESTAMP"),
+    "clock": ("time(3)", ["838:59:59.000", "-12:30:00.123", None], "VARCHAR"),
+    "name": ("varchar(40)", ["Zoë 北京 🙂 'it''s' \\ \"", "", None], "VARCHAR"),
+    "binary_name": ("varchar(40) collate utf8mb4_bin", ["Ana", "ana ", None], "VARCHAR"),
+    "western": ("varchar(40) character set latin1", ["é€", "x", None], "VARCHAR"),
+    "padded": ("char(5)", ["ab", "", None], "VARCHAR"),
+    "long": ("longtext", ["x" * 70000, "", None], "VARCHAR"),
+    "document": ("json", ['{"a": [1, 2]}', "null", None], "VARCHAR"),
+    "choice": ("enum('z','a')", ["z", "a", None], "VARCHAR"),
+    "choices": ("set('x','y')", ["x,y", "", None], "VARCHAR"),
+    "bytes": ("blob", [b"\x00\xff", b"", None], "BLOB"),
+    "fixed": ("binary(3)", [b"a\x00\x00", b"abc", None], "BLOB"),
+    "identity": ("uuid", ["123e4567-e89b-12d3-a456-426614174000", "00000000-0000-0000-0000-000000000000", None],
+                 "VARCHAR"),
+    "address": ("inet6", ["::1", "2001:db8::ff00:42:8329", None], "VARCHAR"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def database(mariadb_server: MariaDBServer) -> Iterator[str]:
+    name = mariadb_server.create_database()
+    body = ", ".join(f"`{column}` {kind}" for column, (kind, _, _) in COLUMNS.items())
+    mariadb_server.execute(f"CREATE TABLE kinds (id int PRIMARY KEY, {body})", name)
+    for row in range(3):
+        values = [row, *(values[row] for _, values, _ in COLUMNS.values())]
+        mariadb_server.execute(f"INSERT INTO kinds VALUES ({', '.join(['%s'] * len(values))})", name, values)
+    yield name
+    mariadb_server.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def ctx(mariadb_server: MariaDBServer, database: str) -> Iterator[VirtualContext]:
+    table = {"connector_type": "mysql", "connection": "my", "table": "kinds"}
+    config = {"connections": {"my": mariadb_server.uri(database)}, "virtual_tables": {"kinds": table}}
+    with VirtualContext(config) as context:
+        yield context
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_values_arrive_whole(ctx: VirtualContext, column: str) -> None:
+    _, values, kind = COLUMNS[column]
+    assert ctx.describe("kinds").table.columns[1 + list(COLUMNS).index(column)].type == kind
+    plain = ctx.query(f"SELECT {column} AS x FROM kinds ORDER BY id").rows()
+    assert [row["x"] for row in plain] == values
+    computed = ctx.query(f"SELECT coalesce({column}, NULL) AS x FROM kinds ORDER BY id LIMIT 9").rows()
+    assert [row["x"] for row in computed] == values
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_value_is_found_by_itself(ctx: VirtualContext, column: str) -> None:
+    value: Any = COLUMNS[column][1][0]
+    sql = f"SELECT id FROM kinds WHERE {column} = :value"
+    assert ctx.query(sql, {"value": value}).rows() == [{"id": 0}]
+    assert ctx.query(f"SELECT id FROM kinds WHERE {column} IS NULL").rows() == [{"id": 2}]
