@@ -6,7 +6,7 @@ and who has the right gets plain values, of the type the table declares. A polic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,7 +20,7 @@ from tauro_nb.security.keys.ring import KeyRing
 from tauro_nb.security.policy import FieldSecurityPolicy
 from tauro_nb.security.types import UNTYPED, data_type, is_integer, is_text
 
-__all__ = ["CIPHERTEXT", "Encryptions", "stored_columns"]
+__all__ = ["CIPHERTEXT", "Encryptions", "Finder", "stored_columns", "stored_types"]
 
 CIPHERTEXT: Final = "VARCHAR"
 """The type of ciphertext, at a source and in a result."""
@@ -103,12 +103,20 @@ class Encryptions:
         if not self.stored:
             return tree
 
+        touched = False
+
         def open_(node: exp.Expr) -> exp.Expr:
+            nonlocal touched
             if isinstance(node, exp.Column) and not node.table and self.is_stored(node.name):
+                touched = True
                 return self.opened(node.name, columns[node.name])
             return node
 
-        return tree.transform(open_)
+        found = tree.transform(open_)
+        if touched:
+            # No source can answer a mask of what it cannot read.
+            found.meta.clear()
+        return found
 
 
 def stored_columns(
@@ -121,6 +129,15 @@ def stored_columns(
     """
     listed = _folded(config.fields) if config is not None and config.enabled else frozenset()
     return listed | {name for name, own in rules.items() if any(rule.encrypted_at == "source" for rule in own)}
+
+
+def stored_types(columns: Mapping[str, str], stored: Collection[str]) -> dict[str, str]:
+    """The types of columns as their source holds them.
+
+    >>> stored_types({"id": "BIGINT", "ssn": "BIGINT"}, {"ssn"})
+    {'id': 'BIGINT', 'ssn': 'VARCHAR'}
+    """
+    return {name: CIPHERTEXT if name.casefold() in stored else kind for name, kind in columns.items()}
 
 
 def _folded(names: Iterable[str]) -> frozenset[str]:
