@@ -37,10 +37,9 @@ _SETTINGS = {
 
 
 class DuckDBEngine:
-    """Two in-memory instances: one for plans without a barrier, one for plans with.
+    """An in-memory instance for each set of optimizers that plans must run without; most plans need none switched off.
 
-    Behind a barrier DuckDB must not reason from the minimum and maximum of hidden rows, so the fenced
-    instance runs without `statistics_propagation`; the setting is global to an instance.
+    Which they are a plan says (`QueryPlan.switched_off`); the setting is global to an instance.
 
     Parameters
     ----------
@@ -50,13 +49,15 @@ class DuckDBEngine:
 
     def __init__(self, functions: EngineFunctions | None = None) -> None:
         self.functions = functions
-        self._instances: dict[bool, duckdb.DuckDBPyConnection] = {}
-        self._attached: set[tuple[bool, int]] = set()
-        self._prepared: dict[bool, frozenset[Preparation]] = {}
+        self._instances: dict[frozenset[str], duckdb.DuckDBPyConnection] = {}
+        self._attached: set[tuple[frozenset[str], int]] = set()
+        self._prepared: dict[frozenset[str], frozenset[Preparation]] = {}
         self._lock = threading.RLock()
 
-    def cursor(self, sources: Sequence[Source], *, fenced: bool = False) -> duckdb.DuckDBPyConnection:
-        """A cursor of an instance in which `sources` are attached.
+    def cursor(
+        self, sources: Sequence[Source], *, switched_off: frozenset[str] = frozenset()
+    ) -> duckdb.DuckDBPyConnection:
+        """A cursor of an instance in which `sources` are attached, without the optimizers `switched_off`.
 
         Raises
         ------
@@ -64,33 +65,33 @@ class DuckDBEngine:
             One of them cannot be attached.
         """
         with self._lock:
-            instance = self._instance(fenced, frozenset(s.preparation for s in sources if s.preparation is not None))
+            needed = frozenset(s.preparation for s in sources if s.preparation is not None)
+            instance = self._instance(switched_off, needed)
             for source in sources:
-                key = (fenced, id(source))
+                key = (switched_off, id(source))
                 if key not in self._attached:
                     source.attach(instance)
                     self._attached.add(key)
             return instance.cursor()
 
-    def _instance(self, fenced: bool, needed: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
+    def _instance(self, switched_off: frozenset[str], needed: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
         """The instance, started again when a source needs a setting: a locked one takes no more.
 
         Queries that run on the one before keep it alive until they end.
         """
-        ready = self._prepared.get(fenced, frozenset())
-        if fenced not in self._instances or not needed <= ready:
-            self._instances[fenced] = self._start(fenced, ready | needed)
-            self._prepared[fenced] = ready | needed
-            self._attached = {key for key in self._attached if key[0] != fenced}
-        return self._instances[fenced]
+        ready = self._prepared.get(switched_off, frozenset())
+        if switched_off not in self._instances or not needed <= ready:
+            self._instances[switched_off] = self._start(switched_off, ready | needed)
+            self._prepared[switched_off] = ready | needed
+            self._attached = {key for key in self._attached if key[0] != switched_off}
+        return self._instances[switched_off]
 
-    def _start(self, fenced: bool, preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
+    def _start(self, switched_off: frozenset[str], preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:", config=dict(_SETTINGS))
         instance.execute("SET enable_progress_bar = false")
         # A policy must not mean something else on a machine in another time zone; cursors inherit only globals.
         instance.execute("SET GLOBAL TimeZone = 'UTC'")
-        if fenced:
-            instance.execute("SET disabled_optimizers = 'statistics_propagation'")
+        instance.execute(f"SET disabled_optimizers = '{','.join(sorted(switched_off))}'")
         if self.functions is not None:
             self.functions.register(instance)
         for preparation in preparations:
@@ -118,8 +119,8 @@ class DuckDBEngine:
     def refresh(self, source: Source) -> None:
         """Make every instance forget what it cached of a source's schema."""
         with self._lock:
-            for fenced, instance in self._instances.items():
-                if (fenced, id(source)) in self._attached:
+            for switched_off, instance in self._instances.items():
+                if (switched_off, id(source)) in self._attached:
                     with instance.cursor() as cursor:
                         source.refresh(cursor)
 
@@ -128,7 +129,7 @@ class DuckDBEngine:
         return Execution(self, plan)
 
     def close(self) -> None:
-        """Close both instances."""
+        """Close every instance."""
         with self._lock:
             for instance in self._instances.values():
                 instance.close()
@@ -149,7 +150,8 @@ class Execution:
         self._worker = Interruptible(self.cancel)
         self._cursor: duckdb.DuckDBPyConnection | None = None
         try:
-            self._cursor = self._guarded(lambda: engine.cursor(list(plan.sources.values()), fenced=plan.fenced))
+            sources = list(plan.sources.values())
+            self._cursor = self._guarded(lambda: engine.cursor(sources, switched_off=plan.switched_off))
             self._reader: pa.RecordBatchReader = self._guarded(self._execute)
         except BaseException:
             self.close()

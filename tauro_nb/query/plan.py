@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlglot import exp
 
 from tauro_nb.query.names import display_sql
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import conjuncts, cuts_below_join
 
 __all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "whole"]
 
@@ -137,7 +137,8 @@ class QueryPlan:
 
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
     `residual` the same over real relations and `streams`. `sources` are read by it; `entries` are all tables as
-    they were found and decided: it runs only while that holds.
+    they were found and decided: it runs only while that holds. Behind a barrier (`fenced`) DuckDB must not reason from
+    the minimum and maximum of hidden rows.
 
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
@@ -171,6 +172,12 @@ class QueryPlan:
     limit: int | None = None
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def switched_off(self) -> frozenset[str]:
+        """DuckDB's optimizers without which the engine must run this plan."""
+        fence = {"statistics_propagation"} if self.fenced else set()
+        return frozenset(fence | ({"join_filter_pushdown"} if cuts_below_join(self.residual) else set()))
 
     @property
     def decisions(self) -> dict[str, Any]:

@@ -11,16 +11,13 @@ from tauro_nb.query.bind import leaf_columns
 from tauro_nb.query.names import RAW, VISIBLE, leaf_kind, leaf_table
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.secrecy import mark_policy
+from tauro_nb.query.trees import BARRIER
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
     from tauro_nb.security.decision import TableDecision
 
 __all__ = ["BARRIER", "INNER", "authorize", "is_fenced", "secure"]
-
-BARRIER = str(2**62)
-"""A LIMIT no table reaches. Databases do not move predicates below a LIMIT, so a predicate that can throw
-never sees a hidden row; other fences (a materialized CTE, OFFSET 0 in DuckDB) were measured to leak."""
 
 INNER = "_"
 """Alias of the raw table inside a leaf."""

@@ -7,7 +7,11 @@ from typing import TypeVar
 
 from sqlglot import exp
 
-__all__ = ["KEPT", "POLICY", "bare", "conjuncts", "disjuncts"]
+__all__ = ["BARRIER", "KEPT", "POLICY", "bare", "conjuncts", "cuts_below_join", "disjuncts"]
+
+BARRIER = str(2**62)
+"""A LIMIT no table reaches. Databases do not move predicates below a LIMIT, so a predicate that can throw
+never sees a hidden row; other fences (a materialized CTE, OFFSET 0 in DuckDB) were measured to leak."""
 
 POLICY = "policy"
 """Key under which a node's `meta` says that a policy wrote it."""
@@ -32,6 +36,38 @@ def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
         yield from conjuncts(unnested.expression)
     else:
         yield condition
+
+
+def cuts_below_join(tree: exp.Expr) -> bool:
+    """Whether a subquery keeps some of its rows (LIMIT, OFFSET) while there is a join or a subquery in a condition.
+
+    DuckDB 1.5.5 lets a join's filter on keys through such a LIMIT, which then picks other rows (duckdb/duckdb#22924).
+    A limit without a row count it could reach, as the barrier's, loses nothing by that.
+
+    >>> import sqlglot
+    >>> cut = "SELECT * FROM a JOIN (SELECT * FROM b ORDER BY x LIMIT 3) AS c ON a.x = c.x"
+    >>> [cuts_below_join(sqlglot.parse_one(sql)) for sql in (cut, "SELECT * FROM a JOIN b ON a.x = b.x LIMIT 3")]
+    [True, False]
+    """
+    cutting = [node.parent for node in tree.find_all(exp.Limit, exp.Offset, exp.Fetch) if not _is_endless(node)]
+    if all(query is tree for query in cutting):
+        return False
+    return tree.find(*_JOINING) is not None or _compares_a_query(tree)
+
+
+# What DuckDB plans as a join; scalar subqueries besides.
+_JOINING = (exp.Join, exp.In, exp.Exists, exp.Any, exp.All, exp.Except, exp.Intersect)
+
+
+def _is_endless(node: exp.Expr) -> bool:
+    count = node.args.get("expression")
+    return isinstance(node, exp.Limit) and isinstance(count, exp.Literal) and count.name == BARRIER
+
+
+def _compares_a_query(tree: exp.Expr) -> bool:
+    """Whether a scalar subquery stands in an expression: DuckDB joins with it."""
+    places = (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.Subquery)
+    return any(not isinstance(node.parent, places) for node in tree.find_all(exp.Subquery) if node.parent is not None)
 
 
 def disjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:

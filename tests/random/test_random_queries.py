@@ -41,6 +41,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def plain(paths: dict[str, Path]) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as con:
+        # With it DuckDB 1.5.5 gives wrong answers: a join's filter passes below a LIMIT (duckdb/duckdb#22924).
+        con.execute("SET disabled_optimizers = 'join_filter_pushdown'")
         for name, path in paths.items():
             con.execute(f"CREATE TABLE {name} AS FROM '{path}'")
         yield con
