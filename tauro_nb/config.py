@@ -11,7 +11,7 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     default_access:     allow | deny, for tables without a policy
     audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
                         retention_days, key}
-    encryption:         {keyset, kek: {env | passphrase | keyring | command}, create, allow_low_cardinality}
+    encryption:         {keyset, kek: {env | passphrase | keyring | command}, create}
     enabled:            false leaves the catalog empty
 
 Every text may hold `${NAME}` or `${NAME:-default}`; `$${` stands for `${`. What the environment holds is never shown.

@@ -408,11 +408,10 @@ def config_of(section: Any, **more: Any) -> Any:
 def test_the_section(tmp_path: Path, path: Path) -> None:
     ring_at(path)
     file = tmp_path / "catalog.yaml"
-    file.write_text("encryption: {keyset: keys.json, kek: {passphrase: '${PASS}'}, allow_low_cardinality: [a.b]}")
+    file.write_text("encryption: {keyset: keys.json, kek: {passphrase: '${PASS}'}}")
     settings = load_config(file, env={"PASS": SECRET.read()}).encryption
     assert settings is not None
     assert settings.keyset == path
-    assert settings.allow_low_cardinality == ("a.b",)
     assert SECRET.read() not in repr(settings)
     layer = VirtualDataLayer(load_config(file, env={"PASS": SECRET.read()}))
     assert layer.keys.persistent

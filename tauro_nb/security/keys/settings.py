@@ -26,14 +26,11 @@ class EncryptionSettings:
         What unlocks it.
     create
         Make the file when it is not there.
-    allow_low_cardinality
-        Domains (or `table.column`) that may be searchable although their values can be guessed by counting them.
     """
 
     keyset: Path | None = None
     kek: Secret | None = None
     create: bool = False
-    allow_low_cardinality: tuple[str, ...] = ()
 
     def ring(self) -> KeyRing:
         """The keys.
@@ -68,7 +65,6 @@ def read_encryption_settings(raw: Any, site: Site) -> Any:
         Path(path) if path else None,
         found.get("kek"),
         found.get("create", False),
-        tuple(found.get("allow_low_cardinality", ())),
     )
 
 
@@ -116,5 +112,4 @@ _FIELDS: Final[Mapping[str, Parser]] = {
     "keyset": text,
     "kek": _read_kek,
     "create": flag,
-    "allow_low_cardinality": listed(text),
 }
