@@ -11,6 +11,7 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     default_access:     allow | deny, for tables without a policy
     audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
                         retention_days, key}
+    encryption:         {keyset, kek: {env | passphrase | keyring | command}, create}
     enabled:            false leaves the catalog empty
 
 Every text may hold `${NAME}` or `${NAME:-default}`; `$${` stands for `${`. What the environment holds is never shown.
@@ -52,6 +53,7 @@ from tauro_nb.errors import ConfigError, TauroError, nearest
 
 if TYPE_CHECKING:
     from tauro_nb.security.audit import AuditSettings
+    from tauro_nb.security.keys.settings import EncryptionSettings
     from tauro_nb.security.policy import TableSecurityPolicy, TagPolicy
     from tauro_nb.security.principal import Principal
 
@@ -101,6 +103,7 @@ class CatalogConfig:
     default_access: Access = "allow"
     audit: AuditConfig = field(default_factory=AuditConfig)
     security: SecurityConfig = field(default_factory=SecurityConfig)
+    encryption: EncryptionSettings | None = None
     base_path: Path = field(default_factory=Path.cwd)
     enabled: bool = True
 
@@ -192,6 +195,7 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
         default_access=found.get("default_access", "allow"),
         audit=_placed(audit, base),
         security=replace(security, policies=_absolute(security.policies, base)),
+        encryption=_rooted_keys(found.get("encryption"), base),
         base_path=base,
         enabled=enabled,
     )
@@ -397,6 +401,17 @@ def _read_security(raw: Any, site: Site) -> Any:
     return SecurityConfig(**{**found, **readers, **policies})
 
 
+def _read_keys(raw: Any, site: Site) -> Any:
+    """Let the security room read its own section."""
+    from tauro_nb.security.keys.settings import read_encryption_settings  # most catalogs encrypt nothing
+
+    return read_encryption_settings(raw, site)
+
+
+def _rooted_keys(settings: EncryptionSettings | None, base: Path) -> EncryptionSettings | None:
+    return None if settings is None else replace(settings, keyset=_absolute(settings.keyset, base))
+
+
 def _one_of(*words: str) -> Parser:
     def meaning(word: str) -> str:
         folded = word.strip().casefold()
@@ -441,4 +456,5 @@ _SECTIONS: Final[Mapping[str, Parser]] = {
     "security": _read_security,
     "default_access": _one_of("allow", "deny"),
     "audit": _read_audit,
+    "encryption": _read_keys,
 }

@@ -14,6 +14,7 @@ from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.keys import KeyRing
 
 if TYPE_CHECKING:
+    from tauro_nb.catalog.table import EncryptionConfig
     from tauro_nb.engine.duckdb import DuckDBEngine
     from tauro_nb.sources.pool import SourcePool
 
@@ -41,7 +42,7 @@ class VirtualDataLayer:
         self.schema_registry = SchemaRegistry()
         for table in config.tables:
             self.schema_registry.register_table(table)
-        self.keys = KeyRing()
+        self.keys = KeyRing() if config.encryption is None else config.encryption.ring()
         self.audit_trail = AuditTrail(
             config.audit.path, config.audit.on_failure, settings=config.audit.settings, ring=self.keys
         )
@@ -51,6 +52,7 @@ class VirtualDataLayer:
             trail=self.audit_trail,
             labels=self.schema_registry,
             keys=self.keys,
+            encryption=self._encryption_of,
         )
         for tag_policy in config.tag_policies:
             self.security.register_tag_policy(tag_policy)
@@ -70,6 +72,10 @@ class VirtualDataLayer:
             Every mistake of the configuration at once.
         """
         return cls(load_config(config))
+
+    def _encryption_of(self, name: str) -> EncryptionConfig | None:
+        table = self.schema_registry.get_table(name)
+        return None if table is None else table.encryption_config
 
     @property
     def machine(self) -> Machine:

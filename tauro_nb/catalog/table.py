@@ -30,31 +30,41 @@ from tauro_nb.catalog.reading import (
 )  # fmt: skip
 from tauro_nb.catalog.redact import plain, redact
 from tauro_nb.catalog.type_text import normalize
-from tauro_nb.errors import ConfigError
+from tauro_nb.errors import ConfigError, nearest
 
 __all__ = ["CacheStrategy", "EncryptionConfig", "SourceType", "VirtualTable", "read_table"]
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptionConfig:
-    """How the fields of a table are encrypted; names a key, never holds one.
+    """Which columns a source holds as ciphertext; names a key, never holds one.
 
     Parameters
     ----------
     enabled
-        Whether the listed fields are encrypted at all.
+        False: the listed columns are plain values after all.
     algorithm
-        `AES-256-GCM`, or `AES-SIV` where equal values must stay equal.
+        `AES-256-GCM`, or `AES-SIV` where equal values have equal ciphertexts and can be searched.
     key_id
-        Name of the key in the keyset.
+        The keys' domain in the keyset; each column has keys of its own when not given.
     fields
-        Encrypted columns.
+        The columns.
+
+    Examples
+    --------
+    >>> EncryptionConfig(algorithm="AES-SIV", fields=("ssn",)).searchable
+    True
     """
 
     enabled: bool = True
     algorithm: str = "AES-256-GCM"
     key_id: str = ""
     fields: tuple[str, ...] = ()
+
+    @property
+    def searchable(self) -> bool:
+        """Whether equal values have equal ciphertexts."""
+        return self.algorithm.upper().startswith("AES-SIV")
 
 
 @dataclass
@@ -88,7 +98,7 @@ class VirtualTable:
     cache_strategy, cache_ttl_seconds
         When results may be reused, and for how long.
     encryption_config
-        Which columns are encrypted, with which key.
+        Which columns the source holds as ciphertext, with which key.
     access_control
         Roles by operation.
     description, tags
@@ -295,7 +305,7 @@ def _known_connector(name: str) -> str:
 def read_encryption(raw: Any, site: Site) -> Any:
     """The keys of `EncryptionConfig`."""
     if isinstance(raw, EncryptionConfig):
-        return raw
+        raw = dataclasses.asdict(raw)
     before = len(site.mistakes)
     found = read_fields(raw, site, _ENCRYPTION_FIELDS)
     if found is None or len(site.mistakes) > before:
@@ -303,8 +313,24 @@ def read_encryption(raw: Any, site: Site) -> Any:
     return EncryptionConfig(**found | {"fields": tuple(found.get("fields", ()))})
 
 
+_ALGORITHMS: Final = MappingProxyType(
+    {"AES-256-GCM": "AES-256-GCM", "AES-GCM": "AES-256-GCM", "AES-SIV": "AES-SIV", "AES-256-SIV": "AES-SIV"}
+)
+
+
+def _known(algorithm: str) -> str:
+    if algorithm.upper() not in _ALGORITHMS:
+        raise ValueError(algorithm)
+    return algorithm.upper()
+
+
 _ENCRYPTION_FIELDS: Final[Mapping[str, Parser]] = MappingProxyType(
-    {"enabled": flag, "algorithm": text, "key_id": text, "fields": listed(text)}
+    {
+        "enabled": flag,
+        "algorithm": choice(lambda word: _ALGORITHMS[_known(word)], ("AES-256-GCM", "AES-SIV")),
+        "key_id": text,
+        "fields": listed(text),
+    }
 )
 _TABLE_FIELDS: Final[Mapping[str, Parser]] = MappingProxyType(
     {
@@ -359,5 +385,9 @@ def _check_together(found: Mapping[str, Any], site: Site) -> None:
         site.report(f"says nothing of where its rows are: give {ways}")
     if "query" in given and "table_name" in given:
         site.report("has both `query` and `table_name`; keep one")
+    config, schema = found.get("encryption_config"), found.get("schema")
+    for column in config.fields if config and schema else ():
+        if schema and column.casefold() not in {name.casefold() for name in schema}:
+            site.at("encryption_config").report(f"the table declares no column `{column}`.{nearest(column, schema)}")
     if found.get("connector_type") == "view" and "query" not in given:
         site.report("a view needs its `query`")

@@ -24,6 +24,7 @@ from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
+from tauro_nb.security.encryption import stored_types
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -52,7 +53,8 @@ class Physical:
 class TableEntry:
     """A virtual table as one principal's query meets it.
 
-    `relation` scans it in the engine, with the declared types; `view` is its body when it is a view.
+    `columns` are those a policy speaks of, `held` the same with the types the source has them in: text where it holds
+    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view.
     """
 
     table: VirtualTable
@@ -62,13 +64,19 @@ class TableEntry:
     facts: Mapping[str, ColumnFacts]
     relation: exp.Expr
     decision: TableDecision
+    stored: frozenset[str] = frozenset()
+
+    @property
+    def held(self) -> dict[str, str]:
+        """Columns with the types their source has them in."""
+        return stored_types(self.columns, self.stored)
 
     def exact_types(self) -> dict[str, str]:
         """Types a capability table may rely on; the others are unknown to it."""
         known = {name.lower(): fact for name, fact in self.facts.items()}
         return {
             name: kind if known[name.lower()].exact and known[name.lower()].type == kind else "UNKNOWN"
-            for name, kind in self.columns.items()
+            for name, kind in self.held.items()
             if name.lower() in known
         }
 
@@ -200,15 +208,18 @@ class Planner:
             view = self._bind_view(table)
             columns = dict(view.schema or {})
             decision = self.services.security.decide(table.name, columns, self.principal)
-            return TableEntry(table, None, view, columns, {}, exp.Null(), decision)
+            stored = self.services.security.stored_columns(table.name)
+            return TableEntry(table, None, view, columns, {}, exp.Null(), decision, stored)
         source = self.services.pool.source(table)
         relation = source.relation(table)
         physical = self._physical(table, source, relation)
         columns = self._columns(table, source, physical)
         decision = self.services.security.decide(table.name, columns, self.principal)
-        typed = source.typed_relation(table, relation, columns, physical.facts)
-        casted = _cast_relation(typed, columns, physical.facts)
-        return TableEntry(table, source, None, columns, physical.facts, casted, decision)
+        stored = self.services.security.stored_columns(table.name)
+        held = stored_types(columns, stored)
+        typed = source.typed_relation(table, relation, held, physical.facts)
+        casted = _cast_relation(typed, held, physical.facts)
+        return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored)
 
     def _with_parameters(self, table: VirtualTable) -> VirtualTable:
         """The table with the request's values for the `{{ name }}`s of its query; its own are the defaults."""
@@ -236,10 +247,11 @@ class Planner:
 
     def _columns(self, table: VirtualTable, source: Source, physical: Physical) -> dict[str, str]:
         actual = {name: fact.type for name, fact in physical.facts.items()}
-        if not table.schema:
+        declared = dict(table.schema) or actual
+        stored = self.services.security.stored_columns(table.name)
+        if not (table.schema or stored):
             return actual
-        declared = dict(table.schema)
-        mistakes = check_schema(table.name, declared, actual, untyped_source=source.untyped)
+        mistakes = check_schema(table.name, stored_types(declared, stored), actual, untyped_source=source.untyped)
         if mistakes:
             raise SchemaMismatch(f"table `{table.name}` does not fit its source: {' '.join(mistakes)}")
         return declared
@@ -294,7 +306,7 @@ class Planner:
         for table in tree.find_all(exp.Table):
             if table.db == RAW:
                 entry = self.entry(table.name)
-                self.binder.ensure(entry.table.name, RAW, entry.columns)
+                self.binder.ensure(entry.table.name, RAW, entry.held)
         return self.binder.describe(tree.sql("duckdb"), used_params(tree, self.params))
 
     def row_count(self, name: str) -> int | None:

@@ -9,15 +9,19 @@ from types import MappingProxyType
 
 from sqlglot import exp
 
+from tauro_nb.catalog.table import EncryptionConfig
 from tauro_nb.errors import AccessDenied, PolicyError, nearest
 from tauro_nb.security.binding import BoundFilter, bind_filter, converts
 from tauro_nb.security.compose import ColumnRule, MaskRule, Ruling, check_ties, masks_of, rule_on, strictest
 from tauro_nb.security.conditions import Conditions, Group
 from tauro_nb.security.decision import Access, ColumnDecision, TableDecision
+from tauro_nb.security.digest import content_hash
+from tauro_nb.security.encryption import CIPHERTEXT, Encryptions, stored_columns
 from tauro_nb.security.gate import gate, refusal
+from tauro_nb.security.keys.ring import KeyRing
 from tauro_nb.security.levels import AccessLevel, Operation
 from tauro_nb.security.masks import ConstantMasker, Masker, MaskScope, NullMasker, WeakMask
-from tauro_nb.security.policy import TableSecurityPolicy
+from tauro_nb.security.policy import FieldSecurityPolicy, TableSecurityPolicy
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sandbox import Sandbox
 from tauro_nb.security.tags import TagGuard
@@ -36,6 +40,8 @@ class ParsedPolicy:
         A private copy: the administrator's own object may change at any time.
     guard
         What tags say of the table.
+    config
+        What the catalog says of the table's encryption.
 
     Raises
     ------
@@ -43,10 +49,14 @@ class ParsedPolicy:
         A condition does not parse, a mask does not exist or ties with another, or a key and its `field_name` differ.
     """
 
-    def __init__(self, policy: TableSecurityPolicy, guard: TagGuard | None = None) -> None:
+    def __init__(
+        self, policy: TableSecurityPolicy, guard: TagGuard | None = None, config: EncryptionConfig | None = None
+    ) -> None:
         self.policy = policy
         self.guard = guard
+        self.config = config
         self.policy_hash = policy.content_hash + (f"+{guard.content_hash}" if guard is not None else "")
+        self.policy_hash += f"+{content_hash(config)}" if config is not None else ""
         self.names: dict[str, str] = {}
         self.rules: dict[str, tuple[ColumnRule, ...]] = {}
         for key, rule in policy.field_policies.items():
@@ -68,6 +78,11 @@ class ParsedPolicy:
                     words = f"column `{column}`: the mask `{masker.name}` {masker.warning}."
                     warnings.warn(words, WeakMask, stacklevel=2)
         self.conditions = Conditions.of(policy, masks)
+        self.stored = stored_columns(self.field_rules(), config)
+
+    def field_rules(self) -> dict[str, tuple[FieldSecurityPolicy, ...]]:
+        """Column in lower case -> the field policies about it, its tags' among them."""
+        return {column: tuple(source.rule for source in sources) for column, sources in self.rules.items()}
 
     def _check_key(self, key: str, field_name: str) -> None:
         table = self.policy.table_name
@@ -93,6 +108,8 @@ class ParsedPolicy:
         found = [rule_on(source, principal, all_encrypted=every) for source in sources]
         if every and column.casefold() not in self.names:
             found.append(Ruling("encrypted", "encrypted for nobody: it has no field policy"))
+        if not found and column.casefold() in self.stored:
+            found.append(Ruling("encrypted", "encrypted at its source, and no field policy says who may read it"))
         return found
 
     def require_columns(self, columns: Iterable[str]) -> None:
@@ -142,6 +159,7 @@ class BoundPolicy:
         self.parsed = parsed
         self._columns = dict(columns)
         self._sandbox = sandbox
+        self._ring = sandbox.functions.ring if sandbox.functions is not None else KeyRing()
         self._filters: dict[int, BoundFilter] = {}
         self._masks: dict[tuple[str, str], exp.Expr] = {}
         if strict:
@@ -165,6 +183,7 @@ class BoundPolicy:
             for mask in masks_of(sources, all_encrypted=self.policy.requires_encryption):
                 self._masked_tree(mask, name, None)
                 self._bind_when(mask, name)
+            self.encryptions(None).spec(name, self._columns[name])
 
     def decide(self, table: str, principal: Principal, operation: Operation) -> TableDecision:
         """Decide for one principal.
@@ -227,7 +246,8 @@ class BoundPolicy:
         if unread:
             return exp.false(), "; ".join(words)
         trees = [tree() for tree in parts]
-        return (trees[0] if len(trees) == 1 else exp.paren(exp.and_(*trees, copy=False))), "; ".join(words)
+        whole = trees[0] if len(trees) == 1 else exp.paren(exp.and_(*trees, copy=False))
+        return self.encryptions(principal).over_stored(whole, self._columns), "; ".join(words)
 
     def _joined(
         self, named: Mapping[str, FilterTemplate | None], principal: Principal, joins: Callable[..., exp.Expr]
@@ -254,7 +274,13 @@ class BoundPolicy:
 
     def access(self, name: str, principal: Principal) -> Access:
         """What a principal gets of one column, without compiling its mask."""
-        return _SHOWN_AS[self.parsed.ruling(name, principal).access]
+        return self.parsed.ruling(name, principal).access
+
+    def encryptions(self, principal: Principal | None) -> Encryptions:
+        """How columns are encrypted, with the keys of the principal's tenant."""
+        tenant = principal.tenant if principal is not None and principal.tenant is not None else ""
+        parsed = self.parsed
+        return Encryptions(self.policy.table_name, parsed.field_rules(), parsed.config, self._ring, tenant)
 
     def column(self, name: str, principal: Principal) -> ColumnDecision:
         """Decide one column of the table for a principal who may read the table.
@@ -285,6 +311,7 @@ class BoundPolicy:
             else:
                 clear = exp.Not(this=exp.paren(when.for_principal(principal)))
                 tree = exp.Case(ifs=[exp.If(this=clear, true=tree.copy())], default=masked.copy())
+        tree = self.encryptions(principal).over_stored(tree, self._columns)
         first = self._masked_tree(chain[0], name, principal)
         shown = NullMasker.name if _is_null(first) else chain[0].masker.name
         return ColumnDecision(name, kind, "masked", shown, tree, ruling.says)
@@ -327,14 +354,19 @@ def _denied(bound: BoundPolicy, name: str, ruling: Ruling, _: Principal) -> Colu
     return ColumnDecision(name, bound.kind(name), "denied", rule=ruling.says)
 
 
-def _clear(bound: BoundPolicy, name: str, ruling: Ruling, _: Principal) -> ColumnDecision:
-    return ColumnDecision(name, bound.kind(name), "clear", rule=ruling.says)
+def _clear(bound: BoundPolicy, name: str, ruling: Ruling, principal: Principal) -> ColumnDecision:
+    kind, ciphers = bound.kind(name), bound.encryptions(principal)
+    tree = ciphers.opened(name, kind) if ciphers.is_stored(name) else None
+    return ColumnDecision(name, kind, "clear", tree=tree, rule=ruling.says)
 
 
-# How each access becomes an expression; ciphertext takes the place of the refusal below when there is a key for it.
+def _encrypted(bound: BoundPolicy, name: str, ruling: Ruling, principal: Principal) -> ColumnDecision:
+    kind, ciphers = bound.kind(name), bound.encryptions(principal)
+    tree = ciphers.sealed(name, kind)
+    return ColumnDecision(name, kind, "encrypted", tree=tree, rule=ruling.says, shown_type=CIPHERTEXT)
+
+
 _EXPRESSED: Mapping[Access, Callable[[BoundPolicy, str, Ruling, Principal], ColumnDecision]] = MappingProxyType(
-    {"denied": _denied, "encrypted": _denied, "masked": BoundPolicy.masked, "clear": _clear}
+    {"denied": _denied, "encrypted": _encrypted, "masked": BoundPolicy.masked, "clear": _clear}
 )
-_SHOWN_AS: Mapping[Access, Access] = MappingProxyType(
-    {"denied": "denied", "encrypted": "denied", "masked": "masked", "clear": "clear"}
-)
+"""How each access becomes an expression."""

@@ -119,7 +119,10 @@ _LEVELS: tuple[_Level, ...] = (
     _Level(lambda rule, _: rule.access_level is AccessLevel.RESTRICTED, "denied", "restricted to {roles}"),
     _Level(
         lambda rule, all_encrypted: (
-            all_encrypted or rule.encryption_enabled or rule.access_level is AccessLevel.ENCRYPTED
+            all_encrypted
+            or rule.encryption_enabled
+            or rule.access_level is AccessLevel.ENCRYPTED
+            or rule.encrypted_at == "source"
         ),
         "encrypted",
         "encrypted for {roles}",

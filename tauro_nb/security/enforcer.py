@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from tauro_nb.errors import AccessDenied, PolicyError, UsageError
+from tauro_nb.catalog.table import EncryptionConfig
+from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError, UsageError
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
 from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
 from tauro_nb.security.decision import TableDecision
+from tauro_nb.security.encryption import Finder, stored_types
 from tauro_nb.security.functions import EngineFunctions
 from tauro_nb.security.gate import gate, without_policy
 from tauro_nb.security.keys import KeyRing
@@ -83,6 +85,8 @@ class SecurityEnforcer:
         Where the tags of tables and columns are kept; without it policies of tags rule nothing.
     keys
         Keys for encryption and pseudonyms; in memory only when not given.
+    encryption
+        Looks up what the catalog says of a table's encryption.
 
     Examples
     --------
@@ -112,6 +116,7 @@ class SecurityEnforcer:
         tables: Tables | None = None,
         labels: TagCatalog | None = None,
         keys: KeyRing | None = None,
+        encryption: Finder | None = None,
     ) -> None:
         if default_access not in ("allow", "deny"):
             raise UsageError(f"`default_access` is `allow` or `deny`, not {default_access!r}")
@@ -120,6 +125,7 @@ class SecurityEnforcer:
         self.trail = trail if trail is not None else AuditTrail()
         self._tables = tables
         self._labels = labels
+        self._encryption = encryption
         self.keys = keys if keys is not None else KeyRing()
         self.functions = EngineFunctions(self.keys)
         self._sandbox = Sandbox(self.functions)
@@ -199,8 +205,9 @@ class SecurityEnforcer:
         labels = self._labels_of(table_name, tags)
         guarded = None if labels is None else guard_signature(labels, tags)
         guard = None if labels is None or guarded is None else make_guard(labels, tags)
-        signature = (None if policy is None else own.signature(), guarded)
-        return _Compiled(ParsedPolicy(own, guard), signature, self._sandbox)
+        config = self._encryption_of(table_name)
+        signature = (None if policy is None else own.signature(), guarded, config)
+        return _Compiled(ParsedPolicy(own, guard, config), signature, self._sandbox)
 
     def _check(
         self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]
@@ -214,6 +221,15 @@ class SecurityEnforcer:
 
     def _labels_of(self, table_name: str, tag_policies: Mapping[str, TagPolicy]) -> Labels | None:
         return self._labels.labels(table_name) if tag_policies and self._labels is not None else None
+
+    def _encryption_of(self, table_name: str) -> EncryptionConfig | None:
+        config = None if self._encryption is None else self._encryption(table_name)
+        return config if config is not None and config.enabled and config.fields else None
+
+    def stored_columns(self, table_name: str) -> frozenset[str]:
+        """Columns, in lower case, that the table's source holds as ciphertext."""
+        compiled = self._current(table_name)
+        return frozenset() if compiled is None else compiled.parsed.stored
 
     def _guard_signature(self, table_name: str, tag_policies: Mapping[str, TagPolicy]) -> tuple[Any, ...] | None:
         labels = self._labels_of(table_name, tag_policies)
@@ -309,7 +325,10 @@ class SecurityEnforcer:
         field_names: Sequence[str] | None = None,
         operation: Operation = Operation.SELECT,
     ) -> bool:
-        """Whether a principal may read a table, and none of these columns is denied; a refusal is recorded."""
+        """Whether a principal may read a table and the values of these columns; a refusal is recorded.
+
+        A masked value is one, ciphertext is none.
+        """
         names = list(field_names or ())
         try:
             who = self.principal(principal)
@@ -320,7 +339,7 @@ class SecurityEnforcer:
         reason = self._gate(table_name, who, compiled, operation)
         if compiled is not None and not reason:
             bound = compiled.bind(dict.fromkeys(names, "VARCHAR"), strict=False)
-            denied = [name for name in names if bound.access(name, who) == "denied"]
+            denied = [name for name in names if bound.access(name, who) in ("denied", "encrypted")]
             reason = f"no access to {', '.join(f'`{name}`' for name in denied)}" if denied else ""
         if reason:
             self.trail.denied(who.name, table_name, reason, columns=names, roles=who.roles, operation=operation)
@@ -352,7 +371,7 @@ class SecurityEnforcer:
     def apply_field_masking(
         self, table_name: str, principal: str | Principal, rows: Sequence[Row]
     ) -> list[dict[str, Any]]:
-        """Copies of the rows with masked columns masked and denied columns left out; other values are the same objects.
+        """Copies of the rows: masked, encrypted or decrypted, without denied columns; other values are the same object.
 
         Raises
         ------
@@ -423,9 +442,10 @@ class SecurityEnforcer:
         key = table_name.casefold()
         policy, compiled, tag_policies = self._policies.get(key), self._compiled.get(key), self._tag_policies
         guarded = self._guard_signature(table_name, tag_policies)
-        if policy is None and (guarded is None or self.default_access != "allow"):
+        config = self._encryption_of(table_name)
+        if policy is None and ((guarded is None and config is None) or self.default_access != "allow"):
             return None
-        if compiled is None or compiled.signature != (None if policy is None else policy.signature(), guarded):
+        if compiled is None or compiled.signature != (None if policy is None else policy.signature(), guarded, config):
             compiled = self._compile(table_name, policy, tag_policies)
             with self._lock:
                 if self._policies.get(key) is policy:
@@ -463,7 +483,8 @@ class SecurityEnforcer:
         source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
         arrays, types = source.select(names)
         tree, _ = compiled.bind(types, strict=False).row_filter(who)
-        return rows if tree is None else matching_rows(rows, arrays, types, tree, self._sandbox)
+        held = stored_types(types, compiled.parsed.stored)
+        return rows if tree is None else matching_rows(rows, arrays, held, tree, self._sandbox)
 
     def _mask(
         self, table_name: str, who: Principal, compiled: _Compiled, rows: Sequence[Row], masked: list[dict[str, Any]]
@@ -472,7 +493,7 @@ class SecurityEnforcer:
         for key in source.keys:
             # A key of its own at a time: two spellings of a column are both hidden.
             access = compiled.bind({key: "VARCHAR"}, strict=False).access(key, who)
-            if access == "clear":
+            if access == "clear" and key.casefold() not in compiled.parsed.stored:
                 continue
             holders = [number for number, row in enumerate(rows) if key in row]
             if access == "denied":
@@ -493,7 +514,8 @@ class SecurityEnforcer:
         column = compiled.bind(types, strict=False).column(key, who)
         if column.expression is None:
             raise PolicyError(f"the mask of `{key}` is missing")
-        return mask_values({**arrays, **own}, types, column.expression, key, self._sandbox)
+        held = stored_types(types, compiled.parsed.stored)
+        return mask_values({**arrays, **own}, held, column.expression, key, self._sandbox)
 
     def _record(self, table_name: str, who: Principal, compiled: _Compiled | None, rows: Sequence[Row]) -> None:
         """Record that rows are about to be handed over; when that fails they are not."""
@@ -521,7 +543,7 @@ class _Refusals:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (AccessDenied, PolicyError)):
+        if isinstance(error, (AccessDenied, CipherError, KeysetError, PolicyError)):
             self._enforcer.trail.denied(
                 self._who.name,
                 self._table,

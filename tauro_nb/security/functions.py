@@ -6,12 +6,13 @@ are on no list of functions that a query may call.
 
 from __future__ import annotations
 
+import binascii
 import hmac
 import re
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlglot import exp
 
@@ -38,6 +39,7 @@ HMAC: Final = "tauro_hmac"
 _FAILED: Final = re.compile(r"tauro-function:([0-9a-f]{32}):(\d+)")
 _HANDLE: Final = re.compile(r"(?i)\b(tauro_(?:encrypt|decrypt|check|hmac))\('[0-9a-f]{32}', ")
 _MEMO: Final = 2**18
+_PATIENCE: Final = 2**18
 _LONG: Final = 1024
 _MOST_FAILURES: Final = 256
 _Work = Callable[[Sequence[bytes]], Sequence[bytes]]
@@ -69,6 +71,14 @@ class _Job:
     memo: dict[bytes, bytes] | None
     generation: int
     lock: threading.Lock = field(default_factory=threading.Lock)
+    asked: int = 0
+    missed: int = 0
+
+    def learns_nothing(self, asked: int, missed: int) -> bool:
+        """Whether values hardly ever come back, so that remembering them only costs."""
+        self.asked += asked
+        self.missed += missed
+        return self.asked > _PATIENCE and self.missed > 0.9 * self.asked
 
 
 class EngineFunctions:
@@ -117,6 +127,10 @@ class EngineFunctions:
             at = int(found[2]) - (self._failed - len(self._failures))
             return self._failures[at] if 0 <= at < len(self._failures) else CipherError("a value could not be opened.")
 
+    def forget(self) -> None:
+        """Let go of remembered answers."""
+        self._jobs.clear()
+
     def _vectorized(self, name: str) -> Callable[[Any, Any], Any]:
         # DuckDB evaluates these annotations.
         def function(handles: Any, values: Any) -> Any:
@@ -148,6 +162,8 @@ class EngineFunctions:
         plain = whole.drop_null() if whole.null_count else whole
         job = self._job(name, handle)
         done = self._worked(job, plain)
+        if name == DECRYPT:
+            _require_text(done, self.ring.job(handle))
         if not whole.null_count:
             return done
         positions = pc.cumulative_sum(pc.cast(whole.is_valid(), pa.int64()))
@@ -155,8 +171,6 @@ class EngineFunctions:
         return done.take(positions)
 
     def _worked(self, job: _Job, plain: pa.Array) -> pa.Array:
-        import pyarrow as pa
-
         if job.memo is None:
             return _texts(job.work(_pieces(plain)))
         if len(plain) > _MEMO // 4:
@@ -167,14 +181,18 @@ class EngineFunctions:
         memo = job.memo
         known = list(map(memo.get, pieces))
         if None in known:
+            if job.learns_nothing(len(known), known.count(None)):
+                job.memo = None
+                return _texts(job.work(pieces))
             missing = list(dict.fromkeys(piece for piece, answer in zip(pieces, known, strict=True) if answer is None))
             fresh = dict(zip(missing, job.work(missing), strict=True))
-            known = [fresh[piece] if answer is None else answer for piece, answer in zip(pieces, known, strict=True)]
+            answers = [fresh[piece] if answer is None else answer for piece, answer in zip(pieces, known, strict=True)]
             with job.lock:
                 if len(memo) + len(fresh) > _MEMO:
                     memo.clear()
                 memo.update((piece, answer) for piece, answer in fresh.items() if len(piece) <= _LONG)
-        return pa.array(known, type=pa.string())
+            return _texts(answers)
+        return _texts(cast("list[bytes]", known))
 
     def _job(self, name: str, handle: str) -> _Job:
         self.ring.refresh()
@@ -218,7 +236,7 @@ def _checking(spec: FieldSpec, ring: KeyRing) -> tuple[_Work, bool]:
 
 def _hashing(slot: Slot, ring: KeyRing) -> tuple[_Work, bool]:
     key, digest = ring.primary(slot).material, hmac.digest
-    return (lambda plains: [digest(key, plain, "sha256").hex().encode() for plain in plains]), True
+    return (lambda plains: [binascii.hexlify(digest(key, plain, "sha256")) for plain in plains]), True
 
 
 _WORK: Final[Mapping[str, Callable[[Any, KeyRing], tuple[_Work, bool]]]] = {
@@ -230,6 +248,17 @@ _WORK: Final[Mapping[str, Callable[[Any, KeyRing], tuple[_Work, bool]]]] = {
 _SPECS: Final[Mapping[str, type[Hashable]]] = {ENCRYPT: FieldSpec, DECRYPT: FieldSpec, CHECK: FieldSpec, HMAC: Slot}
 
 
+def _require_text(array: pa.Array, spec: Hashable) -> None:
+    """Whoever holds the key may have encrypted bytes that are no text; the engine must not meet them."""
+    import pyarrow as pa
+
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        assert isinstance(spec, FieldSpec)
+        raise spec.refuse("holds the ciphertext of something that is not text") from None
+
+
 def _pieces(array: pa.Array) -> list[bytes]:
     import pyarrow as pa
 
@@ -238,6 +267,15 @@ def _pieces(array: pa.Array) -> list[bytes]:
 
 
 def _texts(pieces: Sequence[bytes]) -> pa.Array:
+    """Texts from bytes that are UTF-8: all of them are ASCII, or came out of texts."""
+    import numpy as np
     import pyarrow as pa
 
-    return pa.array(pieces, type=pa.string())
+    ends = np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)))
+    if len(pieces) and ends[-1] >= 2**31:
+        return pa.array(pieces, type=pa.large_string())
+    offsets = np.zeros(len(pieces) + 1, np.int32)
+    offsets[1:] = ends
+    return pa.Array.from_buffers(
+        pa.string(), len(pieces), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(pieces))]
+    )

@@ -116,8 +116,9 @@ def matching_rows(
         cursor.register("raw", pa.table({**arrays, _NUMBER: numbers}))
         try:
             found = cursor.execute(query.sql("duckdb")).fetchall()
-        except duckdb.Error:
-            raise AccessDenied("the row filter cannot be evaluated on these rows") from None
+        except duckdb.Error as error:
+            refused = AccessDenied("the row filter cannot be evaluated on these rows")
+            raise sandbox.failure(error) or refused from None
     # Threads may hand results back in any order.
     return [rows[number] for number in sorted(row[0] for row in found)]
 
@@ -144,8 +145,9 @@ def mask_values(
         cursor.register("raw", pa.table({**arrays, _NUMBER: numbers}))
         try:
             found = cursor.execute(query.sql("duckdb")).fetchall()
-        except duckdb.Error:
-            raise AccessDenied(f"the mask of `{column}` cannot be evaluated on these rows") from None
+        except duckdb.Error as error:
+            refused = AccessDenied(f"the mask of `{column}` cannot be evaluated on these rows")
+            raise sandbox.failure(error) or refused from None
     return [value for _, value in sorted(found, key=lambda pair: pair[0])]
 
 

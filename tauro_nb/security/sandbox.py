@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
+    from tauro_nb.errors import TauroError
     from tauro_nb.security.functions import EngineFunctions
 
 __all__ = ["Sandbox"]
@@ -62,6 +63,10 @@ class Sandbox:
             yield cursor
         finally:
             cursor.close()
+
+    def failure(self, error: Exception) -> TauroError | None:
+        """The error behind an engine's message, if it came from one of our functions."""
+        return None if self.functions is None else self.functions.failure(str(error))
 
     def close(self) -> None:
         """Close it; the next use opens a new one."""

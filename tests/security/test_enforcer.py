@@ -118,14 +118,15 @@ def test_removing_a_policy_leaves_the_default(policy: TableSecurityPolicy, colum
 FIELD_CASES = [
     ({}, "clear"),
     ({"access_level": AccessLevel.RESTRICTED}, "denied"),
-    ({"access_level": AccessLevel.ENCRYPTED}, "denied"),
-    ({"encryption_enabled": True}, "denied"),
+    ({"access_level": AccessLevel.ENCRYPTED}, "encrypted"),
+    ({"encryption_enabled": True}, "encrypted"),
     ({"access_level": AccessLevel.MASKED}, "masked"),
     ({"masking_enabled": True}, "masked"),
     ({"mask": "null"}, "masked"),
     ({"mask_value": "x"}, "masked"),
     ({"masking_enabled": True, "access_level": AccessLevel.RESTRICTED}, "denied"),
-    ({"masking_enabled": True, "encryption_enabled": True}, "denied"),
+    ({"masking_enabled": True, "encryption_enabled": True}, "encrypted"),
+    ({"encryption_enabled": True, "access_level": AccessLevel.RESTRICTED}, "denied"),
 ]
 
 
@@ -139,13 +140,13 @@ def test_field_rules(enforcer: SecurityEnforcer, rules: dict[str, Any], others: 
     others = "denied" if others == "clear" and roles else others
     mine = enforcer.decide("t", columns, "ana").columns["ssn"]
     assert mine.access == others
-    assert (mine.expression is not None) is (others == "masked")
+    assert (mine.expression is not None) is (others in ("masked", "encrypted"))
     assert enforcer.decide("t", columns, "hr").columns["ssn"].access == ("clear" if roles else others)
     assert enforcer.decide("t", columns, "ana").columns["id"].access == "clear"
-    assert enforcer.validate_access("ana", "t", ["id", "ssn"]) is (others != "denied")
+    assert enforcer.validate_access("ana", "t", ["id", "ssn"]) is (others in ("clear", "masked"))
 
 
-def test_encryption_is_a_refusal_with_a_reason(enforcer: SecurityEnforcer) -> None:
+def test_everything_is_encrypted_for_whom_no_field_policy_allows_it(enforcer: SecurityEnforcer) -> None:
     policy = TableSecurityPolicy(
         "t",
         requires_encryption=True,
@@ -153,11 +154,13 @@ def test_encryption_is_a_refusal_with_a_reason(enforcer: SecurityEnforcer) -> No
     )
     enforcer.register_policy(policy)
     columns = {"account": "VARCHAR", "open": "VARCHAR", "new": "VARCHAR"}
-    assert access(enforcer.decide("t", columns, "boss")) == {"account": "clear", "open": "denied", "new": "denied"}
+    found = access(enforcer.decide("t", columns, "boss"))
+    assert found == {"account": "clear", "open": "encrypted", "new": "encrypted"}
     mine = enforcer.decide("t", columns, "ana")
     assert mine.columns["account"].rule == "encrypted for boss"
     assert mine.columns["new"].rule == "encrypted for nobody: it has no field policy"
-    assert mine.visible_columns == ()
+    assert mine.visible_columns == ("account", "open", "new")
+    assert {column.shown_type for column in mine.columns.values()} == {"VARCHAR"}
     assert mine.allowed
 
 

@@ -14,7 +14,6 @@ from tauro_nb import (
     VirtualDataLayer,
     VirtualTable,
 )
-from tauro_nb.errors import AccessDenied
 
 FILTERS = {
     "analyst": ("department = 'Sales'", [1, 2, 4]),
@@ -56,9 +55,9 @@ def test_encrypted_field_on_the_road(customers: VirtualTable) -> None:
         policy.field_policies["ssn"] = ssn_policy
         sql = "SELECT ssn FROM customers WHERE id = 1"
         assert ctx.as_principal("hr_admin").query(sql).rows() == [{"ssn": "123-45-6789"}]
-        with pytest.raises(AccessDenied, match="ssn") as denied:
-            ctx.as_principal("analyst").query(sql)
-        assert "123-45" not in str(denied.value)
+        (row,) = ctx.as_principal("analyst").query(sql).rows()
+        assert row["ssn"].startswith("tnb1.")
+        assert "123-45" not in row["ssn"]
 
 
 @pytest.mark.postgres

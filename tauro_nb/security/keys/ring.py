@@ -37,7 +37,7 @@ class KeyRing:
     (False, 32)
     >>> old = ring.primary(Slot("gcm", domain="people.ssn"))
     >>> new = ring.rotate(old.slot)
-    >>> [(key is new, key.state) for key in ring.keys(domain="people.ssn")]
+    >>> [(key is new, key.state) for key in ring.all_keys(domain="people.ssn")]
     [(False, 'decrypt_only'), (True, 'primary')]
     """
 
@@ -126,7 +126,7 @@ class KeyRing:
             self.refresh()
             return self._keyset.keys.get(number)
 
-    def keys(self, *, tenant: str | None = None, domain: str | None = None) -> tuple[Key, ...]:
+    def all_keys(self, *, tenant: str | None = None, domain: str | None = None) -> tuple[Key, ...]:
         """All keys, or those of a tenant or domain, in the order they were made."""
         with self._lock:
             self.refresh()
