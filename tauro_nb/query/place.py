@@ -15,9 +15,10 @@ from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, frame_name, handed_table,
 from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules.type_literals import type_literals
-from tauro_nb.query.secrecy import below_policy, is_policy, mark_column
+from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import INNER
 from tauro_nb.query.trees import bare, conjuncts
+from tauro_nb.sources.capability import Capability, carries_mask
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -106,18 +107,14 @@ class _Cutter:
         pushed = [part for part in parts if self.pushdown and source.capability.refusal(part) is None]
         kept = [part for part in parts if not any(part is other for other in pushed)]
         raw = leaf.args["from_"].this
+        handed = _hand_masks(leaf, kept, source.capability) if self.pushdown else {}
         needed = sorted(
             {column.name for select in leaf.expressions for column in select.find_all(exp.Column)}
             | {column.name for part in kept for column in part.find_all(exp.Column)}
         )
-        selects = [
-            exp.alias_(
-                exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True)),
-                name,
-                quoted=True,
-            )
-            for name in needed
-        ] or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]
+        selects = [exp.alias_(handed.get(name) or _inner(name), name, quoted=True) for name in needed] or [
+            exp.alias_(exp.Literal.number(1), "~one", quoted=True)
+        ]
         unasked = set(needed) - _asked_for(leaf, needed, kept)
         for select in selects:
             if select.alias in unasked:
@@ -170,6 +167,29 @@ class _Cutter:
             sealed=self.sealed,
             policy=policy,
         )
+
+
+def _hand_masks(leaf: exp.Select, kept: list[exp.Expr], capability: Capability) -> dict[str, exp.Expr]:
+    """Take the masks that the source answers itself out of a leaf: no raw value of theirs comes over.
+
+    Returns them by the name under which they come back, which the leaf now reads.
+    """
+    masks = [
+        item for item in leaf.expressions
+        if isinstance(item, exp.Alias) and carries_mask(item.this) and capability.refusal(item.this) is None
+    ]  # fmt: skip
+    others = [item for item in leaf.expressions if not any(item is mask for mask in masks)]
+    taken = {column.name.lower() for part in (*others, *kept) for column in part.find_all(exp.Column)}
+    handed = {}
+    for item in masks:
+        name = item.alias if item.alias.lower() not in taken else f"{item.alias}~masked"
+        handed[name] = item.this.copy()
+        item.set("this", mark_policy(_inner(name)))
+    return handed
+
+
+def _inner(name: str) -> exp.Column:
+    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True))
 
 
 def _asked_for(leaf: exp.Select, needed: list[str], kept: list[exp.Expr]) -> set[str]:

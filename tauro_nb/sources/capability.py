@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlglot import exp
 
-__all__ = ["Capability", "Guard", "always", "families", "family", "operands"]
+__all__ = ["MASK", "Capability", "Guard", "always", "carries_mask", "families", "family", "operands"]
+
+MASK = "mask"
+"""Key of a node's `meta` under which the root of a masking tree says which mask it is."""
 
 Guard = Callable[[exp.Expr], bool]
 
@@ -63,6 +67,32 @@ def families(node: exp.Expr, *allowed: str) -> bool:
     return family(node) in allowed
 
 
+class Mark(Protocol):
+    """What the root of a masking tree carries."""
+
+    @property
+    def name(self) -> str:
+        """The mask's name."""
+
+    @property
+    def column(self) -> str:
+        """The column that it masks."""
+
+    def compile_for(self, dialect: str) -> exp.Expr:
+        """The mask as a tree of a dialect."""
+
+
+def mask_of(node: exp.Expr) -> Mark | None:
+    """What a node that is a mask is marked with."""
+    # Asking for `meta` makes one: only roots of masks of texts are asked.
+    return node.meta.get(MASK) if isinstance(node, exp.Case) else None
+
+
+def carries_mask(tree: exp.Expr) -> bool:
+    """Whether a mask stands anywhere in a tree."""
+    return any(mask_of(node) is not None for node in tree.find_all(exp.Case))
+
+
 @dataclass(frozen=True, slots=True)
 class Capability:
     """The capability table of one dialect.
@@ -75,15 +105,45 @@ class Capability:
         Node class -> guard. A node is pushed when the guard of its own class says so for its operands.
     barrier
         How a fence is written: the LIMIT a leaf gets, or None to use OFFSET 0.
+    masks
+        Names of the masks that the source answers itself, in its own words: on the real server each gives what DuckDB
+        gives. Their trees are not looked into.
     """
 
     dialect: str
     nodes: Mapping[type[exp.Expr], Guard]
     barrier: str | None = None
+    masks: frozenset[str] = frozenset()
+
+    def masks_alike(self, node: exp.Expr) -> bool:
+        """Whether a node is a mask that is proven here, over nothing but its own column, a text that is one here too.
+
+        >>> Capability("postgres", {}).masks_alike(exp.Case())
+        False
+        """
+        mark = mask_of(node)
+        if mark is None or mark.name not in self.masks:
+            return False
+        columns = list(node.find_all(exp.Column))
+        return bool(columns) and all(column.name == mark.column and family(column) == "text" for column in columns)
+
+    def translate_masks(self, tree: exp.Expr) -> exp.Expr:
+        """Put the source's own words in the place of the masks of a fragment that was let through, in place."""
+        for node in list(tree.find_all(exp.Case)):
+            mark, column = mask_of(node), node.find(exp.Column)
+            if mark is None or mark.name not in self.masks or column is None:
+                continue
+            said = mark.compile_for(self.dialect)
+            for place in list(said.find_all(exp.Column)):
+                place.replace(column.copy())
+            node.replace(said)
+        return tree
 
     def refusal(self, tree: exp.Expr) -> str | None:
         """Why `tree` (with types annotated) may not be pushed; None when it may."""
-        for node in tree.walk():
+        for node in tree.walk(prune=self.masks_alike):
+            if self.masks_alike(node):
+                continue
             guard = self.nodes.get(type(node))
             if guard is None:
                 return f"{node.key.upper()} is not on the list for {self.dialect}"

@@ -17,7 +17,7 @@ from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
-from tauro_nb.sources.capability import Capability, always, family, operands
+from tauro_nb.sources.capability import Capability, always, carries_mask, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import QUERY_NODES, bare_like, sortable, typed_literal
 
@@ -79,6 +79,7 @@ CAPABILITY = Capability(
         exp.Order: always,
         exp.Ordered: sortable,
     },
+    masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact", "redact shape"}),
 )
 
 # DuckDB type -> how PostgreSQL is asked for it, so that nothing arrives wider or narrower than the plan says.
@@ -253,7 +254,8 @@ class PostgreSQLSource(AttachedSource):
         """Translate a fragment to PostgreSQL's SQL, and decide between asking for it and scanning."""
         tree = self._translate(fragment, tables, params)
         sql = tree.sql("postgres")
-        scannable = not fragment.sealed and is_plain_scan(fragment.tree)
+        # Scanned, a masked column would come over as it is, for the engine to mask.
+        scannable = not fragment.sealed and is_plain_scan(fragment.tree) and not carries_mask(fragment.tree)
         named = not any(tables[name].query for name in fragment.tables)
         if scannable and named and not self._is_worth_asking(fragment, sql):
             return Scan(sql=sql)
@@ -274,7 +276,7 @@ class PostgreSQLSource(AttachedSource):
     def _translate(
         self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]
     ) -> exp.Query:
-        tree = bind_literals(fragment.tree, params)
+        tree = self.capability.translate_masks(bind_literals(fragment.tree, params))
         assert isinstance(tree, exp.Query)
         for node in list(tree.find_all(exp.Table)):
             if node.db == RAW:

@@ -64,6 +64,7 @@ CAPABILITY = Capability(
         exp.Order: always,
         exp.Ordered: lambda node: family(node.this) == "integer",
     },
+    masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact"}),
 )
 
 
@@ -169,7 +170,7 @@ class SQLiteSource(AttachedSource):
 
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Translate a fragment to SQLite's SQL; rows come as an Arrow stream."""
-        tree = bind_literals(fragment.tree, params)
+        tree = self.capability.translate_masks(bind_literals(fragment.tree, params))
         for node in list(tree.find_all(exp.Table)):
             if node.db == RAW:
                 physical = self.physical(tables[node.name])

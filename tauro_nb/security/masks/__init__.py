@@ -21,7 +21,6 @@ from tauro_nb.security.masks.expression import ExpressionMasker
 from tauro_nb.security.masks.hashes import Sha256UnkeyedMasker, WeakMask
 from tauro_nb.security.masks.numbers import BucketMasker, RoundMasker
 from tauro_nb.security.masks.partial import First4Masker, Last4Masker, PartialMasker
-from tauro_nb.security.masks.proven import PROVEN
 from tauro_nb.security.masks.randomly import RandomMasker
 from tauro_nb.security.masks.redact import RedactMasker
 from tauro_nb.security.masks.regex import RegexMasker
@@ -30,7 +29,6 @@ from tauro_nb.security.masks.scope import MaskScope
 __all__ = [
     "MARK",
     "MASKS",
-    "PROVEN",
     "BucketMasker",
     "ConstantMasker",
     "DateTruncMasker",

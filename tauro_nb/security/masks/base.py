@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
@@ -15,11 +15,14 @@ from tauro_nb.security.masks.options import Option, read_options
 from tauro_nb.security.types import data_type, is_text
 
 if TYPE_CHECKING:
-    from ibis.expr.types import Column, Value
+    from ibis.expr.types import BooleanValue, Column, Value
 
     from tauro_nb.security.masks.scope import MaskScope
 
-__all__ = ["HIDDEN", "MARK", "MaskMark", "Masker", "Rank", "TextMasker", "TypedMasker", "null_of"]
+Branches = tuple[Sequence["tuple[BooleanValue, Value | str]"], "Value | str | None"]
+"""Conditions with what is shown where they hold, and what is shown of the rest; None is NULL."""
+
+__all__ = ["HIDDEN", "MARK", "Branches", "MaskMark", "Masker", "Rank", "TextMasker", "TypedMasker", "null_of"]
 
 HIDDEN = "***"
 """What stands for a text that is hidden altogether: three stars, whatever its length."""
@@ -77,6 +80,7 @@ class Masker(ABC):
 
     def __init__(self, **options: Any) -> None:
         self.parameters: Mapping[str, Any] = MappingProxyType(read_options(self.name, self.options, options))
+        self._written: dict[tuple[str, str], exp.Expr | None] = {}
 
     @abstractmethod
     def mask(self, value: Any) -> Any:
@@ -101,13 +105,28 @@ class Masker(ABC):
             tree.meta[MARK] = MaskMark(self, column, type)
         return tree
 
-    def compile_for(self, dialect: str, column: str, type: str) -> exp.Expr | None:
-        """Write the mask as a tree of a dialect; None where that has not been proven to give the same values."""
-        from tauro_nb.security.masks.proven import PROVEN
+    @property
+    def form(self) -> str:
+        """What sources that have proven the mask call it: its name, and the option that writes it differently."""
+        return self.name
 
-        if dialect != "duckdb" and (self.name not in PROVEN.get(dialect, ()) or not is_text(type)):
-            return None
-        return self.write(column, type, dialect)
+    def compile_for(self, dialect: str, column: str, type: str) -> exp.Expr | None:
+        """Write the mask as a tree of another dialect; None where it has no form there.
+
+        Whether it may be used is the word of the source's capability table: there stands what was compared with DuckDB.
+        """
+        from ibis.common.exceptions import IbisError
+
+        if not is_text(type):
+            return self.write(column, type) if dialect == "duckdb" else None
+        key = (dialect, column)
+        if key not in self._written:
+            try:
+                self._written[key] = self.write(column, type, dialect)
+            except IbisError:
+                self._written[key] = None
+        found = self._written[key]
+        return None if found is None else found.copy()
 
     def compile_in(self, column: str, type: str, scope: MaskScope) -> exp.Expr:
         """Write the mask where it needs to know more than its column: the table, the principal, the keys."""
@@ -137,12 +156,14 @@ class MaskMark:
 
     @property
     def name(self) -> str:
-        """The mask's name."""
-        return self.masker.name
+        """The mask's name, as sources that have proven it list it."""
+        return self.masker.form
 
-    def compile_for(self, dialect: str) -> exp.Expr | None:
-        """The same mask in a source's own dialect, or None."""
-        return self.masker.compile_for(dialect, self.column, self.type)
+    def compile_for(self, dialect: str) -> exp.Expr:
+        """The same mask in the dialect of a source that lists it."""
+        found = self.masker.compile_for(dialect, self.column, self.type)
+        assert found is not None
+        return found
 
     def __deepcopy__(self, memo: object) -> MaskMark:
         # Trees are copied at every step of the road; what they are marked with does not change.
@@ -159,15 +180,18 @@ class TypedMasker(Masker):
         known = ibis_type(type)
         if known is None or not self.takes(type):
             return null_of(type)
-        return compile_mask(lambda value: self.express(value, type), column, type, dialect)
+        return compile_mask(lambda value: self.branches(value, type, dialect), column, type, dialect)
 
     @abstractmethod
     def takes(self, type: str) -> bool:
         """Whether the mask can keep columns of this DuckDB type."""
 
     @abstractmethod
-    def express(self, column: Column, type: str) -> Value:
-        """Write the mask as an Ibis expression of the column's type; NULL is taken care of by the caller."""
+    def branches(self, column: Column, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions of the column's type: conditions that are not true of NULL, and the rest.
+
+        Whoever calls puts NULL in the place of NULL between the branches and the rest.
+        """
 
 
 class TextMasker(TypedMasker):

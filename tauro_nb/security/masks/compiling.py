@@ -10,9 +10,11 @@ from sqlglot import exp
 from tauro_nb.security.types import data_type, is_text
 
 if TYPE_CHECKING:
-    from ibis.expr.types import Column, Value
+    from ibis.expr.types import BooleanValue, Column, StringColumn, StringValue
 
-__all__ = ["compile_mask", "ibis_type", "trunk"]
+    from tauro_nb.security.masks.base import Branches
+
+__all__ = ["compile_mask", "compiler", "fits_glob", "ibis_type", "tail", "trunk", "unbroken"]
 
 _TYPES = {
     "TINYINT": "int8",
@@ -66,25 +68,89 @@ def ibis_type(type: str) -> str | None:
     return _TYPES.get(trunk(type))
 
 
-def compile_mask(express: Callable[[Column], Value], column: str, type: str, dialect: str = "duckdb") -> exp.Expr:
-    """Compile a mask with Ibis's compiler of a dialect, then leave only its tree over an unqualified quoted column."""
+def compile_mask(express: Callable[[Column], Branches], column: str, type: str, dialect: str = "duckdb") -> exp.Expr:
+    """Compile a mask with Ibis's compiler of a dialect, then leave only its tree over an unqualified quoted column.
+
+    The branch of NULL comes last: where most values are masked alike, the first branch is the only one that is tried.
+    """
     import ibis
 
     table = ibis.table({"c": ibis_type(type)}, name="t")
     value = table["c"]
-    whole = ibis.cases((value.isnull(), ibis.null(value.type())), else_=express(value))
-    select = _compiler(dialect).to_sqlglot(table.select(masked=whole))
+    branches, rest = express(value)
+    nothing = ibis.null(value.type())
+    whole = ibis.cases(*branches, (value.isnull(), nothing), else_=nothing if rest is None else rest)
+    select = compiler(dialect).to_sqlglot(table.select(masked=whole))
     tree: exp.Expr = select.selects[0].unalias().copy()
     _settle_substrings(tree)
+    for call in list(tree.find_all(exp.Anonymous)):
+        if call.name.casefold() == _GLOB:
+            call.replace(exp.Glob(this=call.expressions[0], expression=call.expressions[1]))
     for node in list(tree.find_all(exp.Column)):
-        node.replace(exp.column(column, quoted=True))
+        node.replace(_column(column, type, dialect))
     if is_text(type):
         return tree
     # What Ibis computes may be wider than the column: a value that does not fit is hidden, and no error names it.
     return exp.TryCast(this=tree, to=data_type(type))
 
 
-def _compiler(dialect: str) -> Any:
+def fits_glob(column: StringColumn, pattern: str) -> BooleanValue:
+    """`column GLOB pattern`, which Ibis has no word for; DuckDB and SQLite do."""
+    import ibis
+
+    @ibis.udf.scalar.builtin(name=_GLOB)  # type: ignore[untyped-decorator]
+    def glob(text: str, pattern: str) -> bool:
+        raise NotImplementedError
+
+    found: BooleanValue = glob(column, pattern)
+    return found
+
+
+def unbroken(column: StringColumn, dialect: str) -> BooleanValue:
+    """Whether a text holds no NUL: SQLite's functions stop there, and PostgreSQL cannot hold one at all.
+
+    In a SQLite column of texts there can also be bytes, which are hidden like a text that is broken.
+    """
+    import ibis
+
+    @ibis.udf.scalar.builtin(name="char" if dialect == "sqlite" else "chr")  # type: ignore[untyped-decorator]
+    def character(number: int) -> str:
+        raise NotImplementedError
+
+    if dialect == "postgres":
+        return ibis.literal(True)
+    whole: BooleanValue = ~column.contains(character(0))
+    return whole & (column.typeof() == "text") if dialect == "sqlite" else whole
+
+
+_GLOB = "tauro_glob"
+
+
+def tail(column: StringColumn, length: int, dialect: str) -> StringValue:
+    """The last characters of texts that have as many.
+
+    A negative start counts from the end, at DuckDB twice as fast as RIGHT does; Ibis would count from 0 and add 1.
+    """
+    found: StringValue = column.right(length) if dialect == "postgres" else column.substr(-length - 1)
+    return found
+
+
+def _column(name: str, type: str, dialect: str) -> exp.Expr:
+    """The column, as what Ibis takes it for.
+
+    At PostgreSQL without the collation it was made with, which may know neither LIKE nor patterns; moments of another
+    precision as TIMESTAMP, for the engine would convert the literals they are compared with, and find one too early.
+    """
+    column = exp.column(name, quoted=True)
+    if dialect == "postgres":
+        return exp.paren(exp.Collate(this=column, expression=exp.to_identifier("C", quoted=True)), copy=False)
+    if trunk(type) in ("TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"):
+        return exp.TryCast(this=column, to=data_type("TIMESTAMP"))
+    return column
+
+
+def compiler(dialect: str) -> Any:
+    """Ibis's compiler of a dialect of sqlglot's."""
     from ibis.backends.sql.compilers.duckdb import DuckDBCompiler
     from ibis.backends.sql.compilers.mysql import MySQLCompiler
     from ibis.backends.sql.compilers.postgres import PostgresCompiler
@@ -100,7 +166,7 @@ def _compiler(dialect: str) -> Any:
 
 
 def _settle_substrings(tree: exp.Expr) -> None:
-    """Drop Ibis's guard against negative starts: every start here is known to be at least zero.
+    """Drop Ibis's guard against negative starts: starts here are positions, or count from the end on purpose.
 
     The guard (`CASE WHEN s >= 1 THEN s ELSE s + LENGTH(c) END`) would compute every position three times.
     """

@@ -15,6 +15,8 @@ from tauro_nb.security.masks.options import Option, one_of
 if TYPE_CHECKING:
     from ibis.expr.types import TemporalValue
 
+    from tauro_nb.security.masks.base import Branches
+
 __all__ = ["DateTruncMasker"]
 
 _MIDNIGHT = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
@@ -75,13 +77,14 @@ class DateTruncMasker(TypedMasker):
                 f"the mask `date_trunc` to the {self.parameters['unit']} hides nothing of a DATE",
                 hint=f"Its units there are {', '.join(_OF_DATES)}.",
             )
-        return trunk(type) == "DATE" or trunk(type).startswith("TIMESTAMP")
+        # A period that begins before the first nanosecond there is cannot be converted back, not even with TRY_CAST.
+        return trunk(type) == "DATE" or (trunk(type).startswith("TIMESTAMP") and trunk(type) != "TIMESTAMP_NS")
 
-    def express(self, column: TemporalValue, type: str) -> TemporalValue:
-        """Write the mask as an Ibis expression."""
+    def branches(self, column: TemporalValue, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions."""
         import ibis
 
-        first, last = (ibis.literal(_FIRST).cast(column.type()), ibis.literal(f"{_LAST}").cast(column.type()))
+        first, last = (ibis.literal(text).cast(column.type()) for text in (_FIRST, _LAST))
         shown = column.truncate(_UNITS[self.parameters["unit"]][0]).cast(column.type())
         # Beyond these years a period's beginning may not exist; the engine's complaint would quote the date.
-        return ibis.cases(((column >= first) & (column <= last), shown), else_=ibis.null(column.type()))
+        return [((column >= first) & (column <= last), shown)], None

@@ -3,18 +3,30 @@ r"""Masks of texts made of digits: telephone and social security numbers."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import reduce
+from itertools import product
+from operator import or_
 from typing import TYPE_CHECKING
 
 from tauro_nb.security.masks.base import TextMasker
+from tauro_nb.security.masks.compiling import fits_glob, tail, unbroken
 
 if TYPE_CHECKING:
-    from ibis.expr.types import StringColumn, StringValue
+    from ibis.expr.types import BooleanValue, StringColumn
+
+    from tauro_nb.security.masks.base import Branches
 
 __all__ = ["PhoneMasker", "SSNMasker"]
 
 # No alternative of these can match the same text in two ways, so Python's engine stays linear as well.
 _PHONE = r"^[ ().+/-]*(?:[0-9][ ().+/-]*){3,}[0-9]{4}\z"
 _SSN = r"^[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{4}\z"
+_BETWEEN = " ().+/-"
+_DIGIT = "[0-9]"
+_SSN_FORMS = tuple(
+    _DIGIT * 3 + first + _DIGIT * 2 + second + _DIGIT * 4 for first, second in product(("-", " ", ""), repeat=2)
+)
 
 
 class PhoneMasker(TextMasker):
@@ -32,11 +44,17 @@ class PhoneMasker(TextMasker):
         """Hide one number."""
         return f"****{text[-4:]}" if _matches(_PHONE, text) else "****"
 
-    def express(self, column: StringColumn, type: str) -> StringValue:
-        """Write the mask as an Ibis expression."""
+    def branches(self, column: StringColumn, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions."""
         import ibis
 
-        return ibis.cases((column.re_search(_PHONE), ibis.literal("****") + column.right(4)), else_="****")
+        if dialect == "sqlite":  # it has no regular expressions
+            fits = unbroken(column, dialect) & ~fits_glob(column, f"*[^0-9{_BETWEEN}]*")
+            for pattern in (f"*{_DIGIT * 4}", f"*{f'{_DIGIT}*' * 3}{_DIGIT * 4}"):
+                fits &= fits_glob(column, pattern)
+        else:
+            fits = column.re_search(_pattern(_PHONE, dialect))
+        return [(fits, ibis.literal("****") + tail(column, 4, dialect))], "****"
 
 
 class SSNMasker(TextMasker):
@@ -54,13 +72,30 @@ class SSNMasker(TextMasker):
         """Hide one number."""
         return f"***-**-{text[-4:]}" if _matches(_SSN, text) else "***-**-****"
 
-    def express(self, column: StringColumn, type: str) -> StringValue:
-        """Write the mask as an Ibis expression."""
+    def branches(self, column: StringColumn, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions.
+
+        At DuckDB the form that most numbers have is tried first, for it is found twice as fast as the others.
+        """
         import ibis
 
-        return ibis.cases((column.re_search(_SSN), ibis.literal("***-**-") + column.right(4)), else_="***-**-****")
+        if dialect == "sqlite":
+            fits = unbroken(column, dialect) & _any(fits_glob(column, form) for form in _SSN_FORMS)
+        else:
+            fits = column.re_search(_pattern(_SSN, dialect))
+        if dialect == "duckdb":
+            fits = fits_glob(column, _SSN_FORMS[0]) | fits
+        return [(fits, ibis.literal("***-**-") + tail(column, 4, dialect))], "***-**-****"
+
+
+def _pattern(pattern: str, dialect: str) -> str:
+    r"""RE2 writes "the very end" \z, Python and PostgreSQL \Z; `$` would let a final newline pass."""
+    return pattern if dialect == "duckdb" else pattern.replace(r"\z", r"\Z")
 
 
 def _matches(pattern: str, text: str) -> bool:
-    # RE2 writes "the very end" \z, Python \Z; `$` would let a final newline pass.
-    return re.search(pattern.replace(r"\z", r"\Z"), text) is not None
+    return re.search(_pattern(pattern, "python"), text) is not None
+
+
+def _any(conditions: Iterable[BooleanValue]) -> BooleanValue:
+    return reduce(or_, conditions)

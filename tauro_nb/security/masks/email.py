@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tauro_nb.security.masks.base import HIDDEN, TextMasker
+from tauro_nb.security.masks.compiling import unbroken
 
 if TYPE_CHECKING:
-    from ibis.expr.types import StringColumn, StringValue
+    from ibis.expr.types import StringColumn
+
+    from tauro_nb.security.masks.base import Branches
 
 __all__ = ["EmailMasker"]
 
@@ -30,21 +33,22 @@ class EmailMasker(TextMasker):
     def mask_text(self, text: str) -> str:
         """Hide one address."""
         local, _, domain = text.partition("@")
-        if not local or not domain or "@" in domain or any(white in text for white in _WHITE):
+        if not local or not domain or "@" in domain or any(white in text for white in (*_WHITE, "\0")):
             return HIDDEN
         return f"***@{domain}" if len(local) <= 2 else f"{local[0]}***{local[-1]}@{domain}"
 
-    def express(self, column: StringColumn, type: str) -> StringValue:
-        """Write the mask as an Ibis expression."""
+    def branches(self, column: StringColumn, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions.
+
+        The pattern `_%@_%` says the same as the three first ones and is ten times slower.
+        """
         import ibis
 
-        at = column.find("@")  # 0-based, -1 when there is none
-        # The leading-wildcard form `_%@_%` says the same and is ten times slower.
-        odd = ~column.like("%@%") | column.like("@%") | column.like("%@") | column.like("%@%@%")
+        address = column.like("%@%") & ~column.like("@%") & ~column.like("%@") & ~column.like("%@%@%")
+        address &= unbroken(column, dialect)
         for white in _WHITE:
-            odd = odd | column.contains(white)
-        return ibis.cases(
-            (odd, HIDDEN),
-            (at <= 2, ibis.literal(HIDDEN) + column.substr(at)),
-            else_=column.substr(0, 1) + HIDDEN + column.substr(at - 1),
-        )
+            address &= ~column.contains(white)
+        at = column.find("@")  # 0-based
+        short = column.like("_@%") | column.like("__@%")
+        whole = column.substr(0, 1) + HIDDEN + column.substr(at - 1)
+        return [(address & ~short, whole), (address, ibis.literal(HIDDEN) + column.substr(at))], HIDDEN

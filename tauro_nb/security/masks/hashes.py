@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from tauro_nb.security.masks.base import Rank, TextMasker
 
 if TYPE_CHECKING:
-    from ibis.expr.types import StringColumn, StringValue
+    from ibis.expr.types import StringColumn
+
+    from tauro_nb.security.masks.base import Branches
 
 __all__ = ["Sha256UnkeyedMasker", "WeakMask"]
 
@@ -35,6 +37,6 @@ class Sha256UnkeyedMasker(TextMasker):
         """Hash one text."""
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def express(self, column: StringColumn, type: str) -> StringValue:
-        """Write the mask as an Ibis expression."""
-        return column.hexdigest("sha256")
+    def branches(self, column: StringColumn, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions."""
+        return [], column.hexdigest("sha256")

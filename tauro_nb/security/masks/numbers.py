@@ -21,8 +21,11 @@ from tauro_nb.security.types import is_integer, is_number
 if TYPE_CHECKING:
     from ibis.expr.types import NumericValue
 
+    from tauro_nb.security.masks.base import Branches
+
 __all__ = ["BucketMasker", "RoundMasker"]
 
+_GREATEST = 1e15  # larger floats have no room for digits that could be hidden
 _WIDEST = 2**62  # whole numbers beyond it are hidden: the sum of two below it still fits 64 bits
 
 
@@ -68,7 +71,8 @@ class _NumberMasker(TypedMasker):
             value = column.cast(wide)
             most = ibis.literal(Decimal(10) ** (36 - _scale(type)), wide)
             return value, value.between(-most, most)
-        return column.cast("float64"), ibis.literal(True)
+        value = column.cast("float64")
+        return value, value.between(-_GREATEST, _GREATEST)
 
 
 class BucketMasker(_NumberMasker):
@@ -97,35 +101,27 @@ class BucketMasker(_NumberMasker):
         """Show the lower end of one number's bucket."""
         if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
             return None
+        if not isinstance(value, Decimal) and not abs(value) <= (_GREATEST if isinstance(value, float) else _WIDEST):
+            return None
         if self._edges is not None:
             below = [edge for edge in self._edges if edge <= value]
             return type(value)(below[-1]) if below else None
         if isinstance(value, float):
             size = float(self._size)
-            return math.floor(value / size) * size if math.isfinite(value / size) else None
+            return value - math.fmod(math.fmod(value, size) + size, size)
         if isinstance(value, int):
-            return value // int(self._size) * int(self._size) if abs(value) <= _WIDEST else None
+            return value // int(self._size) * int(self._size)
         return (value / self._size).to_integral_value("ROUND_FLOOR") * self._size
 
-    def express(self, column: NumericValue, type: str) -> NumericValue:
-        """Write the mask as an Ibis expression."""
-        import ibis
-
+    def branches(self, column: NumericValue, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions."""
         value, fits = self._computed(column, type)
-        nothing = ibis.null(value.type())
         if self._edges is not None:
             edges = [self._step(type, edge) for edge in self._edges]
-            shown = ibis.cases(
-                (value < edges[0], nothing),
-                *((value < high, low) for low, high in itertools.pairwise(edges)),
-                else_=edges[-1],
-            )
-            return ibis.cases((fits & ~_is_nan(value), shown), else_=nothing)
+            steps = [(fits & (value < high), low) for low, high in itertools.pairwise(edges)]
+            return [(fits & (value < edges[0]), None), *steps, (fits, edges[-1])], None
         size = self._step(type, self._size)
-        if value.type().is_floating():
-            share = value / size
-            return ibis.cases((_is_finite(share), share.floor() * size), else_=nothing)
-        return ibis.cases((fits, value - ((value % size + size) % size)), else_=nothing)
+        return [(fits, value - ((value % size + size) % size))], None
 
 
 class RoundMasker(_NumberMasker):
@@ -167,27 +163,25 @@ class RoundMasker(_NumberMasker):
             raise PolicyError(f"the mask `round` to this many digits hides nothing of a {type}")
         return super().takes(type)
 
-    def express(self, column: NumericValue, type: str) -> NumericValue:
-        """Write the mask as an Ibis expression."""
+    def branches(self, column: NumericValue, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions."""
         import ibis
 
         value, fits = self._computed(column, type)
+        digits = self.parameters["digits"]
         if value.type().is_floating():
-            factor = ibis.literal(10.0 ** abs(self.parameters["digits"]), "float64")
-            up = self.parameters["digits"] >= 0
-            scaled = value * factor if up else value / factor
-            whole_part = ibis.cases((scaled < 0, (scaled - 0.5).ceil()), else_=(scaled + 0.5).floor())
-            shown = whole_part / factor if up else whole_part * factor
-            return ibis.cases((_is_finite(scaled), shown), else_=ibis.null("float64"))
-        step = self._step(type, Decimal(10) ** -self.parameters["digits"])
+
+            @ibis.udf.scalar.builtin(name="round")  # type: ignore[untyped-decorator]
+            def rounded(value: float, digits: int) -> float:
+                """ROUND as it is; Ibis would cast the result to a whole number where there are no digits."""
+                raise NotImplementedError
+
+            return [(fits, rounded(value, digits))], None
+        step = self._step(type, Decimal(10) ** -digits)
         rest = value % step
         down = value - rest
-        shown = ibis.cases(
-            (rest + rest >= step, down + step),
-            (rest + rest <= -step, down - step),
-            else_=down,
-        )
-        return ibis.cases((fits, shown), else_=ibis.null(value.type()))
+        up, under = fits & (rest + rest >= step), fits & (rest + rest <= -step)
+        return [(up, down + step), (under, down - step), (fits, down)], None
 
 
 def _scale(type: str) -> int:
@@ -196,20 +190,11 @@ def _scale(type: str) -> int:
     return int(found.rpartition(",")[2].rstrip(")"))
 
 
-def _is_nan(value: NumericValue) -> Any:
-    import ibis
-
-    return value.isnan() if value.type().is_floating() else ibis.literal(False)
-
-
-def _is_finite(value: NumericValue) -> Any:
-    return ~(value.isnan() | value.isinf())
-
-
 def _round_float(value: float, digits: int) -> float | None:
-    factor = 10.0 ** abs(digits)
-    scaled = value * factor if digits >= 0 else value / factor
-    if not math.isfinite(scaled):
+    if not abs(value) <= _GREATEST:
         return None
-    whole_part = float(math.ceil(scaled - 0.5) if scaled < 0 else math.floor(scaled + 0.5))
-    return whole_part / factor if digits >= 0 else whole_part * factor
+    factor = 10.0 ** abs(digits)
+    scaled = abs(value * factor if digits >= 0 else value / factor)
+    below = float(math.floor(scaled))
+    nearest = math.copysign(below + (scaled - below >= 0.5), value)
+    return nearest / factor if digits >= 0 else nearest * factor

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from tauro_nb.errors import PolicyError
 from tauro_nb.security.masks.base import TextMasker
+from tauro_nb.security.masks.compiling import tail, unbroken
 from tauro_nb.security.masks.options import Option, text, whole
 
 if TYPE_CHECKING:
-    from ibis.expr.types import StringColumn, StringValue
+    from ibis.expr.types import StringColumn
+
+    from tauro_nb.security.masks.base import Branches
 
 __all__ = ["First4Masker", "Last4Masker", "PartialMasker"]
 
@@ -18,7 +21,8 @@ __all__ = ["First4Masker", "Last4Masker", "PartialMasker"]
 class PartialMasker(TextMasker):
     """Keep the first `prefix` and the last `suffix` characters around a fixed `pad`.
 
-    A text must have at least `hide` characters more than what is shown; a shorter one is hidden altogether.
+    A text must have at least `hide` characters more than what is shown; a shorter one is hidden altogether,
+    and so is one with a NUL, at which some databases end a text.
 
     Examples
     --------
@@ -46,20 +50,21 @@ class PartialMasker(TextMasker):
 
     def mask_text(self, text: str) -> str:
         """Hide the middle of one text."""
-        if len(text) < self._prefix + self._suffix + self._hide:
+        if len(text) < self._prefix + self._suffix + self._hide or "\0" in text:
             return self._pad
         return text[: self._prefix] + self._pad + (text[-self._suffix :] if self._suffix else "")
 
-    def express(self, column: StringColumn, type: str) -> StringValue:
-        """Write the mask as an Ibis expression."""
+    def branches(self, column: StringColumn, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions."""
         import ibis
 
         shown: Any = ibis.literal(self._pad)
         if self._prefix:
             shown = column.substr(0, self._prefix) + shown
         if self._suffix:
-            shown = shown + column.right(self._suffix)
-        return ibis.cases((column.length() < self._prefix + self._suffix + self._hide, self._pad), else_=shown)
+            shown += tail(column, self._suffix, dialect)
+        enough = column.length() >= self._prefix + self._suffix + self._hide
+        return [(enough & unbroken(column, dialect), shown)], self._pad
 
 
 class _FourMasker(PartialMasker):

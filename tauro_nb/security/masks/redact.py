@@ -10,7 +10,9 @@ from tauro_nb.security.masks.base import HIDDEN, TextMasker
 from tauro_nb.security.masks.options import Option, flag
 
 if TYPE_CHECKING:
-    from ibis.expr.types import StringColumn, StringValue
+    from ibis.expr.types import StringColumn
+
+    from tauro_nb.security.masks.base import Branches
 
 __all__ = ["RedactMasker"]
 
@@ -33,6 +35,11 @@ class RedactMasker(TextMasker):
     name = "redact"
     options = MappingProxyType({"shape": Option(flag, False)})
 
+    @property
+    def form(self) -> str:
+        """The shape is written with regular expressions."""
+        return "redact shape" if self.parameters["shape"] else "redact"
+
     def mask_text(self, text: str) -> str:
         """Hide one text."""
         if not self.parameters["shape"]:
@@ -41,13 +48,11 @@ class RedactMasker(TextMasker):
             text = re.sub(pattern, letter, text)
         return text
 
-    def express(self, column: StringColumn, type: str) -> StringValue:
-        """Write the mask as an Ibis expression."""
-        import ibis
-
+    def branches(self, column: StringColumn, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions."""
         if not self.parameters["shape"]:
-            return ibis.literal(HIDDEN)
+            return [], HIDDEN
         shown = column
         for pattern, letter in _CLASSES:
             shown = shown.re_replace(pattern, letter)
-        return shown
+        return [], shown

@@ -11,7 +11,9 @@ from tauro_nb.security.masks.base import HIDDEN, TextMasker
 from tauro_nb.security.masks.options import Option, text
 
 if TYPE_CHECKING:
-    from ibis.expr.types import StringColumn, StringValue
+    from ibis.expr.types import StringColumn
+
+    from tauro_nb.security.masks.base import Branches
 
 __all__ = ["RegexMasker"]
 
@@ -51,12 +53,9 @@ class RegexMasker(TextMasker):
         import duckdb
 
         try:
-            empty, groups = _ask(
-                "SELECT regexp_matches('', $p), len(regexp_extract_all('', '(' || $p || ')|', 0)) >= 0", p=self._pattern
-            )
+            (empty,) = _ask("SELECT regexp_matches('', $p)", p=self._pattern)
         except duckdb.Error:
             raise PolicyError("the mask `regex`: `pattern` is not a regular expression of RE2") from None
-        assert groups
         if empty:
             raise PolicyError("the mask `regex`: `pattern` must not find the empty text")
         for found in _GROUP.finditer(self._replacement):
@@ -73,20 +72,19 @@ class RegexMasker(TextMasker):
         )  # fmt: skip
         return str(shown)
 
-    def express(self, column: StringColumn, type: str) -> StringValue:
-        """Write the mask as an Ibis expression."""
-        import ibis
-
-        return ibis.cases(
-            (column.re_search(self._pattern), column.re_replace(self._pattern, self._replacement)), else_=HIDDEN
-        )
+    def branches(self, column: StringColumn, type: str, dialect: str) -> Branches:
+        """Write the mask as Ibis expressions."""
+        found = column.re_search(self._pattern)
+        return [(found, column.re_replace(self._pattern, self._replacement))], HIDDEN
 
 
 def _has_group(pattern: str, group: int) -> bool:
+    """Whether a pattern has as many groups; the engine says so of names for them."""
     import duckdb
 
+    names = ", ".join(f"'g{number}'" for number in range(group))
     try:
-        _ask("SELECT regexp_extract('', $p, $g)", p=pattern, g=group)
+        _ask(f"SELECT regexp_extract('', $p, [{names}])" if group else "SELECT $p", p=pattern)
     except duckdb.Error:
         return False
     return True
