@@ -166,7 +166,7 @@ class Oracle:
         assert found.columns == expected.columns, sql
         assert not ordered or found.rows == expected.rows, sql
         missing, extra = expected.bag - found.bag, found.bag - expected.bag
-        assert not missing and not extra, f"{sql}\nmissing {list(missing)[:5]}\nextra {list(extra)[:5]}"
+        assert (missing, extra) == (Counter(), Counter()), sql
         return found
 
     def close(self) -> None:
