@@ -57,14 +57,17 @@ def _screening(screened: Screened) -> str:
         f"{len(screened.throwing):,} of them fail for a hidden one"
     )
     forms = f"policy forms: {', '.join(FORMS)}; placements: {', '.join(PLACEMENTS)}, and conditions by themselves"
-    return f"{head}\n{forms}\n{'backend':<12}{'barrier':<11}{'throwing':>9}{'refused':>9}{'statements':>12}{'CPU s':>8}{'leaks':>7}"
+    columns = f"{'backend':<12}{'barrier':<11}{'throwing':>9}{'refused':>9}{'statements':>12}{'CPU s':>8}{'leaks':>7}"
+    return f"{head}\n{forms}\n{columns}"
 
 
 def _line(report: Report) -> str:
-    counts = f"{report.expressions:>9,}{report.refused:>9,}{report.statements:>12,}{report.seconds:>8.0f}{len(report.leaks):>7,}"
-    shown = [f"    {leak.form}, {leak.placement}: {leak.sql}\n      wanted {str(leak.want)[:120]}\n      got    {str(leak.got)[:120]}"
-             for leak in report.leaks[:5]]  # fmt: skip
-    return "\n".join([f"{report.backend:<12}{report.barrier:<11}{counts}", *shown])
+    counts = f"{report.expressions:>9,}{report.refused:>9,}{report.statements:>12,}{report.seconds:>8.0f}"
+    shown = [
+        f"    {leak.form}, {leak.placement}: {leak.sql}\n      wanted {leak.want}\n      got    {leak.got}"
+        for leak in report.leaks[:5]
+    ]
+    return "\n".join([f"{report.backend:<12}{report.barrier:<11}{counts}{len(report.leaks):>7,}", *shown])
 
 
 if __name__ == "__main__":

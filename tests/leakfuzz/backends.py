@@ -136,9 +136,17 @@ def _texts(columns: tuple[Column, ...]) -> list[list[Any]]:
 
 
 def _fill(
-    execute: Callable[[str, Any], Any], backend: Backend, variant: str, numbers: str, mark: str, quote: str
+    execute: Callable[[str, Any], Any],
+    backend: Backend,
+    variant: str,
+    numbers: str,
+    mark: str = "%s",
+    numeric: Callable[[str], Any] | None = None,
 ) -> None:
-    """Make `t` from a table of patterns; a value that the source does not take is NULL there."""
+    """Make `t` from a table of patterns; a value that the source does not take is NULL there.
+
+    `numeric` makes a number of its text where the source would keep the text.
+    """
     assert backend.types is not None
     columns = backend.columns()
     types = [backend.types[column.type] for column in columns]
@@ -146,13 +154,14 @@ def _fill(
         f"CREATE TABLE pat (p INTEGER, {', '.join(f'{c.name} {k}' for c, k in zip(columns, types, strict=True))})", None
     )
     for pattern, values in enumerate(_texts(columns)):
-        execute("INSERT INTO pat (p) VALUES (%d)" % pattern, None)
+        execute(f"INSERT INTO pat (p) VALUES ({pattern})", None)
         for column, value in zip(columns, values, strict=True):
+            given = numeric(value) if numeric is not None and column.type in ("DOUBLE", "INTEGER", "BIGINT") else value
             with contextlib.suppress(psycopg.Error, pymysql.MySQLError, sqlite3.Error):
-                execute(f"UPDATE pat SET {column.name} = {mark} WHERE p = {pattern}", (value,))
-    chosen = f"CASE WHEN i % {_EVERY} = 0 THEN {VISIBLE} ELSE 1 + i % {PATTERNS - 1} END".replace("%", quote)
+                execute(f"UPDATE pat SET {column.name} = {mark} WHERE p = {pattern}", (given,))
+    chosen = f"CASE WHEN i % {_EVERY} = 0 THEN {VISIBLE} ELSE 1 + i % {PATTERNS - 1} END"
     which = chosen if variant == "raw" else str(VISIBLE)
-    visible = f"i % {_EVERY} = 0".replace("%", quote)
+    visible = f"i % {_EVERY} = 0"
     names = ", ".join(f"x.{column.name}" for column in columns)
     execute(
         f"CREATE TABLE t AS SELECT i AS id, CASE WHEN {visible} THEN 'eng' ELSE 'ops' END AS team, "
@@ -165,7 +174,7 @@ def _fill(
     )
 
 
-def _load_postgres(servers: Servers, backend: Backend, variant: str, where: str, rows: int) -> Mapping[str, Any]:
+def _load_postgres(servers: Servers, backend: Backend, variant: str, _: str, rows: int) -> Mapping[str, Any]:
     name = servers.postgres.create_database()
     with psycopg.connect(servers.postgres.uri(name), autocommit=True) as connection:
         numbers = f"SELECT CAST(g AS bigint) AS i FROM generate_series(0, {rows - 1}) g"
@@ -173,19 +182,25 @@ def _load_postgres(servers: Servers, backend: Backend, variant: str, where: str,
         def execute(sql: str, values: Any) -> None:
             connection.execute(sql.encode(), values)
 
-        _fill(execute, backend, variant, numbers, "%s", "%")
+        _fill(execute, backend, variant, numbers)
         connection.execute("ANALYZE t")
     tables = _tables("postgresql", "db")
     return {"connections": {"db": {"type": "postgresql", "uri": servers.postgres.uri(name)}}, "virtual_tables": tables}
 
 
-def _load_mariadb(servers: Servers, backend: Backend, variant: str, where: str, rows: int) -> Mapping[str, Any]:
+def _load_mariadb(servers: Servers, backend: Backend, variant: str, _: str, rows: int) -> Mapping[str, Any]:
     name = servers.mariadb.create_database()
     with servers.mariadb.connect(name) as connection, connection.cursor() as cursor:
         numbers = f"SELECT CAST(seq AS SIGNED) AS i FROM seq_0_to_{rows - 1}"
-        _fill(cursor.execute, backend, variant, numbers, "%s", "%")
+        _fill(cursor.execute, backend, variant, numbers)
     tables = _tables("mysql", "db")
     return {"connections": {"db": {"type": "mysql", "uri": servers.mariadb.uri(name)}}, "virtual_tables": tables}
+
+
+def _sqlite_number(text: str | None) -> int | float | None:
+    if text is None:
+        return None
+    return float(text) if any(sign in text for sign in ".einf") else int(text)
 
 
 def _load_sqlite(servers: Servers, backend: Backend, variant: str, where: str, rows: int) -> Mapping[str, Any]:
@@ -198,7 +213,7 @@ def _load_sqlite(servers: Servers, backend: Backend, variant: str, where: str, r
         def execute(sql: str, values: Any) -> None:
             connection.execute(sql, values or ())
 
-        _fill(execute, backend, variant, numbers, "?", "%")
+        _fill(execute, backend, variant, numbers, "?", _sqlite_number)
         assert backend.types is not None
         kinds = ", ".join(f"{c.name} {backend.types[c.type]}" for c in backend.columns())
         # CREATE TABLE AS forgets what was declared.
@@ -222,7 +237,7 @@ _POSTGRES = {
 }  # fmt: skip
 _MARIADB = {
     "TINYINT": "tinyint", "INTEGER": "int", "BIGINT": "bigint", "UBIGINT": "bigint unsigned", "REAL": "float",
-    "DECIMAL(18,3)": "decimal(18,3)", "DECIMAL(38,0)": "decimal(38,0)", "DOUBLE": "double", "VARCHAR": "varchar(700)",
+    "DECIMAL(18,3)": "decimal(18,3)", "DECIMAL(38,0)": "decimal(37,0)", "DOUBLE": "double", "VARCHAR": "varchar(700)",
     "DATE": "date", "TIME": "time", "TIMESTAMP": "datetime(6)",
 }  # fmt: skip
 _SQLITE = {

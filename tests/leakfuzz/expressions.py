@@ -42,7 +42,8 @@ _TYPES = (
     "BIT", "INTEGER[]", "INTEGER[2]", "STRUCT(a INTEGER, b INTEGER)", "MAP(VARCHAR, INTEGER)",
 )  # fmt: skip
 _BINARY = (
-    "+", "-", "*", "/", "//", "%", "**", "^", "<<", ">>", "&", "|", "||", "<->", "<=>", "@>", "<@", "&&", "^@", "->", "->>",
+    "+", "-", "*", "/", "//", "%", "**", "^", "<<", ">>", "&", "|", "||", "<->", "<=>", "@>", "<@", "&&", "^@", "->",
+    "->>",
     "~", "!~", "~~", "~~*", "~~~", "LIKE", "ILIKE", "SIMILAR TO", "GLOB", "=", "<>", "<", "<=", "IS DISTINCT FROM",
     "IS NOT DISTINCT FROM", "AND", "OR", "IN",
 )  # fmt: skip
@@ -56,21 +57,29 @@ _CONSTANTS = (
 )  # fmt: skip
 # What stands in the other places of a call, by the type that is asked for there; the first that works is kept.
 _FILLERS: dict[str, tuple[str, ...]] = {
-    "VARCHAR": ("'abc'", "'a'", "'%Y-%m-%d'", "'year'", "'{\"a\": 1}'", "'$.a'", "'12'", "'UTC'", "'{}'", "'2024-01-02'"),
+    "VARCHAR": ("'abc'", "'a'", "'%Y-%m-%d'", "'year'", "'{\"a\": 1}'", "'$.a'", "'12'", "'UTC'", "'{}'",
+    "'2024-01-02'"),
     "JSON": ("'{\"a\": 1}'",), "BLOB": ("'ab'::BLOB",), "BIT": ("'0101'::BIT",), "BOOLEAN": ("true",),
     "DATE": ("DATE '2024-01-02'",), "TIME": ("TIME '10:00:00'",), "TIMESTAMP": ("TIMESTAMP '2024-01-02 03:04:05'",),
     "TIMESTAMP WITH TIME ZONE": ("TIMESTAMPTZ '2024-01-02 03:04:05+00'",), "INTERVAL": ("INTERVAL 1 DAY",),
-    "UUID": ("UUID '12345678-1234-1234-1234-123456789012'",), "ANY": ("3", "'abc'", "[1, 2]"), "T": ("3", "'abc'", "[1, 2]"), "T[]": ("[1, 2]",),
+    "UUID": ("UUID '12345678-1234-1234-1234-123456789012'",), "ANY": ("3", "'abc'", "[1, 2]"), "T": ("3", "'abc'",
+    "[1, 2]"), "T[]": ("[1, 2]",),
     "ANY[]": ("[1, 2]",), "VARCHAR[]": ("['a', 'b']",), "MAP(K, V)": ("MAP {'a': 1}",),
 }  # fmt: skip
 _OWN = (
-    "list_transform({l}, x -> x + 2147483647)", "list_filter({l}, x -> 1 // x > 0)", "list_reduce({l}, (x, y) -> x * y)",
-    "{l}[{i8}]", "{l}[{i4}:{i8}]", "{s_txt}[{i8}]", "{s_txt}[{i8}:{i4}]", "{st}.a + 2147483647", "{mp}['a'] + 2147483647",
-    "extract(year FROM {ts})", "{ts} AT TIME ZONE {s_zone}", "{tz} AT TIME ZONE {s_zone}", "{s_txt} LIKE 'a' ESCAPE {s_chr}",
-    "{s_txt} ILIKE {s_re} ESCAPE {s_chr}", "CASE WHEN {b} THEN {s_num}::INT ELSE 1 // {i8} END", "coalesce({s_num}::INT, {i4})",
-    "if({b}, {s_date}::DATE, {dt})", "nullif({s_num}::INT, {i4})", "{i4} BETWEEN {s_num} AND {s_num}", "{s_num} IN (1, 2)",
+    "list_transform({l}, x -> x + 2147483647)", "list_filter({l}, x -> 1 // x > 0)",
+    "list_reduce({l}, (x, y) -> x * y)",
+    "{l}[{i8}]", "{l}[{i4}:{i8}]", "{s_txt}[{i8}]", "{s_txt}[{i8}:{i4}]", "{st}.a + 2147483647",
+    "{mp}['a'] + 2147483647",
+    "extract(year FROM {ts})", "{ts} AT TIME ZONE {s_zone}", "{tz} AT TIME ZONE {s_zone}",
+    "{s_txt} LIKE 'a' ESCAPE {s_chr}",
+    "{s_txt} ILIKE {s_re} ESCAPE {s_chr}", "CASE WHEN {b} THEN {s_num}::INT ELSE 1 // {i8} END",
+    "coalesce({s_num}::INT, {i4})",
+    "if({b}, {s_date}::DATE, {dt})", "nullif({s_num}::INT, {i4})", "{i4} BETWEEN {s_num} AND {s_num}",
+    "{s_num} IN (1, 2)",
     "{s_num} BETWEEN 1 AND 2", "{dt} BETWEEN TIMESTAMP '2024-01-01' AND TIMESTAMP '2024-02-01'", "{m38} IN (0.5, 1.5)",
-    "{h} BETWEEN 0.5 AND 1.5", "-{i8} < 0", "{s_bool}", "NOT {s_bool}", "{s_bool} IS TRUE", "{s_bool} OR {b}", "-{i4} = 5",
+    "{h} BETWEEN 0.5 AND 1.5", "-{i8} < 0", "{s_bool}", "NOT {s_bool}", "{s_bool} IS TRUE", "{s_bool} OR {b}",
+    "-{i4} = 5",
     "{i4} * {i4}", "{m} * {m}", "{i8} + {i8} > 0", "{i8} * 2 = 6", "-{i4} IS NOT NULL", "abs({i8}) + 1 > 0",
     "json_extract({s_json}, '$.a')", "{s_json}->'a'", "{s_json}->>'$.a'", "unnest([{i4}]) + 2147483647",
 )  # fmt: skip
@@ -79,7 +88,8 @@ _OWN_CONDITIONS = ("BETWEEN", " IN (", " < ", " > ", "{s_bool}", " = ", "LIKE", 
 
 # With a large number these take all memory there is: they are tried with small ones.
 _HUNGRY = frozenset({
-    "repeat", "lpad", "rpad", "range", "generate_series", "list_resize", "array_resize", "bar", "bitstring", "space", "fill",
+    "repeat", "lpad", "rpad", "range", "generate_series", "list_resize", "array_resize", "bar", "bitstring", "space",
+    "fill",
 })  # fmt: skip
 _SMALL = ("b", "i1", "f")
 
@@ -237,7 +247,7 @@ def screen(connection: duckdb.DuckDBPyConnection, *, share: float = 1.0, seed: i
 
 
 # Texts of so many forms stand for all in one place of one function; so many refusals of types for a whole group.
-_MOST_ALIKE = 3
+_MOST_ALIKE = 2
 _MOST_UNBOUND = 3
 
 

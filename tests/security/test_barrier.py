@@ -204,8 +204,8 @@ def hostile_rows(folder: Path) -> dict[str, Any]:
     """Texts whose hidden values are no regular expression, repeated often enough to be kept as a dictionary."""
     value = "CASE WHEN i % 500 = 0 THEN '1' ELSE '(' END"
     rows = (
-        f"SELECT i AS id, CASE WHEN i % 500 = 0 THEN 'eng' ELSE 'ops' END AS team, {value} AS s, {{'a': {value}}} AS st, "
-        f"[{value}] AS l, map {{'a': {value}}} AS mp FROM range(100000) r(i)"
+        f"SELECT i AS id, CASE WHEN i % 500 = 0 THEN 'eng' ELSE 'ops' END AS team, {value} AS s, "
+        f"{{'a': {value}}} AS st, [{value}] AS l, map {{'a': {value}}} AS mp FROM range(100000) r(i)"
     )
     with duckdb.connect(str(folder / "dictionary.duckdb")) as connection:
         connection.execute(f"CREATE TABLE t AS {rows}")
