@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlglot import exp
 
 from tauro_nb.query.names import display_sql
-from tauro_nb.query.trees import conjuncts, cuts_below_join
+from tauro_nb.query.trees import conjuncts, cuts_below_join, scanning_twice
 
 __all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "whole"]
 
@@ -176,8 +176,9 @@ class QueryPlan:
     @cached_property
     def switched_off(self) -> frozenset[str]:
         """DuckDB's optimizers without which the engine must run this plan."""
-        fence = {"statistics_propagation"} if self.fenced else set()
-        return frozenset(fence | ({"join_filter_pushdown"} if cuts_below_join(self.residual) else set()))
+        off = {"statistics_propagation"} if self.fenced else set()
+        off |= {"join_filter_pushdown"} if cuts_below_join(self.residual) else set()
+        return frozenset(off | (scanning_twice(self.residual) if self.streams else set()))
 
     @property
     def decisions(self) -> dict[str, Any]:
