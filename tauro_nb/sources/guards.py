@@ -6,7 +6,16 @@ from sqlglot import exp
 
 from tauro_nb.sources.capability import Guard, always, family, operands
 
-__all__ = ["QUERY_NODES", "bare_like", "by_position", "comparable", "known_outputs", "plain_group", "plain_join", "typed_literal"]
+__all__ = [
+    "QUERY_NODES",
+    "bare_like",
+    "by_position",
+    "comparable",
+    "known_outputs",
+    "plain_group",
+    "plain_join",
+    "typed_literal",
+]
 
 _KNOWN = ("integer", "unsigned", "decimal", "float", "text", "date", "timestamp", "boolean")
 _ORDERED = ("integer", "unsigned", "decimal", "date", "timestamp")

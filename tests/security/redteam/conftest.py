@@ -21,8 +21,8 @@ from tests.security.redteam.sites import Site, build_site, truth_database
 from tests.security.redteam.staff import COLUMNS, VIEW
 from tests.security.redteam.trial import Gate, Reach, Trial
 
-_SERVERS = {"postgresql": "postgres_server", "mariadb": "mariadb_server"}
-_MARKS = {"postgresql": (pytest.mark.postgres,), "mariadb": (pytest.mark.mariadb,)}
+_SERVERS = {"postgresql": "postgres_server", "mysql": "mariadb_server"}
+_MARKS = {"postgresql": (pytest.mark.postgres,), "mysql": (pytest.mark.mariadb,)}
 
 
 def _cases(*pairs: str) -> list[Any]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -63,7 +62,7 @@ Door = Callable[[Visit, str], Answer]
 
 def by_sql(visit: Visit, sql: str) -> Answer:
     result = visit.site.analyst.query(sql)
-    return Answer(result.to_arrow(), f"{result!r} {result.plan}")
+    return Answer(result.to_arrow(), repr(result))
 
 
 def by_ibis(visit: Visit, sql: str) -> Answer:
@@ -87,10 +86,8 @@ def by_magics(visit: Visit, sql: str) -> Answer:
     visit.shell.user_ns["catalog"] = visit.site.analyst
     with capture_output() as captured:
         visit.shell.run_cell("%vconnect catalog").raise_error()
-        done = visit.shell.run_cell(f"%%vquery -o found\n{sql}")
-        shown = visit.shell.run_cell(f"%%vquery\n{sql}")
-    done.raise_error()
-    shown.raise_error()
+        visit.shell.run_cell(f"%%vquery found\n{sql}").raise_error()
+        visit.shell.run_cell("found").raise_error()
     texts = [captured.stdout, captured.stderr, *(json.dumps(output.data, default=str) for output in captured.outputs)]
     return Answer(visit.shell.user_ns["found"].to_arrow(), "\n".join(texts))
 
@@ -102,10 +99,9 @@ def by_rows(visit: Visit, sql: str) -> Answer:
 
 def by_panels(visit: Visit, sql: str) -> Answer:
     """The plan's panel in all its forms, and the table of the result."""
-    plan = visit.site.analyst.plan(sql)
-    panel = PlanView(plan)
     result = visit.site.analyst.query(sql)
-    shown = [plan_html(plan), panel.to_html(), panel.to_text(), repr(panel), str(plan), result._repr_html_()]
+    panel = PlanView(result.plan)
+    shown = [plan_html(result.plan), panel.to_text(), repr(panel), str(panel._page), result._repr_html_()]
     return Answer(result.to_arrow(), "\n".join(shown))
 
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tauro_nb import VirtualContext
 from tests.mariadb import MariaDBServer
+from tests.security.oracle import settle
 from tests.security.redteam.staff import COLUMNS, EMP, OPEN_ROWS, POLICY, VIEW, VISIBLE_EMP
 from tests.servers import PostgresServer
-from tests.tpc.loaders import load_duckdb, load_postgres, load_sqlite
 
 __all__ = ["ANALYST", "Site", "arrow", "build_site", "truth_database"]
 
@@ -60,64 +59,19 @@ def truth_database(path: str | Path = ":memory:") -> duckdb.DuckDBPyConnection:
     return con
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    rows = {"emp": EMP, **OPEN_ROWS}
-    paths = {f"phys_{name}": folder / f"phys_{name}.parquet" for name in COLUMNS}
-    for name, columns in COLUMNS.items():
-        pq.write_table(arrow(columns, rows[name]), paths[f"phys_{name}"])
-    return paths
-
-
-_MARIADB = {"VARCHAR": "TEXT", "TIMESTAMP": "DATETIME(6)"}
-
-
-def _load_mariadb(server: MariaDBServer, database: str) -> None:
-    rows = {"emp": EMP, **OPEN_ROWS}
-    with server.connect(database) as connection, connection.cursor() as cursor:
-        for name, columns in COLUMNS.items():
-            body = ", ".join(f"`{column}` {_MARIADB.get(kind, kind)}" for column, kind in columns.items())
-            cursor.execute(f"CREATE TABLE phys_{name} ({body})")
-            marks = ", ".join(["%s"] * len(columns))
-            cursor.executemany(f"INSERT INTO phys_{name} VALUES ({marks})", [tuple(row.values()) for row in rows[name]])
-
-
 @contextlib.contextmanager
 def build_site(kind: str, folder: Path, server: PostgresServer | MariaDBServer | None) -> Iterator[Site]:
-    """Fill a source of a kind, and open the catalog over it."""
-    files = _files(folder)
-    connections: dict[str, dict[str, Any]] = {}
-    tables: dict[str, dict[str, Any]] = {}
+    """Fill a source of a kind, under names that only the catalog knows, and open the catalog."""
+    rows = {"emp": EMP, **OPEN_ROWS}
     database = server.create_database() if server is not None else ""
-    if kind == "duckdb":
-        load_duckdb(folder / "phys.duckdb", files)
-        connections["at"] = {"type": kind, "path": str(folder / "phys.duckdb")}
-    elif kind == "sqlite":
-        load_sqlite(folder / "phys.sqlite", files)
-        connections["at"] = {"type": kind, "path": str(folder / "phys.sqlite")}
-    elif kind == "postgresql":
-        assert isinstance(server, PostgresServer)
-        load_postgres(server.uri(database), files)
-        connections["at"] = {"type": kind, "uri": server.uri(database)}
-    elif kind == "mariadb":
-        assert isinstance(server, MariaDBServer)
-        _load_mariadb(server, database)
-        connections["at"] = {"type": "mysql", "uri": server.uri(database)}
-    for name, columns in COLUMNS.items():
-        where = (
-            {"connector_type": "parquet", "path": str(files[f"phys_{name}"])}
-            if kind == "parquet"
-            else {"connector_type": connections["at"]["type"], "connection": "at", "table": f"phys_{name}"}
-        )
-        tables[name] = {**where, "schema": dict(columns)}
-    config = {
-        "connections": connections,
-        "virtual_tables": {**tables, "team": {"query": VIEW}},
-        "security_policies": POLICY,
+    uri = server.uri(database) if server is not None else None
+    given = {f"phys_{name}": arrow(columns, rows[name]) for name, columns in COLUMNS.items()}
+    placed = settle(kind, folder, given, uri=uri)
+    tables: dict[str, Any] = {
+        name: {**placed["virtual_tables"][f"phys_{name}"], "schema": dict(columns)} for name, columns in COLUMNS.items()
     }
-    try:
-        with VirtualContext(config, "admin") as admin:
-            name, roles = ANALYST
-            yield Site(kind, folder, config, admin, admin.as_principal(name, roles=roles))
-    finally:
-        if server is not None:
-            server.drop_database(database)
+    tables["team"] = {"query": VIEW}
+    config = {"connections": placed["connections"], "virtual_tables": tables, "security_policies": POLICY}
+    with VirtualContext(config, "admin") as admin:
+        name, roles = ANALYST
+        yield Site(kind, folder, config, admin, admin.as_principal(name, roles=roles))
