@@ -140,6 +140,8 @@ class QueryPlan:
     they were found and decided: it runs only while that holds. Behind a barrier (`fenced`) DuckDB must not reason from
     the minimum and maximum of hidden rows.
 
+    `policy_version` is the content hash of all policies it was made under.
+
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
 
@@ -170,6 +172,7 @@ class QueryPlan:
     pushdown_predicates: tuple[Any, ...] = ()
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None
+    policy_version: str = ""
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
 
