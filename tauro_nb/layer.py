@@ -55,6 +55,7 @@ class VirtualDataLayer:
             keys=self.keys,
             encryption=self._encryption_of,
             store=None if config.security.policies is None else PolicyStore(config.security.policies),
+            barrier=config.security.barrier,
         )
         for tag_policy in config.tag_policies:
             self.security.register_tag_policy(tag_policy)
