@@ -144,11 +144,11 @@ def head(column: StringColumn, dialect: str) -> StringValue:
     def unicode(text: str) -> int:
         raise NotImplementedError
 
-    @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
-    def chr(number: int) -> str:
+    @ibis.udf.scalar.builtin(name="chr")  # type: ignore[untyped-decorator]
+    def character(number: int) -> str:
         raise NotImplementedError
 
-    found: StringValue = chr(unicode(column)) if dialect == "duckdb" else column.substr(0, 1)
+    found: StringValue = character(unicode(column)) if dialect == "duckdb" else column.substr(0, 1)
     return found
 
 
