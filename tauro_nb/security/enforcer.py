@@ -12,7 +12,7 @@ from tauro_nb.catalog.table import EncryptionConfig
 from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError, UsageError
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
 from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
-from tauro_nb.security.decision import TableDecision
+from tauro_nb.security.decision import Barrier, TableDecision
 from tauro_nb.security.encryption import Finder, stored_types
 from tauro_nb.security.functions import EngineFunctions
 from tauro_nb.security.gate import gate, without_policy
@@ -87,6 +87,8 @@ class SecurityEnforcer:
         Keys for encryption and pseudonyms; in memory only when not given.
     encryption
         Looks up what the catalog says of a table's encryption.
+    barrier
+        Which predicates of the user pass below a policy: `leakproof` ones or, when `strict`, none.
 
     Examples
     --------
@@ -117,6 +119,7 @@ class SecurityEnforcer:
         labels: TagCatalog | None = None,
         keys: KeyRing | None = None,
         encryption: Finder | None = None,
+        barrier: Barrier = "leakproof",
     ) -> None:
         if default_access not in ("allow", "deny"):
             raise UsageError(f"`default_access` is `allow` or `deny`, not {default_access!r}")
@@ -126,6 +129,7 @@ class SecurityEnforcer:
         self._tables = tables
         self._labels = labels
         self._encryption = encryption
+        self._barrier: Barrier = barrier
         self.keys = keys if keys is not None else KeyRing()
         self.functions = EngineFunctions(self.keys)
         self._sandbox = Sandbox(self.functions)
@@ -207,7 +211,7 @@ class SecurityEnforcer:
         guard = None if labels is None or guarded is None else make_guard(labels, tags)
         config = self._encryption_of(table_name)
         signature = (None if policy is None else own.signature(), guarded, config)
-        return _Compiled(ParsedPolicy(own, guard, config), signature, self._sandbox)
+        return _Compiled(ParsedPolicy(own, guard, config, self._barrier), signature, self._sandbox)
 
     def _check(
         self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]
