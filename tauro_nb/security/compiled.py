@@ -342,7 +342,7 @@ class BoundPolicy:
     def _compile_mask(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:
         kind = self._columns[name]
         self._check_value(mask.masker, name, kind)
-        scope = MaskScope(self.policy.table_name, self._columns, self._sandbox, principal)
+        scope = MaskScope(self.policy.table_name, self._columns, self._sandbox, principal, self._ring)
         return mask.masker.compile_in(name, kind, scope)
 
     def _check_value(self, masker: Masker, name: str, kind: str) -> None:
