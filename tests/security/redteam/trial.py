@@ -16,7 +16,7 @@ from tests.security.redteam.doors import DOORS, Answer, Visit, offered
 from tests.security.redteam.staff import CANARY
 from tests.tpc.compare import answer, difference
 
-__all__ = ["Gate", "Reach", "Trial", "canaries", "complaints_of", "said_by"]
+__all__ = ["Gate", "Reach", "Trial", "canaries", "said_by"]
 
 Reach = Callable[[str, str], None]
 """Notes that a test tried a door, and what came of it: `holds` or `refused`."""
