@@ -28,9 +28,11 @@ class TableDescription:
 
 def snapshot_catalog(layer: VirtualDataLayer, principal: Principal) -> CatalogSnapshot:
     """Every table and source; asks no source, so that schemas nobody needed yet stay unknown."""
+    registry = layer.schema_registry
+    system = [table for table in registry.system_tables() if not _closed(layer, table.name, principal)]
     tables = tuple(
         snapshot_table(layer, principal, table, _known_columns(layer, table))
-        for table in layer.schema_registry.list_tables()
+        for table in (*registry.list_tables(), *system)
     )
     return CatalogSnapshot(principal.name, tables, _sources(layer))
 

@@ -198,11 +198,11 @@ class VirtualContext:
         try:
             return self.planner.plan(tree, params, frames, limit, pushdown=pushdown)
         except TauroError as error:
-            self._record_refusal(error, query_id or uuid.uuid4().hex)
+            self._record_refusal(error, query_id, tree, params)
             raise
         except KeyboardInterrupt:
             cancelled = QueryCancelled("the query was interrupted before it ran.")
-            self._record_refusal(cancelled, query_id or uuid.uuid4().hex)
+            self._record_refusal(cancelled, query_id, tree, params)
             raise cancelled from None
 
     def query(
@@ -255,7 +255,7 @@ class VirtualContext:
         try:
             self.planner.require_unchanged(plan)
         except TauroError as error:
-            self._record_refusal(error, query_id)
+            self._record_refusal(error, query_id, plan.tree, plan.params)
             raise
         return self._run(plan, query_id, time.perf_counter())
 
@@ -274,11 +274,14 @@ class VirtualContext:
         record.intent()
         return record.run(self.layer.machine.engine.run, self._shown)
 
-    def _record_refusal(self, error: TauroError, query_id: str) -> None:
+    def _record_refusal(
+        self, error: TauroError, query_id: str | None = None, asked: Any = None, params: Any = None
+    ) -> None:
         """A query that never ran leaves a record all the same."""
         from tauro_nb.record import record_refusal
 
-        record_refusal(self.layer.audit_trail, self.principal, error, query_id)
+        trail, made = self.layer.audit_trail, query_id or uuid.uuid4().hex
+        record_refusal(trail, self.principal, error, made, asked, params)
 
     # --- the doors
 
@@ -375,7 +378,7 @@ class VirtualContext:
             entry = self.planner.fresh_entry(self.schema_registry.resolve(name).name)
             entry.decision.require()
         except TauroError as error:
-            self._record_refusal(error, uuid.uuid4().hex)
+            self._record_refusal(error)
             raise
         return entry
 
@@ -415,7 +418,7 @@ class VirtualContext:
             denied = AccessDenied(
                 f"{self.principal.name!r} may not {what}.", hint=f"It is for the roles {', '.join(readers)}."
             )
-            self._record_refusal(denied, uuid.uuid4().hex)
+            self._record_refusal(denied)
             raise denied
 
     def close(self) -> None:

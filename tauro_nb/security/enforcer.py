@@ -133,6 +133,21 @@ class SecurityEnforcer:
         self._policies: dict[str, TableSecurityPolicy] = {}
         self._tag_policies: dict[str, TagPolicy] = {}
         self._compiled: dict[str, _Compiled] = {}
+        self._system: dict[str, _Compiled] = {}
+
+    def fix_policy(self, policy: TableSecurityPolicy) -> None:
+        """Put the policy of a system table in force, for good: nobody replaces or removes it.
+
+        Raises
+        ------
+        PolicyError
+            The policy is wrong.
+        """
+        self._system[policy.table_name.casefold()] = self._check(policy.table_name, policy, {})
+
+    def _require_free(self, table_name: str) -> None:
+        if table_name.casefold() in self._system:
+            raise PolicyError(f"the policy of `{table_name}` is part of the system; it cannot be changed")
 
     def register_policy(self, policy: TableSecurityPolicy) -> None:
         """Put a policy in force, in place of an earlier one for the same table, in one step.
@@ -144,6 +159,7 @@ class SecurityEnforcer:
         """
         if not isinstance(policy, TableSecurityPolicy):
             raise UsageError(f"a TableSecurityPolicy is needed, not {type(policy).__name__}")
+        self._require_free(policy.table_name)
         compiled = self._check(policy.table_name, policy, self._tag_policies)
         key = policy.table_name.casefold()
         with self._lock:
@@ -241,6 +257,7 @@ class SecurityEnforcer:
 
     def remove_policy(self, table_name: str) -> bool:
         """Take a policy away; afterwards `default_access` decides. Returns whether there was one."""
+        self._require_free(table_name)
         with self._lock:
             self._compiled.pop(table_name.casefold(), None)
             return self._policies.pop(table_name.casefold(), None) is not None
@@ -440,6 +457,8 @@ class SecurityEnforcer:
     def _current(self, table_name: str) -> _Compiled | None:
         """The compiled policy, compiled anew when the policy, the tags or their policies have changed since."""
         key = table_name.casefold()
+        if key in self._system:
+            return self._system[key]
         policy, compiled, tag_policies = self._policies.get(key), self._compiled.get(key), self._tag_policies
         guarded = self._guard_signature(table_name, tag_policies)
         config = self._encryption_of(table_name)
