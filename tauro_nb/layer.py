@@ -63,6 +63,8 @@ class VirtualDataLayer:
         self.security.fix_policy(audit_policy(self.audit_trail.settings.readers))
         self.policy_readers: frozenset[str] = frozenset(config.security.policy_readers)
         self.monitor = QueryMonitor()
+        self.asked: dict[str, set[str]] = {}
+        """Queries in the lineage, and who asked them."""
         self._machine: Machine | None = None
 
     @classmethod

@@ -160,7 +160,9 @@ def _joining(select: exp.Expr) -> set[int]:
     where = select.args.get("where")
     found: set[int] = set()
     for part in conjuncts(where.this) if where is not None else ():
-        columns = list(part.find_all(exp.Column))
+        # What stands in a subquery belongs to that one's own conditions.
+        nodes = part.walk(prune=lambda node: isinstance(node, exp.Query))
+        columns = [node for node in nodes if isinstance(node, exp.Column)]
         if len({column.table for column in columns}) > 1:
             found.update(map(id, columns))
     return found

@@ -8,6 +8,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from tauro_nb.catalog.snapshot import SYSTEM
 from tauro_nb.catalog.table import VirtualTable
 from tauro_nb.security.audit.codec import ACCESSES
 from tauro_nb.security.policy import TableSecurityPolicy
@@ -52,7 +53,8 @@ def _masked(_: Mapping[str, Any], part: Mapping[str, Any]) -> list[str]:
 
 
 def _event(record: Mapping[str, Any], _: Mapping[str, Any]) -> str:
-    return ACCESSES.get(record["event"], record["event"])
+    name = str(record["event"])
+    return ACCESSES.get(name, name)
 
 
 # Column -> (DuckDB type, where its value is).
@@ -104,7 +106,7 @@ AUDIT_COLUMNS: Final[Mapping[str, str]] = MappingProxyType({name: kind for name,
 def audit_table() -> VirtualTable:
     """`tauro.audit` as a virtual table."""
     about = "Who asked for what, which rules applied, and what came of it."
-    return VirtualTable(AUDIT_TABLE, connector_type="tauro", schema=dict(AUDIT_COLUMNS), description=about)
+    return VirtualTable(AUDIT_TABLE, connector_type=SYSTEM, schema=dict(AUDIT_COLUMNS), description=about)
 
 
 def audit_policy(readers: Sequence[str]) -> TableSecurityPolicy:
