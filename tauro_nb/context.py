@@ -7,10 +7,10 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from tauro_nb.auditing import AuditDoor
 from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot
@@ -18,15 +18,16 @@ from tauro_nb.config import load_config
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
-from tauro_nb.security.audit import AuditLog, Verification
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
+from tauro_nb.security.sight import Sight
 from tauro_nb.seen import SeenRegistry
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
+    from tauro_nb.allowed import WhileAllowed
     from tauro_nb.catalog.lineage import LineageGraph
     from tauro_nb.catalog.statistics import TableStatistics
     from tauro_nb.catalog.table import VirtualTable
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["VirtualContext"]
 
 
-class VirtualContext:
+class VirtualContext(AuditDoor):
     """One principal's door to a virtual data layer.
 
     Every query, from whatever door, goes through `plan` and `query` here.
@@ -75,16 +76,22 @@ class VirtualContext:
         layer: VirtualDataLayer | None = None,
     ) -> None:
         self.layer = layer if layer is not None else VirtualDataLayer(load_config(config))
-        self.principal = self._resolve(principal)
+        self._who = self.layer.config.security.default_principal if principal is None else principal
+        self._claims: Mapping[str, Any] = {}
         self._planner: Planner | None = None
         self._backend: Backend | None = None
+        self.principal  # noqa: B018 - a name that is none is refused at once
 
-    def _resolve(self, principal: str | Principal | None) -> Principal:
-        if isinstance(principal, Principal):
-            return principal
-        name = self.layer.config.security.default_principal if principal is None else principal
-        known = self.layer.config.principals.get(name)
-        return known if known is not None else Principal.of(name)
+    @property
+    def principal(self) -> Principal:
+        """Who asks, as declared at this moment: a role that was taken away is gone with the next request."""
+        who = self.layer.security.principal(self._who)
+        return replace(who, **self._claims) if self._claims else who
+
+    @property
+    def policy_version(self) -> str:
+        """Content hash of all policies in force: equal for equal rules, wherever and in what order they are written."""
+        return self.layer.security.version()
 
     # --- the catalog
 
@@ -94,6 +101,11 @@ class VirtualContext:
         if self.reads_policies:
             return self.layer.schema_registry
         return SeenRegistry(self.layer, self.principal, self._lineage())
+
+    @property
+    def sight(self) -> Sight:
+        """What this principal may know of the catalog."""
+        return Sight(self.layer.schema_registry, self.layer.security, self.principal)
 
     @property
     def virtual_layer(self) -> VirtualDataLayer:
@@ -113,7 +125,7 @@ class VirtualContext:
     def get_table(self, name: str) -> VirtualTable | None:
         """The virtual table of that name; None when there is none that this principal may know of."""
         table = self.layer.schema_registry.get_table(name)
-        return None if table is None or self.planner.sight.closed(table) else table
+        return None if table is None or self.sight.closed(table) else table
 
     def as_principal(
         self,
@@ -125,27 +137,22 @@ class VirtualContext:
         purpose: str | None = None,
     ) -> VirtualContext:
         """The same catalog, sources and audit trail, seen by someone else; what is not given stays as declared."""
-        who = self._resolve(name)
-        if not all(given is None for given in (roles, attributes, tenant, purpose)):
-            who = Principal(
-                who.name,
-                frozenset(roles) if roles is not None else who.roles,
-                attributes if attributes is not None else who.attributes,
-                tenant if tenant is not None else who.tenant,
-                purpose if purpose is not None else who.purpose,
-            )
-        return VirtualContext(principal=who, layer=self.layer)
+        given = {"roles": roles, "attributes": attributes, "tenant": tenant, "purpose": purpose}
+        seen = VirtualContext(principal=name, layer=self.layer)
+        seen._claims = {claim: value for claim, value in given.items() if value is not None}
+        return seen
 
     # --- the road
 
     @property
     def planner(self) -> Planner:
         """The planner of this context's principal."""
-        if self._planner is None:
+        who, planner = self.principal, self._planner
+        if planner is None or planner.principal.key != who.key:
             from tauro_nb.query.planner import Planner
 
-            self._planner = Planner(self.layer.machine.services, self.principal)
-        return self._planner
+            planner = self._planner = Planner(self.layer.machine.services, who)
+        return planner
 
     def plan(self, query: Any, params: Any = None, *, limit: int | None = None) -> QueryPlan:
         """Plan a query without running it.
@@ -281,16 +288,17 @@ class VirtualContext:
 
         record = Record(self.layer, self.principal, plan, query_id, started)
         record.intent()
-        return record.run(self.layer.machine.engine.run, self._shown)
+        return record.run(self._while_allowed, self._shown)
 
-    def _record_refusal(
-        self, error: TauroError, query_id: str | None = None, asked: Any = None, params: Any = None
-    ) -> None:
-        """A query that never ran leaves a record all the same."""
-        from tauro_nb.record import record_refusal
+    def _while_allowed(self, plan: QueryPlan) -> WhileAllowed:
+        from tauro_nb.allowed import WhileAllowed
 
-        trail, made = self.layer.audit_trail, query_id or uuid.uuid4().hex
-        record_refusal(trail, self.principal, error, made, asked, params)
+        version = partial(self.layer.security.version, thorough=False)
+        return WhileAllowed(plan, self.layer.machine.engine.run, version, self._require_unchanged)
+
+    def _require_unchanged(self, plan: QueryPlan) -> None:
+        """Refuse a plan that does not hold for who asks now."""
+        self.planner.require_unchanged(plan)
 
     # --- the doors
 
@@ -330,7 +338,7 @@ class VirtualContext:
         who = self if principal is None else self.as_principal(principal)
         if not apply_security:
             who.require_unrestricted(name)
-        quoted = ".".join(f'"{part}"' for part in who.planner.sight.resolve(name).name.split("."))
+        quoted = ".".join(f'"{part}"' for part in who.sight.resolve(name).name.split("."))
         return who.query(f"SELECT * FROM {quoted}").rows()
 
     def require_unrestricted(self, name: str) -> None:
@@ -464,7 +472,7 @@ class VirtualContext:
     def _lineage(self) -> LineageGraph:
         asked, me = self.layer.asked, self.principal.name
         own = None if self.reads_policies else lambda query: me in asked.get(query, ())
-        return self.planner.sight.lineage(own)
+        return self.sight.lineage(own)
 
     def require_open(self, name: str) -> str:
         """The name of a table as the catalog spells it; asks no source. A refusal is recorded.
@@ -475,115 +483,13 @@ class VirtualContext:
             There is no such table, or it is denied.
         """
         try:
-            table = self.planner.sight.resolve(name)
-            if reason := self.planner.sight.closed(table):
+            table = self.sight.resolve(name)
+            if reason := self.sight.closed(table):
                 raise AccessDenied(reason, table=table.name)
         except TauroError as error:
             self._record_refusal(error)
             raise
         return table.name
-
-    # --- the audit log
-
-    def audit_logs(
-        self,
-        table_name: str | None = None,
-        principal: str | None = None,
-        start_time: datetime | None = None,
-        end_time: datetime | None = None,
-        status: str | None = None,
-    ) -> list[AuditLog]:
-        """Find audit records, oldest first.
-
-        Whoever holds none of the roles in `audit.readers` finds the own ones, without what only the policy reads; an
-        auditor with a tenant finds those of the tenant.
-
-        Parameters
-        ----------
-        table_name, principal, status
-            Only records of this table, of this principal, or with this status.
-        start_time, end_time
-            Only records between the two, in UTC when they name no zone; both ends count.
-
-        Raises
-        ------
-        AccessDenied
-            This principal is no auditor and asks for somebody else's.
-        """
-        reads = self.reads_audit
-        if not reads and principal not in (None, self.principal.name):
-            self.require_auditor("read the audit records of others")
-        who = principal if reads else self.principal.name
-        found = self.layer.audit_trail.records(table_name, who, start_time, end_time, status)
-        tenant = self.principal.tenant
-        mine = [log for log in found if (reads and tenant is None) or log.tenant == tenant]
-        return mine if reads else [replace(log, policy_columns=()) for log in mine]
-
-    def export_audit(self, format: str = "jsonl", **filters: Any) -> str:
-        """Audit records as `json`, `jsonl` or `csv`; who exported them is recorded.
-
-        Parameters
-        ----------
-        format
-            In `csv`, cells that a spreadsheet would run as formulas are made harmless.
-        filters
-            As for `audit_logs`.
-
-        Raises
-        ------
-        AccessDenied
-            This principal holds none of the roles in `audit.readers`.
-        """
-        self.require_auditor("export the audit log")
-        logs = self.audit_logs(**filters)
-        text = self.layer.audit_trail.export(format, logs)
-        self._note("export", format=format, records=len(logs))
-        return text
-
-    def verify_audit(self, checkpoints: str | os.PathLike[str] | None = None) -> Verification:
-        """Check the whole audit log, and name the first record that is not as it was written; a record says who asked.
-
-        Parameters
-        ----------
-        checkpoints
-            A file of signed checkpoints from elsewhere, in place of the configured one.
-
-        Raises
-        ------
-        AccessDenied
-            This principal holds none of the roles in `audit.readers`.
-        AuditUnavailable
-            The log cannot be read.
-        """
-        self.require_auditor("verify the audit log")
-        found = self.layer.audit_trail.verify(None if checkpoints is None else Path(checkpoints))
-        self._note("audit.verify", ok=found.ok, records=found.records)
-        return found
-
-    @property
-    def reads_audit(self) -> bool:
-        """Whether this principal may read everybody's audit records."""
-        return self.principal.matches(self.layer.audit_trail.settings.readers)
-
-    def _note(self, event: str, **facts: Any) -> None:
-        who = self.principal
-        self.layer.audit_trail.note(event, who.name, roles=who.roles, tenant=who.tenant, **facts)
-
-    def require_auditor(self, what: str) -> None:
-        """Refuse whoever is no auditor; the refusal is recorded.
-
-        Raises
-        ------
-        AccessDenied
-            This principal holds none of the roles in `audit.readers`.
-        """
-        readers = self.layer.audit_trail.settings.readers
-        if not self.reads_audit:
-            denied = AccessDenied(
-                f"{self.principal.name!r} may not {what}.", hint=f"It is for the roles {', '.join(readers)}."
-            )
-            self._record_refusal(denied)
-            raise denied
 
     def close(self) -> None:
         """Close the layer, for all principals that share it; may be called twice."""
@@ -597,4 +503,4 @@ class VirtualContext:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<VirtualContext {len(self.planner.sight.names())} tables, as {self.principal.name!r}>"
+        return f"<VirtualContext {len(self.sight.names())} tables, as {self.principal.name!r}>"

@@ -13,6 +13,7 @@ from tauro_nb.security.audit import AuditTrail
 from tauro_nb.security.audit.table import AUDIT_TABLE, audit_policy, audit_table
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.keys import KeyRing
+from tauro_nb.security.store import PolicyStore
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import EncryptionConfig
@@ -54,6 +55,8 @@ class VirtualDataLayer:
             labels=self.schema_registry,
             keys=self.keys,
             encryption=self._encryption_of,
+            store=None if config.security.policies is None else PolicyStore(config.security.policies),
+            barrier=config.security.barrier,
         )
         for tag_policy in config.tag_policies:
             self.security.register_tag_policy(tag_policy)
@@ -61,6 +64,7 @@ class VirtualDataLayer:
             self.security.register_policy(policy)
         self.schema_registry.add_system_table(audit_table())
         self.security.fix_policy(audit_policy(self.audit_trail.settings.readers))
+        self.security.version()  # from here on a change of policies leaves a record
         self.policy_readers: frozenset[str] = frozenset(config.security.policy_readers)
         self.monitor = QueryMonitor()
         self.asked: dict[str, set[str]] = {}

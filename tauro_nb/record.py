@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlglot import exp
 
-    from tauro_nb.engine.duckdb import Execution
+    from tauro_nb.allowed import WhileAllowed
     from tauro_nb.layer import VirtualDataLayer
     from tauro_nb.query.plan import QueryPlan
 
@@ -99,7 +99,7 @@ class Record:
             else [],
         )
 
-    def run(self, execute: Callable[[QueryPlan], Execution], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
+    def run(self, execute: Callable[[QueryPlan], WhileAllowed], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
         """Start the plan; its batches are counted on their way, and the end of them is recorded.
 
         The result's own plan is what `shown` makes of it, once somebody looks.
@@ -133,7 +133,7 @@ class Record:
         for table in (name for name in self._plan.tables if name not in system):
             self._layer.schema_registry.add_lineage_edge(table, name, kind="query")
 
-    def _watch(self, execution: Execution) -> Iterator[pa.RecordBatch]:
+    def _watch(self, execution: WhileAllowed) -> Iterator[pa.RecordBatch]:
         try:
             for batch in execution:
                 self._rows += batch.num_rows
@@ -147,7 +147,7 @@ class Record:
             raise
         self._finish("SUCCESS", "")
 
-    def _abandoned(self, execution: Execution) -> None:
+    def _abandoned(self, execution: WhileAllowed) -> None:
         execution.close()
         if self._ended is None:
             self._finish("SUCCESS", "closed before the end")

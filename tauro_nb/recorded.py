@@ -34,6 +34,7 @@ def asked_of(principal: Principal) -> dict[str, Any]:
 def query_of(plan: QueryPlan, statement: str, keys: AuditKeys | None) -> dict[str, Any]:
     """The query: its shape in clear, its values under the audit key."""
     return {
+        "policy_version": plan.policy_version,
         "fingerprint": fingerprint(statement),
         "literals": tuple(_literals(plan.tree, keys)) if keys is not None else (),
         "params": {name: _value(keys, value) for name, value in plan.params.items()} if keys is not None else {},

@@ -184,6 +184,8 @@ class TableSecurityPolicy:
     run_as
         How subqueries of conditions read their tables: as `policy_owner` (raw), as the `invoker`, or as a declared
         principal.
+    barrier
+        `strict`: no predicate of the user is evaluated before the policy, whatever is configured for other tables.
 
     Examples
     --------
@@ -206,6 +208,7 @@ class TableSecurityPolicy:
     tenant_column: str | None = field(default=None, kw_only=True)
     tenant_optional: bool = field(default=False, kw_only=True)
     run_as: str = field(default="policy_owner", kw_only=True)
+    barrier: Literal["leakproof", "strict"] = field(default="leakproof", kw_only=True)
 
     def signature(self) -> tuple[Any, ...]:
         """Everything that decides, as a value that can be compared and hashed."""
@@ -223,6 +226,7 @@ class TableSecurityPolicy:
             self.tenant_column,
             self.tenant_optional,
             self.run_as,
+            self.barrier,
         )
 
     @property

@@ -138,6 +138,7 @@ TABLE_READERS: Mapping[str, Any] = {
     "tenant_column": _text,
     "tenant_optional": _flag,
     "run_as": _text,
+    "barrier": _word("leakproof", "strict"),
 }
 _RULE_READERS: Mapping[str, Any] = {
     "access_level": _level,

@@ -70,6 +70,7 @@ def test_every_field_of_a_query(ctx: VirtualContext, ana: VirtualContext, tmp_pa
     assert (log.event, log.status, log.row_count, log.error_class) == ("query", "SUCCESS", 4, "")
     assert (log.principal, log.roles, log.tenant, log.purpose) == ("ana", ("analyst",), "acme", "research")
     assert all((log.byte_count, log.duration_ms, log.fingerprint, log.policy_hash))
+    assert log.policy_version == ctx.policy_version
     assert log.statement == "SELECT email FROM people WHERE id > $low AND note <> ? AND team <> $team"
     assert log.column_roles == {
         "email": ("projected",), "id": ("filtered",), "note": ("filtered",), "team": ("filtered",),
