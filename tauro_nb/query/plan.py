@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from sqlglot import exp
 
 from tauro_nb.query.names import display_sql
-from tauro_nb.query.trees import conjuncts, cuts_below_join
+from tauro_nb.query.trees import conjuncts, cuts_below_join, scanning_twice
 
 __all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "whole"]
 
@@ -146,6 +146,8 @@ class QueryPlan:
     the minimum and maximum of hidden rows; behind a `strict` one it must not filter by what a join or
     a sort found either.
 
+    `policy_version` is the content hash of all policies it was made under.
+
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
 
@@ -177,6 +179,7 @@ class QueryPlan:
     pushdown_predicates: tuple[Any, ...] = ()
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None
+    policy_version: str = ""
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
 
@@ -185,7 +188,8 @@ class QueryPlan:
         """DuckDB's optimizers without which the engine must run this plan."""
         off = set(_STATISTICS) if self.fenced else set()
         off |= _DYNAMIC_FILTERS if self.strict else set()
-        return frozenset(off | ({"join_filter_pushdown"} if cuts_below_join(self.residual) else set()))
+        off |= {"join_filter_pushdown"} if cuts_below_join(self.residual) else set()
+        return frozenset(off | (scanning_twice(self.residual) if self.streams else set()))
 
     @property
     def decisions(self) -> dict[str, Any]:
