@@ -213,7 +213,9 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
         """
         if database is not None:
             parts = database.split(".") if isinstance(database, str) else list(database)
-            parts = parts[1:] if parts[0] == _CATALOG else parts
+            # The catalog is called like the database of the system's own tables.
+            own = len(parts) == 1 and self._ctx.get_table(f"{_CATALOG}.{name}") is not None
+            parts = parts[1:] if parts[0] == _CATALOG and not own else parts
             database = None if parts in ([], [_DATABASE]) else ".".join(parts)
         table: ir.Table = super().table(name, database=database)
         return table

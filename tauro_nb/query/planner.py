@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
+from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.catalog.validation import check_schema
 from tauro_nb.errors import AccessDenied, BindError, QueryError, SchemaMismatch, TauroError, UsageError
 from tauro_nb.query.bind import bind
@@ -24,7 +25,8 @@ from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
-from tauro_nb.security.encryption import stored_types
+from tauro_nb.security.encryption import searched_keys, stored_types
+from tauro_nb.security.sight import Sight, seen_statistics
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -56,7 +58,8 @@ class TableEntry:
     """A virtual table as one principal's query meets it.
 
     `columns` are those a policy speaks of, `held` the same with the types the source has them in: text where it holds
-    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view.
+    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view. `keys`
+    are those whose tokens a plan may look for.
     """
 
     table: VirtualTable
@@ -67,6 +70,7 @@ class TableEntry:
     relation: exp.Expr
     decision: TableDecision
     stored: frozenset[str] = frozenset()
+    keys: frozenset[int] = frozenset()
 
     @property
     def held(self) -> dict[str, str]:
@@ -112,6 +116,7 @@ class Planner:
         self.services = services
         self.principal = principal
         self.binder = Binder()
+        self.sight = Sight(services.registry, services.security, principal)
         self.params: Mapping[str, Any] = {}
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
@@ -190,6 +195,9 @@ class Planner:
         if table != entry.table or decision != entry.decision:
             message = f"`{name}`, or what {self.principal.name!r} may see of it, changed since this plan was made."
             raise UsageError(message, hint="Plan again.")
+        if entry.keys != searched_keys(decision, self.services.security.keys):
+            message = f"the keys of `{name}` changed since this plan was made."
+            raise UsageError(message, hint="Plan again.")
         if source is not None and self._physical(table, source, source.relation(table)).facts != entry.facts:
             message = f"the columns of `{name}` changed at its source since this plan was made."
             raise SchemaMismatch(message, hint="Plan again.")
@@ -198,7 +206,7 @@ class Planner:
         """The table as this principal meets it, the same throughout one plan."""
         key = name.lower()
         if key not in self._entries:
-            self._entries[key] = self._make_entry(self.registry.resolve(name))
+            self._entries[key] = self._make_entry(self.sight.resolve(name))
         return self._entries[key]
 
     def fresh_entry(self, name: str) -> TableEntry:
@@ -231,7 +239,8 @@ class Planner:
         held = stored_types(columns, stored)
         typed = source.typed_relation(table, relation, held, physical.facts)
         casted = _cast_relation(typed, held, physical.facts)
-        return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored)
+        keys = searched_keys(decision, self.services.security.keys) if stored else frozenset()
+        return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored, keys)
 
     def _with_parameters(self, table: VirtualTable) -> VirtualTable:
         """The table with the request's values for the `{{ name }}`s of its query; its own are the defaults."""
@@ -330,16 +339,26 @@ class Planner:
         return self.binder.describe(tree.sql("duckdb"), used_params(tree, self.params))
 
     def row_count(self, name: str) -> int | None:
-        """Rows of a table, as far as its source's own catalog knows; asked once, then remembered."""
+        """Rows of a table, as far as its source's own catalog knows."""
+        return self._statistics(name).row_count
+
+    def _statistics(self, name: str) -> TableStatistics:
+        """What the source's own catalog knows; asked once, then remembered."""
         known = self.registry.get_table_statistics(name)
         if known is not None:
-            return known.row_count
+            return known
         entry = self.entry(name)
         if entry.source is None:
-            return None
+            return TableStatistics()
         statistics = entry.source.statistics(entry.table)
         self.registry.record_statistics(name, statistics)
-        return statistics.row_count
+        return statistics
+
+    def shown_statistics(self, name: str) -> TableStatistics:
+        """What this principal may know of a table's size and values, as it is now."""
+        with self._lock:
+            decision = self.fresh_entry(name).decision.require()
+            return seen_statistics(self._statistics(decision.table), decision)
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
