@@ -171,7 +171,7 @@ class Result:
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
-    """Values to show; dates and times that Python cannot hold (before the year 1, after 9999) as text."""
+    """Values to show; dates and times that Python cannot hold (before the year 1, after 9999) as a note."""
     import pyarrow as pa
 
     try:

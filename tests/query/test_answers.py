@@ -158,10 +158,10 @@ def test_what_duckdb_takes_for_a_condition(fresh_postgres_database: str, conditi
         assert [tuple(row.values()) for row in ctx.query(sql).rows()] == plain.execute(sql).fetchall()
 
 
-def test_moments_that_python_cannot_hold_are_shown_as_text(admin: VirtualContext) -> None:
+def test_moments_that_python_cannot_hold_do_not_stop_the_others(admin: VirtualContext) -> None:
     result = admin.query("SELECT TIMESTAMP '290000-01-01 00:00:00' AS t, DATE '2024-01-01' AS d")
-    assert "290000-01-01" in repr(result)
-    assert "290000-01-01" in result._repr_html_()
+    assert "out of range" in repr(result)
+    assert "out of range" in result._repr_html_()
 
 
 def test_a_plan_with_fetch_first_is_shown(admin: VirtualContext) -> None:

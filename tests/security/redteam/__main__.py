@@ -1,7 +1,7 @@
 """Run the red team and print what each door did with each attack: `python -m tests.security.redteam`.
 
-Arguments are handed on to pytest. The command fails when a test fails, and when a cell of the table is neither tried nor
-said not to apply.
+Arguments are handed on to pytest. The command fails when a test fails, and when a cell of the table is neither tried
+nor said not to apply.
 """
 
 from __future__ import annotations
@@ -66,12 +66,11 @@ def main(arguments: list[str]) -> int:
     """Run, print, judge."""
     table = Table()
     code = int(pytest.main(["-q", "--no-header", str(FOLDER), *arguments], plugins=[table]))
-    print("\n".join(lines(table.cells, table.tests)))
     open_cells = [f"R{n} {door}" for n in ATTACKS for door in COLUMNS if cell(table.cells, n, door) == "?"]
-    if table.failed:
-        print(f"failed: {', '.join(f'R{number}' for number in sorted(table.failed))}")
-    if open_cells:
-        print(f"neither tried nor explained: {', '.join(open_cells)}")
+    said = lines(table.cells, table.tests)
+    said += [f"failed: {', '.join(f'R{number}' for number in sorted(table.failed))}"] if table.failed else []
+    said += [f"neither tried nor explained: {', '.join(open_cells)}"] if open_cells else []
+    sys.stdout.write("\n".join(said) + "\n")
     return code or bool(open_cells)
 
 

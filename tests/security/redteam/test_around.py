@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,8 @@ def test_r31_statements_and_functions_that_change_or_show_the_engine(gate: Gate)
 
 
 @pytest.fixture
-def con(site_of: Callable[[str], Site]) -> Iterator[Backend]:
-    yield site_of("duckdb").analyst.ibis()
+def con(site_of: Callable[[str], Site]) -> Backend:
+    return site_of("duckdb").analyst.ibis()
 
 
 def _ids(expression: Any) -> list[int]:
@@ -154,7 +154,9 @@ VALUES: dict[str, Callable[[Any], Any]] = {
     "struct": lambda t: t.select(a=ibis.struct({"s": t.ssn, "n": t.name})),
     "info": lambda t: t.info(),
     "describe": lambda t: t.describe(),
-    "sql of sql": lambda t: t.get_backend().sql("SELECT * FROM emp").alias("x").sql("SELECT * FROM x JOIN emp USING (id)"),
+    "sql of sql": lambda t: (
+        t.get_backend().sql("SELECT * FROM emp").alias("x").sql("SELECT * FROM x JOIN emp USING (id)")
+    ),
 }
 
 
@@ -166,34 +168,36 @@ def test_r32_expressions_carry_no_hidden_value(con: Backend, reach: Reach, how: 
 
 
 AROUND: dict[str, Callable[[Backend, Any], Any]] = {
-    "raw_sql": lambda con, t: con.raw_sql("SELECT * FROM phys_emp"),
-    "sql": lambda con, t: con.sql("SELECT * FROM phys_emp").execute(),
-    "sql with a schema": lambda con, t: con.sql("SELECT * FROM vault", schema={"id": "int64", "gem": "string"}).execute(),
-    "table sql": lambda con, t: t.sql("SELECT * FROM phys_emp").execute(),
-    "alias sql": lambda con, t: t.alias("e").sql("SELECT secret FROM e").execute(),
-    "alias sql beside": lambda con, t: t.alias("e").sql("SELECT * FROM vault").execute(),
-    "alias of a closed table": lambda con, t: t.alias("vault").sql("SELECT gem FROM vault").execute(),
-    "a closed table": lambda con, t: con.table("vault"),
-    "a closed column": lambda con, t: t.secret,
-    "con.con": lambda con, t: con.con.execute("SELECT 1"),
-    "op source": lambda con, t: t.op().source.raw_sql("SELECT 1"),
-    "find backend": lambda con, t: t._find_backend().raw_sql("SELECT 1"),
-    "begin": lambda con, t: con.begin(),
-    "unbound": lambda con, t: con.execute(ibis.table({"gem": "string"}, name="vault")),
-    "unbound column": lambda con, t: con.execute(ibis.table({"id": "int64", "secret": "string"}, name="emp")),
-    "unbound physical": lambda con, t: con.execute(ibis.table({"id": "int64"}, name="phys_emp")),
-    "unbound in a database": lambda con, t: con.execute(ibis.table({"id": "int64"}, name="emp", database="main")),
+    "raw_sql": lambda con, _: con.raw_sql("SELECT * FROM phys_emp"),
+    "sql": lambda con, _: con.sql("SELECT * FROM phys_emp").execute(),
+    "sql with a schema": lambda con, _: con.sql(
+        "SELECT * FROM vault", schema={"id": "int64", "gem": "string"}
+    ).execute(),
+    "table sql": lambda _, t: t.sql("SELECT * FROM phys_emp").execute(),
+    "alias sql": lambda _, t: t.alias("e").sql("SELECT secret FROM e").execute(),
+    "alias sql beside": lambda _, t: t.alias("e").sql("SELECT * FROM vault").execute(),
+    "alias of a closed table": lambda _, t: t.alias("vault").sql("SELECT gem FROM vault").execute(),
+    "a closed table": lambda con, _: con.table("vault"),
+    "a closed column": lambda _, t: t.secret,
+    "con.con": lambda con, _: con.con.execute("SELECT 1"),
+    "op source": lambda _, t: t.op().source.raw_sql("SELECT 1"),
+    "find backend": lambda _, t: t._find_backend().raw_sql("SELECT 1"),
+    "begin": lambda con, _: con.begin(),
+    "unbound": lambda con, _: con.execute(ibis.table({"gem": "string"}, name="vault")),
+    "unbound column": lambda con, _: con.execute(ibis.table({"id": "int64", "secret": "string"}, name="emp")),
+    "unbound physical": lambda con, _: con.execute(ibis.table({"id": "int64"}, name="phys_emp")),
+    "unbound in a database": lambda con, _: con.execute(ibis.table({"id": "int64"}, name="emp", database="main")),
     "create table": lambda con, t: con.create_table("x", t),
     "create view": lambda con, t: con.create_view("x", t),
     "insert": lambda con, t: con.insert("orders", t),
-    "read csv": lambda con, t: con.read_csv("/etc/passwd"),
-    "read parquet": lambda con, t: con.read_parquet("x"),
-    "register": lambda con, t: con.register("/etc/passwd"),
-    "attach": lambda con, t: con.attach("x"),
-    "settings": lambda con, t: con.settings,
-    "load extension": lambda con, t: con.load_extension("httpfs"),
-    "drop": lambda con, t: con.drop_table("emp"),
-    "rename": lambda con, t: con.rename_table("emp", "x"),
+    "read csv": lambda con, _: con.read_csv("/etc/passwd"),
+    "read parquet": lambda con, _: con.read_parquet("x"),
+    "register": lambda con, _: con.register("/etc/passwd"),
+    "attach": lambda con, _: con.attach("x"),
+    "settings": lambda con, _: con.settings,
+    "load extension": lambda con, _: con.load_extension("httpfs"),
+    "drop": lambda con, _: con.drop_table("emp"),
+    "rename": lambda con, _: con.rename_table("emp", "x"),
 }
 
 
@@ -227,11 +231,10 @@ def test_r32_a_memtable_takes_no_name(con: Backend, reach: Reach) -> None:
     reach("ibis", "holds")
 
 
-def test_r32_functions_in_python(con: Backend, reach: Reach, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """They do not run: one that prints, or writes what it sees, would see whatever it is given, wherever it stands."""
+def test_r32_functions_in_python(con: Backend, reach: Reach, tmp_path: Path) -> None:
+    """They do not run: one that writes down what it is given could be given a hidden row."""
 
     def spy(text: str) -> str:
-        print(text)
         (tmp_path / "stolen").write_text(text)
         return text
 
@@ -245,7 +248,6 @@ def test_r32_functions_in_python(con: Backend, reach: Reach, tmp_path: Path, cap
         with pytest.raises(TauroError):
             emp.select(a=builtin(emp.name)).to_pyarrow()
     assert not (tmp_path / "stolen").exists()
-    assert capsys.readouterr().out == ""
     reach("ibis", "refused")
 
 
@@ -262,7 +264,7 @@ def test_r32_what_is_exported_is_what_is_seen(con: Backend, reach: Reach, tmp_pa
     reach("ibis", "holds")
 
 
-def test_r33_no_door_takes_a_pickle(site_of: Callable[[str], Site], red_shell: Any, reach: Reach) -> None:
+def test_r33_no_door_takes_a_pickle(site_of: Callable[[str], Site], reach: Reach) -> None:
     """There is no gateway yet; what is here takes SQL text and expressions, and hands out no pickle of itself."""
     site = site_of("postgresql")
     analyst = site.analyst
@@ -287,9 +289,7 @@ def test_r33_no_door_takes_a_pickle(site_of: Callable[[str], Site], red_shell: A
     reach("ibis", "refused")
 
 
-def test_r34_what_embedded_mode_does_not_promise(
-    site_of: Callable[[str], Site], root: Path, reach: Reach
-) -> None:
+def test_r34_what_embedded_mode_does_not_promise(site_of: Callable[[str], Site], root: Path, reach: Reach) -> None:
     """Python in the same process reads the connection's password; the documents say so, and nothing claims a wall."""
     site = site_of("postgresql")
     found = [thing for thing in gc.get_objects() if isinstance(thing, VirtualContext) and thing is site.admin]

@@ -66,13 +66,13 @@ def test_r54_a_changed_line_is_found(audited: tuple[Site, Path], reach: Reach, h
     assert changed != lines
     path.write_bytes(b"".join(changed))
     found = site.admin.as_principal("eve", roles=["auditor"]).verify_audit()
-    # What was cut from the end only a signed checkpoint in another place could show: the answer says that there is none.
+    # What was cut from the end only a checkpoint in another place could show: the answer says that there is none.
     assert found.unsigned == found.records if how == "cut" else not found.ok
     reach("sql", "refused")
 
 
 FORGED = ['x"}\n{"event": "query.result"', "\x1b[31mred", "\u202egnp", "a\r\nb"]
-FORMULAS = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1", "=HYPERLINK(\"http://x\")"]
+FORMULAS = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1", '=HYPERLINK("http://x")']
 
 
 def test_r55_nothing_starts_a_line_and_nothing_is_a_formula(reach: Reach) -> None:
@@ -103,13 +103,13 @@ def test_r56_no_value_of_a_statement_is_logged(
 ) -> None:
     site, path = audited
     visit = Visit(site, red_shell)
-    DOORS[door](visit, "SELECT id FROM emp WHERE ssn = '666-13-0002' OR email LIKE 'canary%' OR big = 9223372036854775807")
-    for refused in ("SELECT * FROM vault WHERE gem = 'RUBY'", "SELECT nothing_666_13 FROM emp WHERE name = 'UMBRA 2'"):
+    DOORS[door](visit, "SELECT id FROM emp WHERE ssn = '666-13-0002' OR email LIKE 'canary%' OR grade = 747747")
+    for refused in ("SELECT * FROM vault WHERE gem = 'RUBY'", "SELECT nothing FROM emp WHERE name = 'UMBRA 2'"):
         with pytest.raises(TauroError):
             DOORS[door](visit, refused)
     logged = path.read_text()
     assert logged.count("query.intent") >= 1
-    assert [found for found in canaries(logged) if found.lower() not in {"666_13"}] == []
+    assert canaries(logged) == []
     assert "s3cret" not in logged
     reach(door, "holds")
 

@@ -30,7 +30,7 @@ def test_r22_aliases_that_shadow(trial: Trial) -> None:
 
 def test_r23_the_same_table_in_other_letters(trial: Trial) -> None:
     trial.holds(
-        'SELECT id FROM "EMP" WHERE dept <> \'Sales\'',
+        "SELECT id FROM \"EMP\" WHERE dept <> 'Sales'",
         'SELECT "ID", SSN FROM Emp',
         'SELECT "Emp"."SSN" FROM "emp"',
         'SELECT "Secret" FROM "EMP"',
@@ -163,7 +163,7 @@ def test_r28_dialects(trial: Trial) -> None:
         "SELECT TOP 3 id FROM emp",
         "SELECT id FROM emp FETCH FIRST 2 ROWS ONLY",
         "SELECT id FROM emp WHERE name == 'Ann 01'",
-        "SELECT id FROM emp WHERE dept = \"Sales\"",
+        'SELECT id FROM emp WHERE dept = "Sales"',
         "SELECT id FROM emp WHERE 1",
         "SELECT id FROM emp WHERE name = 'x\\' OR 1=1 --'",
         "SELECT id FROM emp WHERE name = 'x' || chr(39) || ' OR 1=1'",

@@ -136,7 +136,8 @@ def test_r36_a_mask_that_no_longer_fits_its_column_hides_it(tmp_path: Path, reac
 
 
 def test_r36_columns_in_another_order_keep_their_masks(tmp_path: Path, reach: Reach) -> None:
-    change = "CREATE TABLE p AS SELECT extra, score, email, id FROM people; DROP TABLE people; ALTER TABLE p RENAME TO people"
+    change = "CREATE TABLE p AS SELECT extra, score, email, id FROM people; "
+    change += "DROP TABLE people; ALTER TABLE p RENAME TO people"
     with _people(tmp_path, change) as analyst:
         found = analyst.query("SELECT * FROM people").rows()
     assert found == [{"extra": "raw", "score": 0, "email": "***@b.c", "id": 1}]
@@ -144,8 +145,10 @@ def test_r36_columns_in_another_order_keep_their_masks(tmp_path: Path, reach: Re
 
 
 def test_r36_a_change_under_an_open_catalog(tmp_path: Path, reach: Reach) -> None:
-    """A declared schema that the source no longer has, and a column that moved under a mask while the catalog is open."""
-    with _people(tmp_path, schema={"id": "BIGINT", "email": "VARCHAR", "score": "INTEGER", "extra": "VARCHAR"}) as analyst:
+    """Another policy between plan and run, and a declared column that the source does not have."""
+    with _people(
+        tmp_path, schema={"id": "BIGINT", "email": "VARCHAR", "score": "INTEGER", "extra": "VARCHAR"}
+    ) as analyst:
         plan = analyst.plan("SELECT email FROM people")
         assert analyst.run(plan).rows() == [{"email": "***@b.c"}]
         policy = TableSecurityPolicy("people", field_policies={"email": FieldSecurityPolicy("email", mask="null")})
@@ -171,7 +174,7 @@ def test_r37_time_travel(gate: Gate) -> None:
         "SELECT * FROM emp AS OF TIMESTAMP '2020-01-01'",
         "SELECT * FROM emp BEFORE (STATEMENT => 'x')",
         "SELECT * FROM table_changes('emp', 1)",
-        "SELECT * FROM \"emp$snapshots\"",
+        'SELECT * FROM "emp$snapshots"',
         "SELECT * FROM emp@main",
     )
 

@@ -45,10 +45,9 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def own(site_of: Callable[[str], Site]) -> Iterator[VirtualContext]:
-    """Everybody sees the row that bears their name; and what an attribute of theirs names, after LIKE and IN."""
+    """Everybody sees the row that bears their name, or those that an attribute of theirs lists."""
     site = site_of("sqlite")
-    filters = {"own": "name = {principal}", "like": "name LIKE {principal.pattern}", "in": "name IN ({principal.names})"}
-    policy = {"row_level_filters": filters, "allowed_roles": ["own", "like", "in"]}
+    policy = {"row_level_filters": {"own": "name = {principal}", "in": "name IN ({principal.names})"}}
     with VirtualContext({**site.config, "security_policies": {"emp": policy}}, "admin") as admin:
         yield admin
 
@@ -78,10 +77,8 @@ def _by_magic(ctx: VirtualContext, shell: Any) -> list[Any]:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_r39_an_attribute_is_a_value(own: VirtualContext, reach: Reach, name: str) -> None:
-    """In LIKE it is a pattern, as its author wrote; everywhere else nothing but itself."""
     listed = own.as_principal("eve", roles=["in"], attributes={"names": [name]})
     assert listed.query("SELECT id FROM emp").rows() == []
-    own.as_principal("eve", roles=["like"], attributes={"pattern": "Ann 01"})
     with pytest.raises(AccessDenied):
         own.as_principal("eve", roles=["in"]).query("SELECT id FROM emp")
     reach("sql", "holds")
@@ -184,7 +181,7 @@ def test_r41_nobody_becomes_more_after_the_door_was_opened(
     reach("sql", "holds")
 
 
-def test_r44_a_plan_is_no_ticket(site_of: Callable[[str], Site], reach: Reach, tmp_path: Path) -> None:
+def test_r44_a_plan_is_no_ticket(reach: Reach, tmp_path: Path) -> None:
     """The policy, then its removal, between plan and run; a prepared expression and a result that is being read."""
     with build_site("duckdb", tmp_path, None) as site:
         plan = site.analyst.plan("SELECT id, ssn FROM emp ORDER BY id")
@@ -247,7 +244,7 @@ def test_r44_half_a_policy_file_closes_everything(reach: Reach, tmp_path: Path) 
     with duckdb.connect(str(tmp_path / "d.duckdb")) as con:
         con.execute("CREATE TABLE t AS SELECT 1 AS id")
     path = tmp_path / "policies.yaml"
-    path.write_text("security_policies:\n  t: {allowed_roles: [ana]}\n# end\n")
+    path.write_text("security_policies:\n  t: {allowed_roles: [ana]}\n...\n")
     config = {
         "connections": {"at": {"type": "duckdb", "path": str(tmp_path / "d.duckdb")}},
         "virtual_tables": {"t": {"connector_type": "duckdb", "connection": "at", "table": "t"}},

@@ -79,8 +79,7 @@ def test_r45_many_at_once(site_of: Callable[[str], Site], reach: Reach) -> None:
     found: list[tuple[int, int]] = []
 
     def ask(ctx: VirtualContext, expected: int) -> None:
-        for _ in range(5):
-            found.append((len(ctx.query(QUESTION)), expected))
+        found.extend((len(ctx.query(QUESTION)), expected) for _ in range(5))
 
     threads = [
         threading.Thread(target=ask, args=pair) for pair in ((site.admin, ALL), (site.analyst, SOME)) for _ in range(3)
@@ -118,10 +117,10 @@ def test_r46_what_is_taken_away_is_gone_at_once(red_shell: Any, reach: Reach, do
 def test_r47_nothing_of_an_answer_is_left_in_files(site_of: Callable[[str], Site], reach: Reach) -> None:
     """There is no cache on disk that one tenant could write for another; temporary files are not made either."""
     site = site_of("parquet")
-    before = {path for path in Path(tempfile.gettempdir()).glob("*duckdb*")} | set(Path.cwd().glob("*"))
+    before = set(Path(tempfile.gettempdir()).glob("*duckdb*")) | set(Path.cwd().glob("*"))
     site.admin.query("SELECT * FROM emp").rows()
     site.analyst.query("SELECT * FROM emp").rows()
-    after = {path for path in Path(tempfile.gettempdir()).glob("*duckdb*")} | set(Path.cwd().glob("*"))
+    after = set(Path(tempfile.gettempdir()).glob("*duckdb*")) | set(Path.cwd().glob("*"))
     assert after <= before | {Path.cwd() / ".pytest_cache"}
     for tenant in ("../acme", "/etc", "a/b", ".."):
         assert len(site.admin.as_principal("ana", roles=["analyst"], tenant=tenant).query(QUESTION)) == SOME
@@ -148,7 +147,14 @@ def test_r48_what_stays_in_a_notebook(site_of: Callable[[str], Site], red_shell:
 
 def _cells(analyst: VirtualContext, shell: Any) -> str:
     shell.user_ns["catalog"] = analyst
-    cells = ("%vconnect catalog", "%%vquery\nSELECT * FROM emp", "%vcatalog", "%vdescribe emp", "%vlineage emp", "%vplan")
+    cells = (
+        "%vconnect catalog",
+        "%%vquery\nSELECT * FROM emp",
+        "%vcatalog",
+        "%vdescribe emp",
+        "%vlineage emp",
+        "%vplan",
+    )
     cells += ("%vaudit", "%vaudit --verbose", "%%vquery --as pandas\nSELECT * FROM emp", "%vlineage --queries")
     return "".join(displayed(shell, cell) for cell in cells)
 
@@ -174,8 +180,10 @@ def test_r49_differences_of_aggregates_are_those_of_visible_rows(site_of: Callab
     rng = random.Random(5)
     for _ in range(10):
         bound = rng.randrange(1, 25)
-        parts = analyst.query(f"SELECT count(*) AS n FROM emp WHERE id < {bound} UNION ALL "
-                              f"SELECT count(*) FROM emp WHERE NOT (id < {bound})").rows()
+        parts = analyst.query(
+            f"SELECT count(*) AS n FROM emp WHERE id < {bound} UNION ALL "
+            f"SELECT count(*) FROM emp WHERE NOT (id < {bound})"
+        ).rows()
         assert sum(part["n"] for part in parts) == whole["n"]
     reach("sql", "holds")
 
@@ -238,5 +246,3 @@ def test_r52_joining_with_what_is_public(site_of: Callable[[str], Site], reach: 
     joined = analyst.query(f"SELECT p.who, e.ssn FROM emp e JOIN {public} ON p.name = e.name").rows()
     assert joined == [{"who": "x", "ssn": "***-**-0001"}]
     reach("sql", "holds")
-
-

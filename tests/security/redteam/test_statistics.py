@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -38,8 +37,10 @@ def test_r17_a_plan_does_not_tell_whether_a_row_is_there(
     forms = ("big = {}", "big < {}", "big > {}", "salary = {}", "salary < {}", "big BETWEEN {} AND 9990", "grade = {}")
     for form in forms:
         shown = {
-            re.sub(rf"\b{number}(\.0*)?\b", "N", f"{plan} {plan_html(plan)} {plan.estimated_rows} {plan.estimated_cost}")
-            for number in (3000, 4000, 747_747, 20_000, 2**63 - 1)
+            re.sub(
+                rf"\b{number}(\.0*)?\b", "N", f"{plan} {plan_html(plan)} {plan.estimated_rows} {plan.estimated_cost}"
+            )
+            for number in (3000, 4000, 747_747, 20_000)
             if (plan := analyst.plan(f"SELECT name FROM emp WHERE {form.format(number)}"))
         }
         assert len(shown) == 1, form
@@ -100,9 +101,7 @@ def test_r18_completion_offers_no_columns_of_statistics(trial: Trial) -> None:
 
 
 @EVERYWHERE
-def test_r19_counters_count_visible_rows(
-    site_of: Callable[[str], Site], red_shell: Any, reach: Reach, kind: str
-) -> None:
+def test_r19_counters_count_visible_rows(site_of: Callable[[str], Site], reach: Reach, kind: str) -> None:
     site = site_of(kind)
     result = site.analyst.query("SELECT id FROM emp WHERE upper(name) <> 'NOBODY'")
     assert len(result) == result.stats.rows == len(VISIBLE_EMP)
@@ -114,9 +113,7 @@ def test_r19_counters_count_visible_rows(
     reach("sql", "holds")
 
 
-def test_r21_a_limit_is_no_measure(
-    site_of: Callable[[str], Site], reach: Reach
-) -> None:
+def test_r21_a_limit_is_no_measure(site_of: Callable[[str], Site], reach: Reach) -> None:
     """There is no cap on rows or bytes whose error would tell a size; `limit` cuts what is visible."""
     analyst = site_of("sqlite").analyst
     for limit in (0, 1, len(VISIBLE_EMP), len(VISIBLE_EMP) + 1, 10**9):
