@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
+    from tauro_nb.access import AccessExplanation
     from tauro_nb.allowed import WhileAllowed
     from tauro_nb.catalog.lineage import LineageGraph
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.interop.ibis import Backend
+    from tauro_nb.posture import Posture
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.query.planner import Planner, TableEntry
     from tauro_nb.query.result import Result
+    from tauro_nb.simulation import Simulation
 
 __all__ = ["VirtualContext"]
 
@@ -48,7 +51,8 @@ class VirtualContext:
         A mapping, the path of a YAML file, or None for an empty catalog.
     principal
         Who asks: a name from the configuration's `principals`, any other name (which is then its own
-        role), or a `Principal`. Without one, the configuration's `security.default_principal`, or else `admin`.
+        role), or a `Principal`. Without one, the configuration's `security.default_principal`, or else `admin`, who is
+        `nobody` where policies are in a file.
     layer
         Share an existing layer; `config` is then not read.
 
@@ -74,6 +78,7 @@ class VirtualContext:
         self.layer = layer if layer is not None else VirtualDataLayer(load_config(config))
         self._who = self.layer.config.security.default_principal if principal is None else principal
         self._claims: Mapping[str, Any] = {}
+        self._caller = ""
         self._planner: Planner | None = None
         self._backend: Backend | None = None
         self.principal  # noqa: B018 - a name that is none is refused at once
@@ -178,7 +183,11 @@ class VirtualContext:
     @property
     def reads_policies(self) -> bool:
         """Whether this principal may read what policies say; everybody else sees a marker in their place."""
-        return self.principal.matches(self.layer.policy_readers)
+        return self.reads_policies_as(self.principal)
+
+    def reads_policies_as(self, who: Principal) -> bool:
+        """Whether somebody may read what policies say; nobody may while they cannot be used."""
+        return who.matches(self.layer.policy_readers)
 
     def _shown(self, plan: QueryPlan) -> QueryPlan:
         """The plan as its principal may see it."""
@@ -274,7 +283,7 @@ class VirtualContext:
     def _run(self, plan: QueryPlan, query_id: str, started: float) -> Result:
         from tauro_nb.record import Record
 
-        record = Record(self.layer, self.principal, plan, query_id, started)
+        record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
         record.intent()
         return record.run(self._while_allowed, self._shown)
 
@@ -292,7 +301,7 @@ class VirtualContext:
         """A query that never ran leaves a record all the same."""
         from tauro_nb.record import record_refusal
 
-        record_refusal(self.layer.audit_trail, self.principal, error, query_id)
+        record_refusal(self.layer.audit_trail, self.principal, error, query_id, self._caller)
 
     # --- the doors
 
@@ -349,6 +358,100 @@ class VirtualContext:
                 f"`{name}` cannot be read without its policy by {self.principal.name!r}.",
                 hint="apply_security=False never bypasses a policy that applies to you.",
             )
+
+    # --- through other eyes
+
+    def acting_as(self, who: str | Principal) -> VirtualContext:
+        """The same catalog with somebody else's rights; records name this principal as the one who asked.
+
+        Raises
+        ------
+        AccessDenied
+            This principal may not read policies, and holds none of the roles in `security.simulators`.
+        """
+        self._require_simulator()
+        seen = self.as_principal(who)
+        seen._caller = self._caller or self.principal.name  # noqa: SLF001 - its own kind
+        return seen
+
+    def _require_simulator(self) -> None:
+        if self.reads_policies or self.principal.matches(self.layer.config.security.simulators):
+            return
+        denied = AccessDenied(
+            f"{self.principal.name!r} may not look through somebody else's eyes.",
+            hint="It is for those who may read policies, and for the roles in `security.simulators`.",
+        )
+        self._record_refusal(denied, uuid.uuid4().hex)
+        raise denied
+
+    def explain_access(self, principal: str | Principal | None, table: str) -> AccessExplanation:
+        """Which rule decides what somebody gets of a table, of each column and of the rows, and why. Reads no rows.
+
+        Parameters
+        ----------
+        principal
+            About whom; None for oneself.
+        table
+            A virtual table. Its source is asked for its columns where the catalog does not declare them.
+
+        Raises
+        ------
+        AccessDenied
+            About others only those may ask who may simulate. What policies say is shown to policy readers only.
+        UnknownTable
+            There is no such table.
+
+        Examples
+        --------
+        >>> policy = {"field_policies": {"a": {"mask": "null", "allowed_roles": ["boss"]}}}
+        >>> one = {"query": "SELECT 1 AS a"}
+        >>> ctx = VirtualContext({"virtual_tables": {"one": one}, "security_policies": {"one": policy}}, "ana")
+        >>> print(ctx.explain_access(None, "one"))
+        one: as ana (ana)
+        Table: may be read; its policy names no `allowed_roles`, so everybody may.
+        Rows: all; no row filter applies.
+        <BLANKLINE>
+        column  type     gets    why
+        ------  -------  ------  ----------------------
+        a       INTEGER  masked  masked except for boss
+        """
+        from tauro_nb.access import explain_access
+
+        who = self.principal if principal is None else self.layer.security.principal(principal)
+        if who.key != self.principal.key:
+            self._require_simulator()
+            self.layer.audit_trail.note("policy.explain", self.principal.name, about=who.name, table=table)
+        return explain_access(self, who, table)
+
+    def simulate(
+        self, query: Any, principals: Iterable[str | Principal], params: Any = None, *, limit: int | None = None
+    ) -> Simulation:
+        """Run a query with the rights of several people, and show side by side what each would get.
+
+        Every run takes the road, and its record names both: who asked, and whose rights were used.
+
+        Parameters
+        ----------
+        query, params, limit
+            As for `query`; all rows are kept in memory.
+        principals
+            Whose rights.
+
+        Raises
+        ------
+        AccessDenied
+            This principal may not simulate. That somebody is denied something is part of the answer.
+        """
+        from tauro_nb.simulation import simulate
+
+        self._require_simulator()
+        return simulate(self, query, principals, params, limit)
+
+    def posture(self) -> Posture:
+        """What this deployment protects and what it does not; see `tauro_nb.posture`."""
+        from tauro_nb.posture import posture
+
+        return posture(self)
 
     # --- looking around
 

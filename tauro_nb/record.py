@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["Record", "record_refusal"]
 
 
-def record_refusal(trail: AuditTrail, principal: Principal, error: TauroError, query_id: str) -> None:
-    """Record a query that never ran."""
+def record_refusal(trail: AuditTrail, principal: Principal, error: TauroError, query_id: str, caller: str = "") -> None:
+    """Record a query that never ran; `caller` is who asked, where that was with the principal's rights."""
     denied = isinstance(error, AccessDenied)
     failed = "CANCELLED" if isinstance(error, QueryCancelled) else "FAILED"
     trail.record(
         AuditLog(
-            principal=principal.name,
+            principal=caller or principal.name,
+            acting_as=principal.name if caller else "",
             roles=tuple(sorted(principal.roles)),
+            tenant=principal.tenant,
+            purpose=principal.purpose,
             table_name=error.table or "",
             status="DENIED" if denied else failed,
             denial_reason=error.message if denied else type(error).__name__,
@@ -44,11 +47,18 @@ class Record:
     """The last step of the road for one query: intent before, result after, figures in between."""
 
     def __init__(
-        self, layer: VirtualDataLayer, principal: Principal, plan: QueryPlan, query_id: str, started: float
+        self,
+        layer: VirtualDataLayer,
+        principal: Principal,
+        plan: QueryPlan,
+        query_id: str,
+        started: float,
+        caller: str = "",
     ) -> None:
         self._layer = layer
         self._principal = principal
         self._plan = plan
+        self._caller = caller
         self._query_id = query_id
         self._started = started
         self._ended: float | None = None
@@ -64,13 +74,19 @@ class Record:
             It could not be written.
         """
         self._layer.audit_trail.intent(
-            self._principal.name,
+            self._caller or self._principal.name,
             # A query that reads no table is one all the same.
             self._plan.columns or {"": ()},
             roles=self._principal.roles,
             statement=statement_of(self._plan.tree),
             policies={name: self._plan.decisions[name].policy_hash for name in self._plan.tables},
             query_id=self._query_id,
+            about={
+                "acting_as": self._principal.name if self._caller else "",
+                "tenant": self._principal.tenant,
+                "purpose": self._principal.purpose,
+                "policy_version": self._plan.policy_version,
+            },
         )
 
     def run(self, execute: Callable[[QueryPlan], WhileAllowed], shown: Callable[[QueryPlan], QueryPlan]) -> Result:

@@ -334,6 +334,29 @@ class SecurityEnforcer:
             return without_policy(table_name, who, columns, book.default_access, operation)
         return compiled.decide(table_name, columns, who, operation)
 
+    @property
+    def store(self) -> PolicyStore | None:
+        """Where policies are kept in files, if they are."""
+        return self._books.store
+
+    def rules_of(self, table_name: str) -> ParsedPolicy | None:
+        """The rules about a table, parsed, tags included; None where there are none.
+
+        Raises
+        ------
+        PolicyError
+            They do not go together.
+        """
+        compiled = self._current(table_name)
+        return None if compiled is None else compiled.parsed
+
+    def tables_without_rules(self) -> list[str]:
+        """Tables of the catalog that no policy speaks of."""
+        ruled = self._governed(self.book)
+        return [
+            name for name in (self._labels.names() if self._labels is not None else ()) if name.casefold() not in ruled
+        ]
+
     def check_table(self, table_name: str, principal: str | Principal) -> None:
         """Refuse before anything is known of a table's columns; records nothing.
 
