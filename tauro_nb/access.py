@@ -112,7 +112,7 @@ def explain_access(ctx: VirtualContext, who: Principal, name: str) -> AccessExpl
     UnknownTable
         There is no such table.
     """
-    table = ctx.schema_registry.resolve(name).name
+    table = ctx.sight.resolve(name).name
     seen = ctx.as_principal(who)
     columns = _columns(ctx, seen, table)
     decision = ctx.security.decide(table, columns, who)
@@ -139,7 +139,7 @@ def _columns(ctx: VirtualContext, seen: VirtualContext, table: str) -> Mapping[s
             return context.planner.fresh_entry(table).columns
         except AccessDenied:
             continue
-    return ctx.schema_registry.resolve(table).schema
+    return ctx.layer.schema_registry.resolve(table).schema
 
 
 def _allowed_by(parsed: ParsedPolicy | None, who: Principal) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from tauro_nb.catalog.snapshot import SYSTEM
 from tauro_nb.errors import TauroError
 from tauro_nb.security.principal import Principal
 from tauro_nb.text import plural
@@ -64,17 +65,23 @@ def check(ctx: VirtualContext, control: Control) -> CheckResult:
         found = control.look(ctx)
     except TauroError as wrong:
         found = Finding("fail", f"cannot be judged: {wrong.message}", "policies")
-    return CheckResult(control.regulation, control.control, found.result, found.reason, found.rule)
+    reason = found.reason if ctx.reads_policies else "told to those who may read policies"
+    return CheckResult(control.regulation, control.control, found.result, reason, found.rule)
 
 
 # -- what is looked at
+
+
+def _tables(ctx: VirtualContext) -> list[VirtualTable]:
+    """The whole catalog, whoever looks: a control is in place or not."""
+    return [table for table in ctx.layer.schema_registry.list_tables() if not table.name.startswith(f"{SYSTEM}.")]
 
 
 def _tagged(ctx: VirtualContext, tags: frozenset[str]) -> list[VirtualTable]:
     """Tables that carry one of the tags, themselves or on a column."""
     return [
         table
-        for table in ctx.schema_registry.list_tables()
+        for table in _tables(ctx)
         if tags & {tag.casefold() for tag in (*table.tags, *(t for found in table.column_tags.values() for t in found))}
     ]
 
@@ -186,7 +193,7 @@ def _by_role(tags: frozenset[str] | None) -> Callable[[VirtualContext], Finding]
     """Tables, all of them or those with tags, are for named roles."""
 
     def look(ctx: VirtualContext) -> Finding:
-        tables = ctx.schema_registry.list_tables() if tags is None else _tagged(ctx, tags)
+        tables = _tables(ctx) if tags is None else _tagged(ctx, tags)
         if not tables:
             return (
                 _nothing(tags)

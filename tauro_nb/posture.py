@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from tauro_nb.catalog.snapshot import SYSTEM
 from tauro_nb.checklist import CONTROLS, CheckResult, check
 from tauro_nb.html import Html, badge
 from tauro_nb.report import Report, Sheet
@@ -166,21 +167,22 @@ def _keys(ctx: VirtualContext) -> Iterator[Fact]:
 
 
 def _access(ctx: VirtualContext) -> Iterator[Fact]:
-    bare = ctx.security.tables_without_rules()
+    bare = [name for name in ctx.security.tables_without_rules() if not name.startswith(f"{SYSTEM}.")]
     if ctx.security.default_access == "deny":
         yield Fact("default access", "ok", f"tables without a policy are closed ({plural(len(bare), 'table')})")
     else:
-        names = f": {', '.join(bare[:8])}{', ...' if len(bare) > 8 else ''}" if bare else ""
+        listed = f": {', '.join(bare[:8])}{', ...' if len(bare) > 8 else ''}"
+        names = listed if bare and ctx.reads_policies else ""
         says = f"tables without a policy are open to everybody ({plural(len(bare), 'table')}{names})"
         yield Fact("default access", "bad" if bare else "warn", says, "Set `default_access: deny`.")
 
 
 def _labels(ctx: VirtualContext) -> Iterator[Fact]:
-    registry, tags = ctx.schema_registry, ctx.security.book.tags
+    registry, tags = ctx.layer.schema_registry, ctx.security.book.tags
     carried = {tag for table in registry.list_tables() for tag in table.tags}
     carried |= {tag for table in registry.list_tables() for listed in table.column_tags.values() for tag in listed}
     mute = sorted(tag for tag in carried if tag.casefold() not in tags)
-    if mute:
+    if mute and ctx.reads_policies:
         yield Fact(
             "tags",
             "note",

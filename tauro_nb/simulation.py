@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,9 +91,7 @@ def simulate(ctx: VirtualContext, query: Any, principals: Iterable[Any], params:
     if not asked:
         raise UsageError("simulate for whom?", hint='Give names: `principals=["ana", "ben"]`.')
     seen = [ctx.acting_as(who) for who in asked]
-    ctx.layer.audit_trail.note(
-        "simulation", ctx.principal.name, query=uuid.uuid4().hex, principals=[one.principal.name for one in seen]
-    )
+    ctx._note("simulation", principals=[one.principal.name for one in seen])  # noqa: SLF001 - a part of the context
     return Simulation(ctx.principal.name, tuple(_outcome(one, query, params, limit) for one in seen))
 
 

@@ -6,12 +6,12 @@ import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Literal
 
 from tauro_nb.catalog.table import EncryptionConfig
 from tauro_nb.errors import AccessDenied, PolicyError, UsageError
-from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
+from tauro_nb.security.audit import AuditLog, AuditTrail
+from tauro_nb.security.audited import AuditedAccess
 from tauro_nb.security.book import UNUSABLE, Book, Edition, PolicyBook
 from tauro_nb.security.compiled import ParsedPolicy
 from tauro_nb.security.decision import Barrier, TableDecision
@@ -32,7 +32,7 @@ __all__ = ["SecurityEnforcer"]
 Tables = Callable[[str], Mapping[str, str] | None] | Mapping[str, Mapping[str, str]]
 
 
-class SecurityEnforcer:
+class SecurityEnforcer(AuditedAccess):
     r"""Holds the policies, decides, and records.
 
     Queries and row lists go through the same compiled policy: `decide` for the former, `apply_row_level_security` and
@@ -113,6 +113,15 @@ class SecurityEnforcer:
         )
         self._compiled: dict[str, Compiled] = {}
         self._announced: Edition | None = None
+        self._system: dict[str, Compiled] = {}
+
+    def fix_policy(self, policy: TableSecurityPolicy) -> None:
+        """Put the policy of a system table in force, for good: nobody replaces or removes it."""
+        self._system[policy.table_name.casefold()] = self._check(policy.table_name, policy, {})
+
+    def _require_free(self, table_name: str) -> None:
+        if table_name.casefold() in self._system:
+            raise PolicyError(f"the policy of `{table_name}` is part of the system; it cannot be changed")
 
     @property
     def book(self) -> Book:
@@ -177,6 +186,7 @@ class SecurityEnforcer:
         """
         if not isinstance(policy, TableSecurityPolicy):
             raise UsageError(f"a TableSecurityPolicy is needed, not {type(policy).__name__}")
+        self._require_free(policy.table_name)
         compiled = self._check(policy.table_name, policy, self.book.tags)
         with self._lock:
             self._books.put_table(policy)
@@ -282,6 +292,7 @@ class SecurityEnforcer:
 
         Returns whether there was one.
         """
+        self._require_free(table_name)
         with self._lock:
             self._compiled.pop(table_name.casefold(), None)
             return self._books.drop_table(table_name)
@@ -457,50 +468,6 @@ class SecurityEnforcer:
         self._record(table_name, who, compiled, masked)
         return masked
 
-    def audit_access(
-        self,
-        principal: str | Principal,
-        table_name: str,
-        field_names: Sequence[str] | None = None,
-        row_count: int = 0,
-        status: str = SUCCESS,
-        denial_reason: str = "",
-        operation: Operation = Operation.SELECT,
-    ) -> AuditLog:
-        """Record an access that happened elsewhere.
-
-        Raises
-        ------
-        AuditUnavailable
-            It could not be written.
-        """
-        return self.trail.record(
-            AuditLog(
-                principal=principal.name if isinstance(principal, Principal) else str(principal),
-                table_name=table_name,
-                field_names=tuple(field_names or ()),
-                row_count=row_count,
-                status=status,
-                denial_reason=denial_reason,
-                operation=operation,
-            )
-        )
-
-    def get_audit_logs(
-        self,
-        table_name: str | None = None,
-        principal: str | None = None,
-        start_time: datetime | None = None,
-        end_time: datetime | None = None,
-        status: str | None = None,
-    ) -> list[AuditLog]:
-        """Find audit records, oldest first; times without a zone are UTC."""
-        return self.trail.records(table_name, principal, start_time, end_time, status)
-
-    def export_audit_trail(self, format: str = "json") -> str:
-        """All records as `json`, `jsonl` or `csv`."""
-        return self.trail.export(format)
-
     def close(self) -> None:
         """Close the audit file and the private engine; both open again when needed."""
         self.trail.close()
@@ -510,6 +477,8 @@ class SecurityEnforcer:
         """The compiled policy, compiled anew when the policy, the tags or their policies have changed since."""
         book = book or self.book
         key = table_name.casefold()
+        if key in self._system:
+            return self._system[key]
         policy, compiled = book.tables.get(key), self._compiled.get(key)
         guarded = self._guard_signature(table_name, book.tags)
         config = self._encryption_of(table_name)
