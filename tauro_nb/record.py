@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError
@@ -54,6 +54,7 @@ class Record:
         self._ended: float | None = None
         self._rows = 0
         self._bytes = 0
+        self._shipped: Mapping[str, int] = {}
 
     def intent(self) -> None:
         """Write what is about to be read. Without this record nothing runs.
@@ -88,6 +89,7 @@ class Record:
         except BaseException as error:
             self._failed(error)
             raise
+        self._shipped = execution.shipped
         self._note_lineage()
         batches = self._watch(execution)
         # A generator that was never started does not notice that nobody wants it any more.
@@ -97,7 +99,9 @@ class Record:
     def stats(self) -> ResultStats:
         """Figures so far."""
         elapsed = ((self._ended or time.perf_counter()) - self._started) * 1000
-        return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed)
+        policed = any(decision.needs_barrier for decision in self._plan.decisions.values())
+        keys = 0 if policed else sum(self._shipped.values())
+        return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed, keys)
 
     def _note_lineage(self) -> None:
         """One node for all queries of one shape, so that the graph stays as small as what people do."""

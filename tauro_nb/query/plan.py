@@ -13,7 +13,7 @@ from sqlglot import exp
 from tauro_nb.query.names import display_sql
 from tauro_nb.query.trees import conjuncts, cuts_below_join
 
-__all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "whole"]
+__all__ = ["ExecutionStrategy", "Fragment", "KeyFilter", "QueryPlan", "RuleFired", "Sealed", "Step", "whole"]
 
 
 class ExecutionStrategy(Enum):
@@ -72,6 +72,67 @@ class Sealed:
 
 
 @dataclass(frozen=True)
+class KeyFilter:
+    """Keys of a relation that runs first, which the source of a fragment is asked to answer for alone.
+
+    The join itself stays in the engine: these keys only leave out what would find no partner.
+
+    Parameters
+    ----------
+    step, column
+        The step whose rows the keys are taken from, and their column there.
+    target
+        The fragment's column.
+    mark
+        What stands for the keys until they are known.
+    tables
+        Virtual tables whose data leaves with the keys.
+    most
+        With more different keys all rows are asked for.
+    estimated_keys
+        How many are expected.
+    """
+
+    step: str
+    column: str
+    target: str
+    mark: str
+    tables: tuple[str, ...]
+    most: int
+    estimated_keys: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a query that runs before the rest, into a table of the engine's, and is not run again.
+
+    Parameters
+    ----------
+    id
+        Name of that table (`r0`, `r1`, ...).
+    tree
+        What fills it, over real relations and fragments.
+    shown
+        The same in virtual names.
+    tables
+        Virtual tables it reads.
+    estimated_rows
+        None when nothing is known.
+    """
+
+    id: str
+    tree: exp.Expr = field(repr=False)
+    shown: exp.Expr = field(repr=False)
+    tables: tuple[str, ...]
+    estimated_rows: int | None = None
+
+    @cached_property
+    def sql(self) -> str:
+        """What runs, in virtual names."""
+        return display_sql(self.shown)
+
+
+@dataclass(frozen=True)
 class Fragment:
     """The part of a query that one source answers.
 
@@ -99,6 +160,12 @@ class Fragment:
         Read for a policy's sake only, such as the table of a subquery in a row filter.
     scan
         How the engine reads it (`sources.base.Scan`); None when the engine scans by itself.
+    keys
+        Filters whose values come from steps.
+    keyed
+        How the engine reads it once their keys are known (`sources.base.Keyed`).
+    unkeyed
+        The relation to read when they cannot be sent.
     """
 
     id: str
@@ -113,6 +180,9 @@ class Fragment:
     sealed: bool = False
     policy: bool = False
     scan: Any = field(default=None, repr=False, compare=False)
+    keys: tuple[KeyFilter, ...] = ()
+    keyed: Any = field(default=None, repr=False, compare=False)
+    unkeyed: exp.Expr | None = field(default=None, repr=False, compare=False)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -136,9 +206,9 @@ class QueryPlan:
     """A secured, placed query, ready to run.
 
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
-    `residual` the same over real relations and `streams`. `sources` are read by it; `entries` are all tables as
-    they were found and decided: it runs only while that holds. Behind a barrier (`fenced`) DuckDB must not reason from
-    the minimum and maximum of hidden rows.
+    `residual` the same over real relations and `streams`; `steps` run before it, in order. `sources` are read by it;
+    `entries` are all tables as they were found and decided: it runs only while that holds. Behind a barrier (`fenced`)
+    DuckDB must not reason from the minimum and maximum of hidden rows.
 
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
@@ -156,6 +226,7 @@ class QueryPlan:
     residual: exp.Expr = field(repr=False)
     shown: exp.Expr = field(repr=False)
     schema: Mapping[str, str]
+    steps: tuple[Step, ...] = ()
     journal: tuple[RuleFired, ...] = field(default=(), repr=False)
     params: Mapping[str, Any] = field(default_factory=dict)
     frames: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -177,7 +248,8 @@ class QueryPlan:
     def switched_off(self) -> frozenset[str]:
         """DuckDB's optimizers without which the engine must run this plan."""
         fence = {"statistics_propagation"} if self.fenced else set()
-        return frozenset(fence | ({"join_filter_pushdown"} if cuts_below_join(self.residual) else set()))
+        trees = (self.residual, *(step.tree for step in self.steps))
+        return frozenset(fence | ({"join_filter_pushdown"} if any(map(cuts_below_join, trees)) else set()))
 
     @property
     def decisions(self) -> dict[str, Any]:

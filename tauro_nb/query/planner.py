@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
+from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.catalog.validation import check_schema
 from tauro_nb.errors import AccessDenied, BindError, QueryError, SchemaMismatch, TauroError, UsageError
 from tauro_nb.query.bind import bind
@@ -320,6 +321,11 @@ class Planner:
         statistics = entry.source.statistics(entry.table)
         self.registry.record_statistics(name, statistics)
         return statistics.row_count
+
+    def known_statistics(self, name: str) -> TableStatistics:
+        """What is known of a table; its source is asked once."""
+        self.row_count(name)
+        return self.registry.get_table_statistics(name) or TableStatistics()
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""

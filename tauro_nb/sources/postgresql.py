@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import duckdb
@@ -20,6 +21,7 @@ from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, carries_mask, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import QUERY_NODES, bare_like, sortable, typed_literal
+from tauro_nb.sources.keys import KeyForm, array_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -80,6 +82,7 @@ CAPABILITY = Capability(
         exp.Ordered: sortable,
     },
     masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact", "redact shape"}),
+    keys=KeyForm(frozenset({"integer", "decimal", "date", "timestamp", "text"}), array_of, most=500_000),
 )
 
 # DuckDB type -> how PostgreSQL is asked for it, so that nothing arrives wider or narrower than the plan says.
@@ -252,26 +255,29 @@ class PostgreSQLSource(AttachedSource):
 
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Translate a fragment to PostgreSQL's SQL, and decide between asking for it and scanning."""
-        tree = self._translate(fragment, tables, params)
-        sql = tree.sql("postgres")
+        sql = self.asked_sql(fragment, tables, params)
         # Scanned, a masked column would come over as it is, for the engine to mask.
         scannable = not fragment.sealed and is_plain_scan(fragment.tree) and not carries_mask(fragment.tree)
         named = not any(tables[name].query for name in fragment.tables)
-        if scannable and named and not self._is_worth_asking(fragment, sql):
-            return Scan(sql=sql)
-        return Scan(sql=sql, relation=self.remote_relation(sql))
+        rows = self._expected(fragment, sql)
+        if scannable and named and (rows is None or rows > _SELECTIVE_ROWS):
+            return Scan(sql=sql, rows=rows)
+        return replace(self.answer(sql, fragment), rows=rows)
 
-    def _is_worth_asking(self, fragment: Fragment, sql: str) -> bool:
-        """Whether conditions leave so much less than the table that SQL beats the scanner.
+    def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
+        """A fragment in PostgreSQL's SQL."""
+        return self._translate(fragment, tables, params).sql(self.dialect)
+
+    def _expected(self, fragment: Fragment, sql: str) -> int | None:
+        """The rows that the server expects, if its conditions may leave much less than the table.
 
         Of a small table there is nothing to save, and a scan tells the engine how many rows to expect; of the
         answer to SQL it knows nothing when it orders its joins.
         """
         whole = fragment.estimated_rows
         if fragment.tree.args.get("where") is None or (whole is not None and whole <= _SELECTIVE_ROWS):
-            return False
-        rows = self.estimate(sql)
-        return rows is not None and rows <= _SELECTIVE_ROWS
+            return None
+        return self.estimate(sql)
 
     def _translate(
         self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]
