@@ -16,6 +16,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
+from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, carries_mask, family, operands
@@ -298,19 +299,11 @@ class PostgreSQLSource(AttachedSource):
         return exp.select(*selects).from_(tree.subquery("answer"))
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
-        """The planner's estimates in pg_class; never runs ANALYZE."""
+        """The planner's estimates in pg_class and pg_stats; never runs ANALYZE."""
         if table.query:
             return TableStatistics(source="pg_class")
         schema, _, name = (table.table_name or table.name).rpartition(".")
-        rows = self._ask(
-            "SELECT c.reltuples::bigint, pg_total_relation_size(c.oid) FROM pg_class c "
-            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
-            [schema or self.default_schema, name],
-        )
-        if not rows:
-            return TableStatistics(source="pg_class")
-        count, size = rows[0]
-        return TableStatistics(row_count=count if count >= 0 else None, size_bytes=size, source="pg_class")
+        return postgresql_statistics.read(self._ask(postgresql_statistics.QUERY, [schema or self.default_schema, name]))
 
     def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Make the engine read the server's catalog again."""

@@ -33,6 +33,17 @@ REDUCED = {
     "a parameter": "SELECT o.pk, i.id FROM orders o JOIN items i ON i.order_id = o.order_id WHERE o.pk < $top",
     "SQLite": "SELECT o.pk, i.id FROM orders o JOIN lite i ON i.order_id = o.order_id",
     "SQLite, text": "SELECT o.pk, i.id FROM orders o JOIN lite i ON i.sku = o.sku",
+    "IN": "SELECT i.id FROM items i WHERE i.order_id IN (SELECT order_id FROM orders WHERE kind > 'a')",
+    "IN, the other way": "SELECT o.pk FROM orders o WHERE o.order_id IN (SELECT order_id FROM items WHERE quantity > 40)",
+    "EXISTS": "SELECT i.id FROM items i WHERE EXISTS (SELECT 1 FROM orders o WHERE o.order_id = i.order_id)",
+    "EXISTS, the other way": "SELECT o.pk FROM orders o WHERE EXISTS "
+    "(SELECT 1 FROM items i WHERE i.order_id = o.order_id AND i.quantity > o.pk)",
+    "NOT EXISTS, the other way": "SELECT o.pk FROM orders o WHERE NOT EXISTS "
+    "(SELECT 1 FROM items i WHERE i.order_id = o.order_id AND i.quantity > 40)",
+    "inside a CTE": "WITH c AS (SELECT o.pk, i.id FROM orders o JOIN items i ON i.order_id = o.order_id) "
+    "SELECT a.pk, b.id FROM c a JOIN c b USING (id)",
+    "having": "SELECT i.id FROM items i WHERE i.order_id IN "
+    "(SELECT order_id FROM orders GROUP BY order_id HAVING count(*) > 1)",
     "a frame": "SELECT f.k, i.id FROM given f JOIN items i ON i.order_id = f.k",
 }
 NOT_REDUCED = {
@@ -45,6 +56,13 @@ NOT_REDUCED = {
     "ON i.n = o.order_id",
     "cut": "SELECT o.pk, i.id FROM orders o JOIN (SELECT id, order_id FROM items ORDER BY id LIMIT 50) i "
     "ON i.order_id = o.order_id",
+    "NOT IN": "SELECT i.id FROM items i WHERE i.order_id NOT IN (SELECT order_id FROM orders WHERE pk < 3)",
+    "NOT IN, the other way": "SELECT o.pk FROM orders o WHERE o.order_id NOT IN (SELECT order_id FROM items)",
+    "NOT EXISTS": "SELECT i.id FROM items i WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.order_id = i.order_id)",
+    "EXISTS of an aggregate": "SELECT o.pk FROM orders o WHERE EXISTS "
+    "(SELECT count(*) FROM items i WHERE i.order_id = o.order_id)",
+    "IN as a value": "SELECT o.pk, o.order_id IN (SELECT order_id FROM items) AS there FROM orders o",
+    "IN beside OR": "SELECT i.id FROM items i WHERE i.quantity = 3 OR i.order_id IN (SELECT order_id FROM orders)",
     "the nearest": "SELECT o.pk, i.id FROM orders o ASOF LEFT JOIN items i ON o.order_id >= i.order_id "
     "AND o.sku = i.sku WHERE o.order_id IS NOT NULL",
     "a number as text": "SELECT o.pk, i.id FROM orders o JOIN items i ON i.sku = o.order_id::VARCHAR",

@@ -45,7 +45,7 @@ RATES: Final[Mapping[str, Rates]] = {
     "mysql": Rates(0.004, 100e6, 2.0e-6, 2.0e-6, 0.25e-6, 8e-6),
     "sqlite": Rates(0.001, 400e6, 1.5e-6, 0.5e-6, 0.1e-6, 2e-6),
 }
-LOCAL_ROW: Final = 0.03e-6
+LOCAL_ROW: Final = 0.05e-6
 """Seconds for a row that the engine writes into a table of its own."""
 
 

@@ -11,9 +11,9 @@ from sqlglot import exp
 
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind, leaf_table
 from tauro_nb.query.placement.cost import LOCAL_ROW, RATES, Rates, asked, scanned
-from tauro_nb.query.placement.edges import Edge, edges, own_conditions
+from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
-from tauro_nb.query.placement.reach import Place, fragment_column, reach, relations
+from tauro_nb.query.placement.reach import fragment_column, reach
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.trees import bare
 from tauro_nb.sources.capability import family
@@ -27,8 +27,9 @@ __all__ = ["Reduction", "reduce_joins"]
 
 _WORTH: Final = 0.003
 """Seconds that sending keys must be expected to save."""
-_DOUBT: Final = 3.0
-"""How many times more keys than pay may be expected of a side that is cheap to run first: estimates can be too high."""
+_CHEAP: Final = 5.0
+"""A side that may keep fewer rows than are estimated is tried if running it first costs so many times less than all
+rows of the other side: how many keys there are is seen then."""
 
 
 @dataclass(frozen=True)
@@ -73,57 +74,51 @@ class _Reducer:
 
     def _in_select(self, select: exp.Select) -> None:
         found = list(dict.fromkeys(edges(select)))
-        done: set[tuple[str, str]] = set()
         while found:
-            choices = [choice for edge in found if (choice := self._weigh(select, edge)) is not None]
+            choices = [choice for edge in found if (choice := self._weigh(edge)) is not None]
             if not choices:
                 return
             best = max(choices, key=lambda choice: choice.saved)
-            self._apply(select, best)
-            done.add((best.edge.target, best.edge.column))
-            found = [edge for edge in found if (edge.target, edge.column) not in done]
+            self._apply(best)
+            done = (best.edge.target, best.edge.column)
+            found = [edge for edge in found if (edge.target, edge.column) != done]
 
-    def _weigh(self, select: exp.Select, edge: Edge) -> _Choice | None:
-        around = relations(select)
-        reducer, target = around[edge.reducer], around[edge.target]
-        is_step = leaf_kind(reducer) == STEP
-        if leaf_kind(target) == STEP or not (is_step or _stands_alone(reducer)):
+    def _weigh(self, edge: Edge) -> _Choice | None:
+        reducer, target = edge.reducer.relation, edge.target.relation
+        if leaf_kind(target) == STEP or not (leaf_kind(reducer) == STEP or _stands_alone(reducer)):
             return None
         reached = fragment_column(target, edge.column)
         if reached is None:
             return None
         fragment = self.fragments[reached[0]]
-        form, place = self._accepts(fragment, reached[1])
-        if form is None or place is None:
-            return None
-        return self._price(select, edge, fragment, reached[1], form)
+        form = self._accepts(fragment, reached[1])
+        return None if form is None else self._price(edge, fragment, reached[1], form)
 
-    def _accepts(self, fragment: Fragment, column: str) -> tuple[KeyForm | None, Place | None]:
-        """How the fragment's source takes keys for a column, and where they go; None when it does not."""
+    def _accepts(self, fragment: Fragment, column: str) -> KeyForm | None:
+        """How the fragment's source takes keys for a column; None when it does not."""
         place = reach(fragment.tree, column)
         source = _source(fragment, self.planner)
         if place is None or source.capability is None or source.capability.keys is None:
-            return None, None
+            return None
         kinds = {name.lower(): kind for name, kind in self.planner.entry(place.table).exact_types().items()}
         typed = exp.column("x")
         typed.type = exp.DataType.build(kinds.get(place.origin.lower(), "UNKNOWN"), dialect="duckdb")
         form = source.capability.keys
-        return (form, place) if family(typed) in form.families else (None, None)
+        return form if family(typed) in form.families else None
 
     def _estimator(self) -> Estimator:
         steps = {step.id: float(step.estimated_rows or 1) for step in self.steps}
         handed = {name: float(frame.num_rows) for name, frame in self.frames.items()}
         trees = {step.id: step.shown.args["from_"].this for step in self.steps}
-        return Estimator(self.planner.known_statistics, self.fragments, self.scale, steps | handed, trees)
+        return Estimator(self.planner.statistics, self.fragments, self.scale, steps | handed, trees)
 
-    def _price(self, select: exp.Select, edge: Edge, fragment: Fragment, column: str, form: KeyForm) -> _Choice | None:
+    def _price(self, edge: Edge, fragment: Fragment, column: str, form: KeyForm) -> _Choice | None:
         estimator = self._estimator()
-        around = relations(select)
-        reducer = around[edge.reducer]
+        reducer = edge.reducer.relation
         answer = exp.Subquery(this=fragment.tree)
         left = estimator.rows(reducer)
-        for condition in own_conditions(select, edge.reducer):
-            left *= estimator.keeps(condition, around)
+        for condition in edge.reducer.conditions():
+            left *= estimator.keeps(condition, edge.reducer.around)
         keys = min(estimator.distinct(reducer, edge.key), left)
         rows = estimator.rows(_read(fragment))
         distinct = min(estimator.distinct(answer, column), rows)
@@ -136,18 +131,16 @@ class _Reducer:
         before = 0.0 if leaf_kind(reducer) == STEP else left * LOCAL_ROW
         share = min(keys / distinct, 1.0)
         saved = plain - asked(rates, rows * share, width, keys) - visited - before
-        cheap = before * 5 < plain and _is_restricted(reducer, select, edge.reducer)
-        if most < 1 or (saved < _WORTH and not (cheap and keys <= most * _DOUBT and plain > _WORTH * 2)):
+        cheap = before * _CHEAP < plain and plain > _WORTH * _CHEAP and _is_restricted(edge.reducer)
+        if most < 1 or (saved < _WORTH and not cheap):
             return None
         return _Choice(edge, saved, fragment.id, column, keys, most, share)
 
-    def _apply(self, select: exp.Select, choice: _Choice) -> None:
+    def _apply(self, choice: _Choice) -> None:
         edge = choice.edge
-        reducer = relations(select)[edge.reducer]
-        if leaf_kind(reducer) != STEP:
-            self._make_step(select, edge.reducer, reducer)
-            reducer = relations(select)[edge.reducer]
-        step = next(step for step in self.steps if step.id == reducer.name)
+        if leaf_kind(edge.reducer.relation) != STEP:
+            self._make_step(edge.reducer)
+        step = next(step for step in self.steps if step.id == edge.reducer.relation.name)
         fragment = self.fragments[choice.fragment]
         key = KeyFilter(
             step=step.id,
@@ -161,18 +154,20 @@ class _Reducer:
         self.fragments[fragment.id] = replace(fragment, keys=(*fragment.keys, key))
         self.scale[fragment.id] = self.scale.get(fragment.id, 1.0) * choice.share
 
-    def _make_step(self, select: exp.Select, alias: str, relation: exp.Expr) -> None:
-        conditions = own_conditions(select, alias)
-        estimator = self._estimator()
-        rows = estimator.rows(relation)
+    def _make_step(self, slot: Slot) -> None:
+        estimator, conditions = self._estimator(), slot.conditions()
+        rows = estimator.rows(slot.relation)
         for condition in conditions:
-            rows *= estimator.keeps(condition, relations(select))
-        tree = exp.select("*").from_(bare(relation.copy()))
+            rows *= estimator.keeps(condition, slot.around)
+        relation = slot.relation.copy()
+        if not relation.alias_or_name:
+            relation.set("alias", exp.TableAlias(this=exp.to_identifier("members", quoted=True)))
+        tree = exp.select("*").from_(bare(relation), copy=False)
         if conditions:
             tree = tree.where(*(bare(part.copy()) for part in conditions), copy=False)
         step = Step(f"r{len(self.steps)}", tree, tree.copy(), self._tables(tree), round(rows))
         self.steps.append(step)
-        relation.replace(leaf_table(step.id, STEP, relation.alias))
+        slot.put_step(step.id)
 
     def _tables(self, tree: exp.Expr) -> tuple[str, ...]:
         """Virtual tables below, those of fragments and of steps before included."""
@@ -245,6 +240,6 @@ def _stands_alone(relation: exp.Expr) -> bool:
     return not any(column.table and column.table.lower() not in own for column in inner.find_all(exp.Column))
 
 
-def _is_restricted(relation: exp.Expr, select: exp.Select, alias: str) -> bool:
+def _is_restricted(slot: Slot) -> bool:
     """Whether anything keeps rows away, so that fewer may come than are estimated."""
-    return relation.find(exp.Where, exp.Having, exp.Limit) is not None or bool(own_conditions(select, alias))
+    return slot.relation.find(exp.Where, exp.Having, exp.Limit) is not None or bool(slot.conditions())
