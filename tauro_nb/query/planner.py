@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
@@ -27,6 +27,7 @@ from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
 from tauro_nb.security.encryption import stored_types
+from tauro_nb.security.sight import Sight, seen_statistics
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -41,6 +42,8 @@ __all__ = ["ROAD", "Planner", "Services", "TableEntry"]
 
 ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES)
 """From a parsed query to one that can be placed. There is no other road."""
+
+_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class Planner:
         self.services = services
         self.principal = principal
         self.binder = Binder()
+        self.sight = Sight(services.registry, services.security, principal)
         self.params: Mapping[str, Any] = {}
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
@@ -154,12 +158,22 @@ class Planner:
         with self._lock:
             self.params = query.params
             self._given = params if isinstance(params, Mapping) else {}
+            plan = self._placed(query)
+        return replace(plan, plan_ms=(time.perf_counter() - started) * 1000)
+
+    def _placed(self, query: Query) -> QueryPlan:
+        """Walk the rest of the road under one version of the policies: all tables are decided by the same rules."""
+        for _ in range(_ATTEMPTS):
+            version = self.services.security.version()
             self._entries.clear()
+            walked = query
             for step in ROAD:
-                query = step(query, self)
-            plan = place(query, self)
-            entries = {entry.table.name: entry for entry in self._entries.values()}
-        return replace(plan, entries=entries, plan_ms=(time.perf_counter() - started) * 1000)
+                walked = step(walked, self)
+            plan = place(walked, self)
+            if self.services.security.version(thorough=False) == version:
+                entries = {entry.table.name: entry for entry in self._entries.values()}
+                return replace(plan, entries=entries, policy_version=version)
+        raise AccessDenied("the policies change faster than a query can be planned.", hint="Ask again.")
 
     def require_unchanged(self, plan: QueryPlan) -> None:
         """Refuse a plan whose tables are no longer what it was made for.
@@ -193,7 +207,7 @@ class Planner:
         """The table as this principal meets it, the same throughout one plan."""
         key = name.lower()
         if key not in self._entries:
-            self._entries[key] = self._make_entry(self.registry.resolve(name))
+            self._entries[key] = self._make_entry(self.sight.resolve(name))
         return self._entries[key]
 
     def fresh_entry(self, name: str) -> TableEntry:
@@ -282,8 +296,16 @@ class Planner:
         return query
 
     def visible_columns(self, name: str) -> dict[str, str]:
-        """Columns this principal may use, with types."""
-        decision = self.entry(name).decision
+        """Columns this principal may use, with types.
+
+        Raises
+        ------
+        AccessDenied
+            The table is denied, or every column of it.
+        """
+        decision = self.entry(name).decision.require()
+        if not decision.visible_columns:
+            raise AccessDenied(f"every column of `{name}` is denied to {self.principal.name!r}.", table=name)
         return {column: decision.columns[column].shown_type for column in decision.visible_columns}
 
     def require_access(self, name: str, columns: tuple[str, ...]) -> None:
@@ -324,6 +346,12 @@ class Planner:
         """What is known of a table; its source is asked now and then."""
         entry = self.entry(name)
         return self.services.knowledge.of(entry.table, entry.source)
+
+    def shown_statistics(self, name: str) -> TableStatistics:
+        """What this principal may know of a table's size and values, as it is now."""
+        with self._lock:
+            decision = self.fresh_entry(name).decision.require()
+            return seen_statistics(self.statistics(decision.table), decision)
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""

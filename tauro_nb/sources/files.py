@@ -14,7 +14,7 @@ from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SourceUnavailable, UsageError, nearest
 from tauro_nb.query.literals import literal
-from tauro_nb.sources.base import ColumnFacts, Scan
+from tauro_nb.sources.base import ColumnFacts, Keyed, Scan
 
 if TYPE_CHECKING:
     import duckdb
@@ -156,6 +156,10 @@ class FileSource:
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Never called with work: files have no capability beyond being scanned."""
         raise UsageError(f"files of `{self.connection.id}` are scanned by the engine.")
+
+    def keyed(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Keyed:
+        """Never called: files take no keys."""
+        raise UsageError(f"files of `{self.connection.id}` take no keys.")
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """Bytes on disk, and what Parquet footers tell."""

@@ -34,7 +34,8 @@ REDUCED = {
     "SQLite": "SELECT o.pk, i.id FROM orders o JOIN lite i ON i.order_id = o.order_id",
     "SQLite, text": "SELECT o.pk, i.id FROM orders o JOIN lite i ON i.sku = o.sku",
     "IN": "SELECT i.id FROM items i WHERE i.order_id IN (SELECT order_id FROM orders WHERE kind > 'a')",
-    "IN, the other way": "SELECT o.pk FROM orders o WHERE o.order_id IN (SELECT order_id FROM items WHERE quantity > 40)",
+    "IN, the other way": "SELECT o.pk FROM orders o WHERE o.order_id IN "
+    "(SELECT order_id FROM items WHERE quantity > 40)",
     "EXISTS": "SELECT i.id FROM items i WHERE EXISTS (SELECT 1 FROM orders o WHERE o.order_id = i.order_id)",
     "EXISTS, the other way": "SELECT o.pk FROM orders o WHERE EXISTS "
     "(SELECT 1 FROM items i WHERE i.order_id = o.order_id AND i.quantity > o.pk)",

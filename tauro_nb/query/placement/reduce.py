@@ -100,6 +100,8 @@ class _Reducer:
         source = _source(fragment, self.planner)
         if place is None or source.capability is None or source.capability.keys is None:
             return None
+        if any(self.planner.entry(name).decision.is_strict for name in fragment.tables):
+            return None
         kinds = {name.lower(): kind for name, kind in self.planner.entry(place.table).exact_types().items()}
         typed = exp.column("x")
         typed.type = exp.DataType.build(kinds.get(place.origin.lower(), "UNKNOWN"), dialect="duckdb")
