@@ -250,7 +250,7 @@ class QueryPlan:
     pushdown_predicates: tuple[Any, ...] = ()
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None
-    policy_version: str = ""
+    policy_version: str = field(default="", repr=False)
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
 
