@@ -26,7 +26,7 @@ from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
-from tauro_nb.security.encryption import stored_types
+from tauro_nb.security.encryption import searched_keys, stored_types
 from tauro_nb.security.sight import Sight, seen_statistics
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class TableEntry:
     """A virtual table as one principal's query meets it.
 
     `columns` are those a policy speaks of, `held` the same with the types the source has them in: text where it holds
-    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view.
+    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view. `keys`
+    are those whose tokens a plan may look for.
     """
 
     table: VirtualTable
@@ -70,6 +71,7 @@ class TableEntry:
     relation: exp.Expr
     decision: TableDecision
     stored: frozenset[str] = frozenset()
+    keys: frozenset[int] = frozenset()
 
     @property
     def held(self) -> dict[str, str]:
@@ -199,6 +201,9 @@ class Planner:
         if table != entry.table or decision != entry.decision:
             message = f"`{name}`, or what {self.principal.name!r} may see of it, changed since this plan was made."
             raise UsageError(message, hint="Plan again.")
+        if entry.keys != searched_keys(decision, self.services.security.keys):
+            message = f"the keys of `{name}` changed since this plan was made."
+            raise UsageError(message, hint="Plan again.")
         if source is not None and self._physical(table, source, source.relation(table)).facts != entry.facts:
             message = f"the columns of `{name}` changed at its source since this plan was made."
             raise SchemaMismatch(message, hint="Plan again.")
@@ -240,7 +245,8 @@ class Planner:
         held = stored_types(columns, stored)
         typed = source.typed_relation(table, relation, held, physical.facts)
         casted = _cast_relation(typed, held, physical.facts)
-        return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored)
+        keys = searched_keys(decision, self.services.security.keys) if stored else frozenset()
+        return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored, keys)
 
     def _with_parameters(self, table: VirtualTable) -> VirtualTable:
         """The table with the request's values for the `{{ name }}`s of its query; its own are the defaults."""

@@ -47,6 +47,12 @@ def _integers_or_given_text(node: exp.Expr) -> bool:
     return found == {"integer"} or (found == {"text"} and isinstance(node.expression, exp.Literal))
 
 
+def _integers_or_given_texts(node: exp.Expr) -> bool:
+    """The same of `IN`."""
+    given = bool(node.expressions) and all(isinstance(item, exp.Literal) for item in node.expressions)
+    return family(node.this) == "integer" or (family(node.this) == "text" and given)
+
+
 _COMPARISONS = (exp.GT, exp.GTE, exp.LT, exp.LTE)
 
 # SQLite keeps dates as text, decimals as floats and compares text by each column's own collation.
@@ -56,7 +62,7 @@ CAPABILITY = Capability(
     | dict.fromkeys((*_COMPARISONS, exp.Between), operands("integer"))
     | dict.fromkeys((exp.EQ, exp.NEQ), _integers_or_given_text)
     | {
-        exp.In: lambda node: QUERY_NODES[exp.In](node) and family(node.this) == "integer",
+        exp.In: lambda node: QUERY_NODES[exp.In](node) and _integers_or_given_texts(node),
         exp.Group: lambda node: QUERY_NODES[exp.Group](node) and _whole_numbers(node),
         exp.Distinct: lambda node: not node.args.get("on") and _whole_numbers(node),
         exp.Select: lambda node: QUERY_NODES[exp.Select](node) and not node.args.get("distinct"),
@@ -186,8 +192,8 @@ class SQLiteSource(AttachedSource):
                 physical = self.physical(tables[node.name])
                 physical.set("alias", node.args.get("alias"))
                 node.replace(physical)
-        for literal in list(tree.find_all(exp.EQ, exp.NEQ)):
-            _binary_collation(literal)
+        for comparison in list(tree.find_all(exp.EQ, exp.NEQ, exp.In)):
+            _binary_collation(comparison)
         return tree.sql("sqlite")
 
     def answer(self, sql: str, fragment: Fragment) -> Scan:
@@ -244,7 +250,8 @@ class SQLiteSource(AttachedSource):
 
 def _binary_collation(node: exp.Expr) -> None:
     """A column declared NOCASE compares without case; DuckDB never does."""
-    if isinstance(node.expression, exp.Literal) and node.expression.is_string:
+    given = node.expressions or [node.expression]
+    if all(isinstance(item, exp.Literal) and item.is_string for item in given):
         node.set("this", exp.Collate(this=node.this, expression=exp.Var(this="BINARY")))
 
 
