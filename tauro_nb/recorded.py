@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tauro_nb.security.decision import ColumnDecision, TableDecision
     from tauro_nb.security.principal import Principal
 
-__all__ = ["asked_of", "key_uses", "objects_of", "parts_of", "query_of"]
+__all__ = ["asked_of", "key_flows", "key_uses", "objects_of", "parts_of", "query_of"]
 
 _MOST_LITERALS: Final = 50
 """So many literals are recorded one by one; of a longer list (`IN` over thousands) the rest is recorded as one."""
@@ -99,6 +99,15 @@ def key_uses(plan: QueryPlan) -> list[str]:
         decided = (entry.decision.columns[column] for column in columns)
         found += [f"{name}.{column.name}" for column in decided if _needs_key(column, entry.stored)]
     return found
+
+
+def key_flows(plan: QueryPlan) -> list[dict[str, Any]]:
+    """Which tables' values may leave for which connection as join keys: what a plan that runs may send."""
+    return [
+        {"tables": list(key.tables), "column": key.column, "to": fragment.source, "into": list(fragment.tables)}
+        for fragment in plan.fragments
+        for key in fragment.keys
+    ]
 
 
 def _needs_key(column: ColumnDecision, stored: frozenset[str]) -> bool:
