@@ -72,7 +72,7 @@ class Worlds:
             found = "answers"
         except TauroError as error:
             if "(Internal)" in str(error):
-                # DuckDB's SQLite scanner (1.5.5) fails on some filters that no row can pass: no answer, not a wrong one.
+                # DuckDB's SQLite scanner (1.5.5) fails on some filters that no row can pass: not a wrong answer.
                 self.tally["scanner failed"] += 1
                 return None
             table = error
