@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tauro_nb.html import Html, badge, code, el, style
+from tauro_nb.catalog.snapshot import SYSTEM
+from tauro_nb.html import Html, badge, code, el
 from tauro_nb.html import table as html_table
+from tauro_nb.report import page
 from tauro_nb.text import count, one_line, plural, size, text_table
 
 if TYPE_CHECKING:
@@ -40,11 +42,6 @@ def note(text: str) -> Shown:
     return Shown(text, str(el("div", text)))
 
 
-def _page(title: str, note: str, *children: object) -> str:
-    head = el("div", el("p", title, class_="t-title"), el("span", note, class_="t-dim"), class_="t-head")
-    return str(el("div", style(), head, *children, class_="tauro"))
-
-
 def _grid(title: str, note: str, rows: Sequence[Sequence[object]], headers: Sequence[str], **looks: Any) -> Shown:
     """A titled table, as text and as HTML; `right` are the positions of numbers, `value` what it shows."""
     right = looks.get("right", ())
@@ -52,7 +49,7 @@ def _grid(title: str, note: str, rows: Sequence[Sequence[object]], headers: Sequ
     if rows:
         text += "\n\n" + text_table(rows, headers, right=right)
     table = html_table(rows, headers, numeric=right, null="") if rows else None
-    return Shown(text, _page(title, note, table), looks.get("value"))
+    return Shown(text, page(title, note, table), looks.get("value"))
 
 
 def connections(session: Session) -> Shown:
@@ -61,19 +58,24 @@ def connections(session: Session) -> Shown:
     for alias, connection in session.connections.items():
         catalog = connection.context.catalog()
         mark = "current" if alias == session.current else ""
-        rows.append((alias, catalog.principal, len(catalog.tables), mark))
+        rows.append((alias, catalog.principal, len(_own(catalog)), mark))
     note = plural(len(rows), "catalog") if rows else "none; run `%vconnect catalog.yaml`"
     return _grid("Connections", note, rows, ["alias", "as", "tables", ""], right=[2], value=dict(session.connections))
 
 
 def connected(alias: str, catalog: CatalogSnapshot) -> str:
     """One line about a new connection."""
-    allowed = sum(table.access == "allowed" for table in catalog.tables)
-    sources = {table.connection_id or table.connector_type for table in catalog.tables if table.source_type != "VIEW"}
-    closed = len(catalog.tables) - allowed
+    tables = _own(catalog)
+    sources = {table.connection_id or table.connector_type for table in tables if table.source_type != "VIEW"}
+    closed = sum(table.access == "denied" for table in tables)
     denied = f" ({closed} denied)" if closed else ""
-    tables = f"{plural(len(catalog.tables), 'table')}{denied} from {plural(len(sources), 'source')}"
-    return f"Connected `{alias}` as {one_line(catalog.principal)}: {tables}."
+    found = f"{plural(len(tables), 'table')}{denied} from {plural(len(sources), 'source')}"
+    return f"Connected `{alias}` as {one_line(catalog.principal)}: {found}."
+
+
+def _own(catalog: CatalogSnapshot) -> list[TableSnapshot]:
+    """The tables of the catalog, without those of the system."""
+    return [table for table in catalog.tables if table.connector_type != SYSTEM]
 
 
 def _for_me(column: ColumnSnapshot) -> str:
@@ -103,7 +105,7 @@ def described(description: TableDescription, principal: str) -> Shown:
         el("p", [[" · " if index else "", el("span", f"{name} ", class_="t-dim"), value]
                  for index, (name, value) in enumerate(facts)]),
     ]  # fmt: skip
-    return Shown(text, _page(table.name, f"as {principal}", prose, html_table(cells, headers)), description)
+    return Shown(text, page(table.name, f"as {principal}", prose, html_table(cells, headers)), description)
 
 
 def _badge(access: str) -> Html:

@@ -4,38 +4,53 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError
 from tauro_nb.monitor import QueryStatistics
 from tauro_nb.query.fingerprint import fingerprint, statement_of
 from tauro_nb.query.result import Result, ResultStats
+from tauro_nb.recorded import asked_of, key_flows, key_uses, objects_of, parts_of, query_of
 from tauro_nb.security.audit import AuditLog, AuditTrail
 from tauro_nb.security.principal import Principal
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from sqlglot import exp
 
-    from tauro_nb.engine.duckdb import Execution
+    from tauro_nb.allowed import WhileAllowed
     from tauro_nb.layer import VirtualDataLayer
     from tauro_nb.query.plan import QueryPlan
 
 __all__ = ["Record", "record_refusal"]
 
 
-def record_refusal(trail: AuditTrail, principal: Principal, error: TauroError, query_id: str) -> None:
-    """Record a query that never ran."""
+def record_refusal(
+    trail: AuditTrail,
+    principal: Principal,
+    error: TauroError,
+    query_id: str,
+    asked: str | exp.Expr | None = None,
+    params: Any = None,
+    caller: str = "",
+) -> None:
+    """Record a query that never ran; `asked` is its text or tree, `caller` who asked with the principal's rights."""
     denied = isinstance(error, AccessDenied)
     failed = "CANCELLED" if isinstance(error, QueryCancelled) else "FAILED"
     trail.record(
         AuditLog(
-            principal=principal.name,
+            principal=caller or principal.name,
             roles=tuple(sorted(principal.roles)),
             table_name=error.table or "",
             status="DENIED" if denied else failed,
             denial_reason=error.message if denied else type(error).__name__,
+            error_class=type(error).__name__,
             query_id=query_id,
+            event="deny",
+            origin=trail.origin,
+            **asked_of(principal, caller),
+            **parts_of(asked, params),
         )
     )
 
@@ -44,16 +59,24 @@ class Record:
     """The last step of the road for one query: intent before, result after, figures in between."""
 
     def __init__(
-        self, layer: VirtualDataLayer, principal: Principal, plan: QueryPlan, query_id: str, started: float
+        self,
+        layer: VirtualDataLayer,
+        principal: Principal,
+        plan: QueryPlan,
+        query_id: str,
+        started: float,
+        caller: str = "",
     ) -> None:
         self._layer = layer
         self._principal = principal
         self._plan = plan
+        self._caller = caller
         self._query_id = query_id
         self._started = started
         self._ended: float | None = None
         self._rows = 0
         self._bytes = 0
+        self._shipped: Mapping[str, int] = {}
 
     def intent(self) -> None:
         """Write what is about to be read. Without this record nothing runs.
@@ -63,17 +86,30 @@ class Record:
         AuditUnavailable
             It could not be written.
         """
-        self._layer.audit_trail.intent(
-            self._principal.name,
+        trail, plan, who = self._layer.audit_trail, self._plan, self._principal
+        statement = statement_of(plan.tree)
+        columns, objects = objects_of(plan)
+        if plan.columns and not columns:
+            return
+        used, sent, asker = key_uses(plan), key_flows(plan), self._caller or who.name
+        shared = {"roles": who.roles, "tenant": who.tenant, "query": self._query_id}
+        values = trail.value_keys()
+        trail.intent(
+            asker,
             # A query that reads no table is one all the same.
-            self._plan.columns or {"": ()},
-            roles=self._principal.roles,
-            statement=statement_of(self._plan.tree),
-            policies={name: self._plan.decisions[name].policy_hash for name in self._plan.tables},
+            columns or {"": ()},
+            roles=who.roles,
+            statement=statement,
             query_id=self._query_id,
+            about={"origin": trail.origin, **asked_of(who, self._caller), **query_of(plan, statement, values)},
+            objects=objects,
+            along=[
+                *([trail.event("key.use", asker, **shared, columns=used)] if used else []),
+                *([trail.event("join.keys", asker, **shared, flows=sent)] if sent else []),
+            ],
         )
 
-    def run(self, execute: Callable[[QueryPlan], Execution], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
+    def run(self, execute: Callable[[QueryPlan], WhileAllowed], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
         """Start the plan; its batches are counted on their way, and the end of them is recorded.
 
         The result's own plan is what `shown` makes of it, once somebody looks.
@@ -88,6 +124,7 @@ class Record:
         except BaseException as error:
             self._failed(error)
             raise
+        self._shipped = execution.shipped
         self._note_lineage()
         batches = self._watch(execution)
         # A generator that was never started does not notice that nobody wants it any more.
@@ -97,15 +134,19 @@ class Record:
     def stats(self) -> ResultStats:
         """Figures so far."""
         elapsed = ((self._ended or time.perf_counter()) - self._started) * 1000
-        return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed)
+        policed = any(decision.needs_barrier for decision in self._plan.decisions.values())
+        keys = 0 if policed else sum(self._shipped.values())
+        return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed, keys)
 
     def _note_lineage(self) -> None:
         """One node for all queries of one shape, so that the graph stays as small as what people do."""
         name = f"query {fingerprint(statement_of(self._plan.tree))[:8]}"
-        for table in self._plan.tables:
+        self._layer.asked.setdefault(name, set()).add(self._principal.name)
+        system = {table.name for table in self._layer.schema_registry.system_tables()}
+        for table in (name for name in self._plan.tables if name not in system):
             self._layer.schema_registry.add_lineage_edge(table, name, kind="query")
 
-    def _watch(self, execution: Execution) -> Iterator[pa.RecordBatch]:
+    def _watch(self, execution: WhileAllowed) -> Iterator[pa.RecordBatch]:
         try:
             for batch in execution:
                 self._rows += batch.num_rows
@@ -119,7 +160,7 @@ class Record:
             raise
         self._finish("SUCCESS", "")
 
-    def _abandoned(self, execution: Execution) -> None:
+    def _abandoned(self, execution: WhileAllowed) -> None:
         execution.close()
         if self._ended is None:
             self._finish("SUCCESS", "closed before the end")
@@ -134,7 +175,13 @@ class Record:
         self._ended = time.perf_counter()
         stats = self.stats()
         self._layer.audit_trail.result(
-            self._query_id, row_count=stats.rows, status=status, reason=reason, duration_ms=stats.elapsed_ms
+            self._query_id,
+            row_count=stats.rows,
+            byte_count=stats.bytes,
+            status=status,
+            reason=reason,
+            error_class=reason if status in ("FAILED", "CANCELLED") else "",
+            duration_ms=stats.elapsed_ms,
         )
         self._layer.monitor.record(
             QueryStatistics(

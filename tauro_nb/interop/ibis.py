@@ -20,7 +20,7 @@ from ibis.common import exceptions as exc
 from sqlglot import exp
 
 from tauro_nb.context import VirtualContext
-from tauro_nb.errors import UnknownTable, UnsupportedStatement, UsageError
+from tauro_nb.errors import BindError, UnknownTable, UnsupportedStatement, UsageError
 from tauro_nb.query.parse import parse
 
 if TYPE_CHECKING:
@@ -213,7 +213,9 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
         """
         if database is not None:
             parts = database.split(".") if isinstance(database, str) else list(database)
-            parts = parts[1:] if parts[0] == _CATALOG else parts
+            # The catalog is called like the database of the system's own tables.
+            own = len(parts) == 1 and self._ctx.get_table(f"{_CATALOG}.{name}") is not None
+            parts = parts[1:] if parts[0] == _CATALOG and not own else parts
             database = None if parts in ([], [_DATABASE]) else ".".join(parts)
         table: ir.Table = super().table(name, database=database)
         return table
@@ -267,7 +269,13 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
         return {name: frame for name in names if (frame := self._frame(name)) is not None}
 
     def _get_schema_using_query(self, query: str | exp.Expr) -> sch.Schema:
-        return self._schema(self._ctx.plan_parts(query, self.frames_named_in(query)).schema)
+        columns = self._ctx.plan_parts(query, self.frames_named_in(query)).schema
+        if not columns:
+            raise UnsupportedStatement(
+                "the columns of this PIVOT are not known before it runs, and an expression must have a schema.",
+                hint="Pivot with `pivot_wider()`, or run the SQL with `VirtualContext.query`.",
+            )
+        return self._schema(columns)
 
     def _get_sql_string_view_schema(self, *, name: str, table: ir.Table, query: str) -> sch.Schema:
         parse(query)  # Ibis pastes the text into a larger one: it must be one SELECT of its own
@@ -289,7 +297,14 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
         tree, frames = expression_parts(expr, params, rows)
         if ibis.options.verbose:
             self._log(tree.sql(self.dialect))
-        return self._ctx.query_parts(tree, frames)
+        result = self._ctx.query_parts(tree, frames)
+        expected = expr.as_table().columns
+        if [name.lower() for name in result.columns] != [name.lower() for name in expected]:
+            raise BindError(
+                "an unbound table of this expression has other columns than the virtual table of its name.",
+                hint="Take the table from the connection: con.table(name).",
+            )
+        return result
 
     def to_pyarrow_batches(
         self,

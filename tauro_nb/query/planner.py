@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
+from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.catalog.validation import check_schema
 from tauro_nb.errors import AccessDenied, BindError, QueryError, SchemaMismatch, TauroError, UsageError
 from tauro_nb.query.bind import bind
@@ -19,12 +20,14 @@ from tauro_nb.query.literals import bind_literals, used_params
 from tauro_nb.query.names import RAW
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
+from tauro_nb.query.placement.knowledge import Knowledge
 from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
-from tauro_nb.security.encryption import stored_types
+from tauro_nb.security.encryption import searched_keys, stored_types
+from tauro_nb.security.sight import Sight, seen_statistics
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -40,6 +43,8 @@ __all__ = ["ROAD", "Planner", "Services", "TableEntry"]
 ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES)
 """From a parsed query to one that can be placed. There is no other road."""
 
+_ATTEMPTS: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Physical:
@@ -54,7 +59,8 @@ class TableEntry:
     """A virtual table as one principal's query meets it.
 
     `columns` are those a policy speaks of, `held` the same with the types the source has them in: text where it holds
-    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view.
+    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view. `keys`
+    are those whose tokens a plan may look for.
     """
 
     table: VirtualTable
@@ -65,6 +71,7 @@ class TableEntry:
     relation: exp.Expr
     decision: TableDecision
     stored: frozenset[str] = frozenset()
+    keys: frozenset[int] = frozenset()
 
     @property
     def held(self) -> dict[str, str]:
@@ -96,11 +103,16 @@ class Services:
     refresh: Callable[[Source], None]
     physical: dict[str, Physical] = field(default_factory=dict)
     described: set[int] = field(default_factory=set)
+    knowledge: Knowledge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.knowledge = Knowledge(self.registry)
 
     def forget(self, tables: tuple[str, ...]) -> None:
         """Drop what is remembered of some tables, after one of them failed."""
         for name in tables:
             self.physical.pop(name, None)
+            self.knowledge.forget(name)
 
 
 class Planner:
@@ -110,6 +122,7 @@ class Planner:
         self.services = services
         self.principal = principal
         self.binder = Binder()
+        self.sight = Sight(services.registry, services.security, principal)
         self.params: Mapping[str, Any] = {}
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
@@ -147,12 +160,22 @@ class Planner:
         with self._lock:
             self.params = query.params
             self._given = params if isinstance(params, Mapping) else {}
+            plan = self._placed(query)
+        return replace(plan, plan_ms=(time.perf_counter() - started) * 1000)
+
+    def _placed(self, query: Query) -> QueryPlan:
+        """Walk the rest of the road under one version of the policies: all tables are decided by the same rules."""
+        for _ in range(_ATTEMPTS):
+            version = self.services.security.version()
             self._entries.clear()
+            walked = query
             for step in ROAD:
-                query = step(query, self)
-            plan = place(query, self)
-            entries = {entry.table.name: entry for entry in self._entries.values()}
-        return replace(plan, entries=entries, plan_ms=(time.perf_counter() - started) * 1000)
+                walked = step(walked, self)
+            plan = place(walked, self)
+            if self.services.security.version(thorough=False) == version:
+                entries = {entry.table.name: entry for entry in self._entries.values()}
+                return replace(plan, entries=entries, policy_version=version)
+        raise AccessDenied("the policies change faster than a query can be planned.", hint="Ask again.")
 
     def require_unchanged(self, plan: QueryPlan) -> None:
         """Refuse a plan whose tables are no longer what it was made for.
@@ -178,6 +201,9 @@ class Planner:
         if table != entry.table or decision != entry.decision:
             message = f"`{name}`, or what {self.principal.name!r} may see of it, changed since this plan was made."
             raise UsageError(message, hint="Plan again.")
+        if entry.keys != searched_keys(decision, self.services.security.keys):
+            message = f"the keys of `{name}` changed since this plan was made."
+            raise UsageError(message, hint="Plan again.")
         if source is not None and self._physical(table, source, source.relation(table)).facts != entry.facts:
             message = f"the columns of `{name}` changed at its source since this plan was made."
             raise SchemaMismatch(message, hint="Plan again.")
@@ -186,7 +212,7 @@ class Planner:
         """The table as this principal meets it, the same throughout one plan."""
         key = name.lower()
         if key not in self._entries:
-            self._entries[key] = self._make_entry(self.registry.resolve(name))
+            self._entries[key] = self._make_entry(self.sight.resolve(name))
         return self._entries[key]
 
     def fresh_entry(self, name: str) -> TableEntry:
@@ -219,7 +245,8 @@ class Planner:
         held = stored_types(columns, stored)
         typed = source.typed_relation(table, relation, held, physical.facts)
         casted = _cast_relation(typed, held, physical.facts)
-        return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored)
+        keys = searched_keys(decision, self.services.security.keys) if stored else frozenset()
+        return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored, keys)
 
     def _with_parameters(self, table: VirtualTable) -> VirtualTable:
         """The table with the request's values for the `{{ name }}`s of its query; its own are the defaults."""
@@ -275,8 +302,16 @@ class Planner:
         return query
 
     def visible_columns(self, name: str) -> dict[str, str]:
-        """Columns this principal may use, with types."""
-        decision = self.entry(name).decision
+        """Columns this principal may use, with types.
+
+        Raises
+        ------
+        AccessDenied
+            The table is denied, or every column of it.
+        """
+        decision = self.entry(name).decision.require()
+        if not decision.visible_columns:
+            raise AccessDenied(f"every column of `{name}` is denied to {self.principal.name!r}.", table=name)
         return {column: decision.columns[column].shown_type for column in decision.visible_columns}
 
     def require_access(self, name: str, columns: tuple[str, ...]) -> None:
@@ -310,16 +345,19 @@ class Planner:
         return self.binder.describe(tree.sql("duckdb"), used_params(tree, self.params))
 
     def row_count(self, name: str) -> int | None:
-        """Rows of a table, as far as its source's own catalog knows; asked once, then remembered."""
-        known = self.registry.get_table_statistics(name)
-        if known is not None:
-            return known.row_count
+        """Rows of a table, as far as its source's own catalog knows."""
+        return self.statistics(name).row_count
+
+    def statistics(self, name: str) -> TableStatistics:
+        """What is known of a table; its source is asked now and then."""
         entry = self.entry(name)
-        if entry.source is None:
-            return None
-        statistics = entry.source.statistics(entry.table)
-        self.registry.record_statistics(name, statistics)
-        return statistics.row_count
+        return self.services.knowledge.of(entry.table, entry.source)
+
+    def shown_statistics(self, name: str) -> TableStatistics:
+        """What this principal may know of a table's size and values, as it is now."""
+        with self._lock:
+            decision = self.fresh_entry(name).decision.require()
+            return seen_statistics(self.statistics(decision.table), decision)
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""

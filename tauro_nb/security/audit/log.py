@@ -50,6 +50,8 @@ class AuditLog:
         `query`, `access` (rows at hand), `deny` (refused before it was planned or run).
     parent_id
         The query this one belongs to, if any.
+    acting_as
+        Whose rights were used, where `principal` looked through somebody else's eyes.
     tenant, purpose
         For whom and what for, as the principal declared.
     origin
@@ -64,6 +66,10 @@ class AuditLog:
         Column -> name of the mask or cipher that applied.
     row_filter
         Whose row filter applied, in words.
+    policy_columns
+        Columns that only the policy reads: for auditors, never for the one who asked.
+    base
+        The query does not name the table: it reads a view over it.
     fingerprint
         Short name of all queries of one shape.
     literals, params
@@ -97,6 +103,7 @@ class AuditLog:
     sequence: int = 0
     event: str = "access"
     parent_id: str = ""
+    acting_as: str = ""
     tenant: str | None = None
     purpose: str | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -105,6 +112,8 @@ class AuditLog:
     column_roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masked: Mapping[str, str] = field(default_factory=dict)
     row_filter: str = ""
+    policy_columns: tuple[str, ...] = ()
+    base: bool = False
     fingerprint: str = ""
     literals: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
