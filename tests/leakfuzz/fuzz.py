@@ -12,7 +12,7 @@ from tauro_nb.errors import TauroError
 from tests.leakfuzz.backends import FILTERS, Prepared
 from tests.leakfuzz.expressions import Expression
 
-__all__ = ["FORMS", "PLACEMENTS", "Finding", "Report", "fuzz"]
+__all__ = ["FORMS", "PLACEMENTS", "Finding", "Outcome", "Report", "fuzz"]
 
 Statement = Callable[[Sequence[str]], str]
 Outcome = tuple[str, Any]
@@ -137,6 +137,7 @@ def fuzz(
     throwing: Sequence[Expression],
     barrier: str,
     wanted: dict[tuple[bool, str], Outcome] | None = None,
+    forms: Sequence[str] = FORMS,
 ) -> Report:
     """Ask every throwing expression behind every form of policy; over the forms each meets every placement.
 
@@ -144,6 +145,8 @@ def fuzz(
     ----------
     wanted
         Answers of the harmless databases, kept from one barrier to the next.
+    forms
+        Some of `FORMS`.
     """
     started = time.process_time()
     report = Report(prepared.backend.name, barrier)
@@ -152,7 +155,7 @@ def fuzz(
     known = [expression for expression in throwing if expression.columns <= here]
     usable = [e for start in range(0, len(known), _BATCH) for e in fuzzer.answered(known[start : start + _BATCH])]
     report.expressions, report.refused = len(usable), len(known) - len(usable)
-    for turn, form in enumerate(FORMS):
+    for turn, form in enumerate(forms):
         who = prepared.raw[barrier].as_principal("eve", roles=[form])
         for number, start in enumerate(range(0, len(usable), _BATCH)):
             batch = usable[start : start + _BATCH]
@@ -160,7 +163,7 @@ def fuzz(
             for placement in ("where", others[(turn + number) % len(others)]):
                 fuzzer.compare(who, form, placement, batch)
         for number, expression in enumerate(e for e in usable if e.condition):
-            if (turn + number) % len(FORMS) >= _FORMS_ALONE:
+            if (turn + number) % len(forms) >= _FORMS_ALONE:
                 continue
             alone = list(_ALONE)[(turn + number) % len(_ALONE)]
             fuzzer.compare(who, form, alone, [expression])
