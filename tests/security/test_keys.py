@@ -14,6 +14,7 @@ import pytest
 
 from tauro_nb import keys as command
 from tauro_nb.config import load_config
+from tauro_nb import VirtualContext
 from tauro_nb.errors import ConfigError, KeysetError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.security.keys import (
@@ -344,6 +345,13 @@ def test_a_key_service(path: Path) -> None:
     other.name = "kms"
     with pytest.raises(KeysetError, match="not locked by `kms`"):
         KeyRing.open(path, other)
+
+
+def test_a_key_service_in_a_configuration(path: Path) -> None:
+    vault = Vault()
+    KeyRing.open(path, vault, create=True).primary(SSN)
+    with VirtualContext({"encryption": {"keyset": str(path), "kek": vault}}) as ctx:
+        assert SSN in [key.slot for key in ctx.layer.keys.all_keys()]
 
 
 def test_a_command() -> None:
