@@ -12,6 +12,7 @@ from tauro_nb.monitor import QueryMonitor
 from tauro_nb.security.audit import AuditTrail
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.keys import KeyRing
+from tauro_nb.security.store import PolicyStore
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import EncryptionConfig
@@ -53,12 +54,14 @@ class VirtualDataLayer:
             labels=self.schema_registry,
             keys=self.keys,
             encryption=self._encryption_of,
+            store=None if config.security.policies is None else PolicyStore(config.security.policies),
             barrier=config.security.barrier,
         )
         for tag_policy in config.tag_policies:
             self.security.register_tag_policy(tag_policy)
         for policy in config.policies:
             self.security.register_policy(policy)
+        self.security.version()  # from here on a change of policies leaves a record
         self.policy_readers: frozenset[str] = frozenset(config.security.policy_readers)
         self.monitor = QueryMonitor()
         self._machine: Machine | None = None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
@@ -39,6 +39,8 @@ __all__ = ["ROAD", "Planner", "Services", "TableEntry"]
 
 ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES)
 """From a parsed query to one that can be placed. There is no other road."""
+
+_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +149,22 @@ class Planner:
         with self._lock:
             self.params = query.params
             self._given = params if isinstance(params, Mapping) else {}
+            plan = self._placed(query)
+        return replace(plan, plan_ms=(time.perf_counter() - started) * 1000)
+
+    def _placed(self, query: Query) -> QueryPlan:
+        """Walk the rest of the road under one version of the policies: all tables are decided by the same rules."""
+        for _ in range(_ATTEMPTS):
+            version = self.services.security.version()
             self._entries.clear()
+            walked = query
             for step in ROAD:
-                query = step(query, self)
-            plan = place(query, self)
-            entries = {entry.table.name: entry for entry in self._entries.values()}
-        return replace(plan, entries=entries, plan_ms=(time.perf_counter() - started) * 1000)
+                walked = step(walked, self)
+            plan = place(walked, self)
+            if self.services.security.version(thorough=False) == version:
+                entries = {entry.table.name: entry for entry in self._entries.values()}
+                return replace(plan, entries=entries, policy_version=version)
+        raise AccessDenied("the policies change faster than a query can be planned.", hint="Ask again.")
 
     def require_unchanged(self, plan: QueryPlan) -> None:
         """Refuse a plan whose tables are no longer what it was made for.
@@ -275,8 +287,16 @@ class Planner:
         return query
 
     def visible_columns(self, name: str) -> dict[str, str]:
-        """Columns this principal may use, with types."""
-        decision = self.entry(name).decision
+        """Columns this principal may use, with types.
+
+        Raises
+        ------
+        AccessDenied
+            The table is denied, or every column of it.
+        """
+        decision = self.entry(name).decision.require()
+        if not decision.visible_columns:
+            raise AccessDenied(f"every column of `{name}` is denied to {self.principal.name!r}.", table=name)
         return {column: decision.columns[column].shown_type for column in decision.visible_columns}
 
     def require_access(self, name: str, columns: tuple[str, ...]) -> None:
