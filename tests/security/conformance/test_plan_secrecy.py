@@ -136,10 +136,9 @@ def leaves(value: Any, seen: set[int] | None = None, depth: int = 0) -> Iterator
         yield value.sql("duckdb")
         yield repr(value)
         return
-    if isinstance(value, float):
-        return  # a measured time holds any digits
-    if isinstance(value, (str, int, bytes, bool)) or value is None:
-        yield str(value)
+    if isinstance(value, (str, int, float, bytes, bool)) or value is None:
+        # A measured time holds any digits.
+        yield "" if isinstance(value, float) else str(value)
         return
     yield repr(value)
     if isinstance(value, Mapping):
