@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
+from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.catalog.validation import check_schema
 from tauro_nb.errors import AccessDenied, BindError, QueryError, SchemaMismatch, TauroError, UsageError
 from tauro_nb.query.bind import bind
@@ -25,6 +26,7 @@ from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
 from tauro_nb.security.encryption import stored_types
+from tauro_nb.security.sight import Sight, seen_statistics
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -112,6 +114,7 @@ class Planner:
         self.services = services
         self.principal = principal
         self.binder = Binder()
+        self.sight = Sight(services.registry, services.security, principal)
         self.params: Mapping[str, Any] = {}
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
@@ -198,7 +201,7 @@ class Planner:
         """The table as this principal meets it, the same throughout one plan."""
         key = name.lower()
         if key not in self._entries:
-            self._entries[key] = self._make_entry(self.registry.resolve(name))
+            self._entries[key] = self._make_entry(self.sight.resolve(name))
         return self._entries[key]
 
     def fresh_entry(self, name: str) -> TableEntry:
@@ -330,16 +333,26 @@ class Planner:
         return self.binder.describe(tree.sql("duckdb"), used_params(tree, self.params))
 
     def row_count(self, name: str) -> int | None:
-        """Rows of a table, as far as its source's own catalog knows; asked once, then remembered."""
+        """Rows of a table, as far as its source's own catalog knows."""
+        return self._statistics(name).row_count
+
+    def _statistics(self, name: str) -> TableStatistics:
+        """What the source's own catalog knows; asked once, then remembered."""
         known = self.registry.get_table_statistics(name)
         if known is not None:
-            return known.row_count
+            return known
         entry = self.entry(name)
         if entry.source is None:
-            return None
+            return TableStatistics()
         statistics = entry.source.statistics(entry.table)
         self.registry.record_statistics(name, statistics)
-        return statistics.row_count
+        return statistics
+
+    def shown_statistics(self, name: str) -> TableStatistics:
+        """What this principal may know of a table's size and values, as it is now."""
+        with self._lock:
+            decision = self.fresh_entry(name).decision.require()
+            return seen_statistics(self._statistics(decision.table), decision)
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""

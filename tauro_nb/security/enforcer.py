@@ -113,6 +113,15 @@ class SecurityEnforcer:
         )
         self._compiled: dict[str, Compiled] = {}
         self._announced: Edition | None = None
+        self._system: dict[str, Compiled] = {}
+
+    def fix_policy(self, policy: TableSecurityPolicy) -> None:
+        """Put the policy of a system table in force, for good: nobody replaces or removes it."""
+        self._system[policy.table_name.casefold()] = self._check(policy.table_name, policy, {})
+
+    def _require_free(self, table_name: str) -> None:
+        if table_name.casefold() in self._system:
+            raise PolicyError(f"the policy of `{table_name}` is part of the system; it cannot be changed")
 
     @property
     def book(self) -> Book:
@@ -177,6 +186,7 @@ class SecurityEnforcer:
         """
         if not isinstance(policy, TableSecurityPolicy):
             raise UsageError(f"a TableSecurityPolicy is needed, not {type(policy).__name__}")
+        self._require_free(policy.table_name)
         compiled = self._check(policy.table_name, policy, self.book.tags)
         with self._lock:
             self._books.put_table(policy)
@@ -282,6 +292,7 @@ class SecurityEnforcer:
 
         Returns whether there was one.
         """
+        self._require_free(table_name)
         with self._lock:
             self._compiled.pop(table_name.casefold(), None)
             return self._books.drop_table(table_name)
@@ -487,6 +498,8 @@ class SecurityEnforcer:
         """The compiled policy, compiled anew when the policy, the tags or their policies have changed since."""
         book = book or self.book
         key = table_name.casefold()
+        if key in self._system:
+            return self._system[key]
         policy, compiled = book.tables.get(key), self._compiled.get(key)
         guarded = self._guard_signature(table_name, book.tags)
         config = self._encryption_of(table_name)
