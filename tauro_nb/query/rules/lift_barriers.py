@@ -24,7 +24,8 @@ __all__ = ["lift_barriers"]
 
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _ABOVE: Final = "~above"
-"""Kind of a value that is computed from groups: no condition on it can be moved below the grouping."""
+"""Stands before the type of a value that is computed from groups, if that is known: no condition on such values alone
+can be moved below the grouping."""
 _TOTAL: Final = (exp.Substring, exp.Left, exp.Lower, exp.Upper)
 """Functions of a text and whole numbers that are constants, which no text makes fail."""
 _TYPES: Final[tuple[tuple[type[exp.Expr], str], ...]] = ((exp.Avg, "DOUBLE"), (exp.Count, "BIGINT"))
@@ -34,8 +35,8 @@ def lift_barriers(query: Query, planner: Planner) -> Query:
     """Drop the LIMIT of every leaf when all conditions of the query are leak-proof.
 
     What an optimizer moves to a row before the policy has judged it are conditions: of WHERE, ON, HAVING and
-    QUALIFY, in whatever query they stand. If none of them can fail, there is nothing to keep above, and a barrier would only keep
-    the optimizer from ordering joins and from reading less. One doubtful condition anywhere keeps all barriers.
+    QUALIFY, in whatever query they stand. If none of them can fail, there is nothing to keep above, and a barrier
+    would only keep the optimizer from ordering joins and from reading less. One doubtful condition keeps all barriers.
     Columns computed by an inner query count as doubtful in the conditions outside of it.
     """
     if not query.fenced or query.strict or not query.qualified:
@@ -93,9 +94,12 @@ class _Judge:
             return exp.column(name)
 
         judged = _asked_by_columns(part).transform(stand_in, copy=False)
-        if not doubtful and set(kinds.values()) == {_ABOVE}:
+        if doubtful:
+            return False
+        if kinds and all(kind.startswith(_ABOVE) for kind in kinds.values()):
             return True
-        return not doubtful and is_leakproof(judged, kinds, self.params, self.binder)
+        types = {name: kind.removeprefix(_ABOVE) for name, kind in kinds.items()}
+        return is_leakproof(judged, types, self.params, self.binder)
 
     def _is_plain_like(self, node: exp.Expr, scope: Scope) -> bool:
         """LIKE with a constant pattern, in which nothing is escaped."""
@@ -106,7 +110,7 @@ class _Judge:
     # -- types
 
     def _kind(self, node: exp.Expr | None, scope: Scope) -> str | None:
-        """The type of a value, `_ABOVE` for one of groups whose type does not matter; None when in doubt."""
+        """The type of a value, behind `_ABOVE` if it is computed from groups; None when in doubt."""
         if isinstance(node, exp.Paren):
             return self._kind(node.this, scope)
         if isinstance(node, exp.Column):
@@ -126,7 +130,7 @@ class _Judge:
             return None
         if any(column.find_ancestor(exp.AggFunc, exp.Subquery) is None for column in node.find_all(exp.Column)):
             return None
-        return self._plain_type(node, scope) or _ABOVE
+        return _ABOVE + (self._plain_type(node, scope) or "")
 
     def _plain_type(self, node: exp.Expr, scope: Scope) -> str | None:
         if isinstance(node, exp.Paren):
@@ -141,7 +145,7 @@ class _Judge:
         if isinstance(node, exp.Sum) and isinstance(node.this, exp.Column):
             return _sum(self._kind_of_column(node.this, scope))
         if isinstance(node, (exp.Min, exp.Max)) and isinstance(node.this, exp.Column):
-            return self._kind_of_column(node.this, scope)
+            return (self._kind_of_column(node.this, scope) or "").removeprefix(_ABOVE)
         return next((kind for of, kind in _TYPES if isinstance(node, of)), None)
 
     def _kind_of_column(self, column: exp.Column, scope: Scope) -> str | None:
