@@ -85,7 +85,7 @@ def _hide_in(select: exp.Select) -> None:
     parts = list(conjuncts(where.this)) if where is not None else []
     own = [part for part in parts if not is_policy(part)]
     hidden = len(own) < len(parts)
-    if limit is not None and is_policy(limit.expression):
+    if isinstance(limit, exp.Limit) and is_policy(limit.expression):
         select.set("limit", None)
         hidden = True
     for item in list(select.expressions):
