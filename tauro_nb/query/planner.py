@@ -20,6 +20,7 @@ from tauro_nb.query.literals import bind_literals, used_params
 from tauro_nb.query.names import RAW
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
+from tauro_nb.query.placement.knowledge import Knowledge
 from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
@@ -102,11 +103,16 @@ class Services:
     refresh: Callable[[Source], None]
     physical: dict[str, Physical] = field(default_factory=dict)
     described: set[int] = field(default_factory=set)
+    knowledge: Knowledge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.knowledge = Knowledge(self.registry)
 
     def forget(self, tables: tuple[str, ...]) -> None:
         """Drop what is remembered of some tables, after one of them failed."""
         for name in tables:
             self.physical.pop(name, None)
+            self.knowledge.forget(name)
 
 
 class Planner:
@@ -340,25 +346,18 @@ class Planner:
 
     def row_count(self, name: str) -> int | None:
         """Rows of a table, as far as its source's own catalog knows."""
-        return self._statistics(name).row_count
+        return self.statistics(name).row_count
 
-    def _statistics(self, name: str) -> TableStatistics:
-        """What the source's own catalog knows; asked once, then remembered."""
-        known = self.registry.get_table_statistics(name)
-        if known is not None:
-            return known
+    def statistics(self, name: str) -> TableStatistics:
+        """What is known of a table; its source is asked now and then."""
         entry = self.entry(name)
-        if entry.source is None:
-            return TableStatistics()
-        statistics = entry.source.statistics(entry.table)
-        self.registry.record_statistics(name, statistics)
-        return statistics
+        return self.services.knowledge.of(entry.table, entry.source)
 
     def shown_statistics(self, name: str) -> TableStatistics:
         """What this principal may know of a table's size and values, as it is now."""
         with self._lock:
             decision = self.fresh_entry(name).decision.require()
-            return seen_statistics(self._statistics(decision.table), decision)
+            return seen_statistics(self.statistics(decision.table), decision)
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""

@@ -22,6 +22,7 @@ from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import QUERY_NODES, by_position
+from tauro_nb.sources.keys import KeyForm, json_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,6 +72,7 @@ CAPABILITY = Capability(
         exp.Ordered: lambda node: family(node.this) == "integer",
     },
     masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact"}),
+    keys=KeyForm(frozenset({"integer", "text"}), json_array, most=200_000),
 )
 
 
@@ -176,6 +178,14 @@ class SQLiteSource(AttachedSource):
 
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Translate a fragment to SQLite's SQL; rows come as an Arrow stream."""
+        sql = self.asked_sql(fragment, tables, params)
+        whole = is_plain_scan(fragment.tree) and fragment.tree.args.get("where") is None
+        if whole and not any(tables[name].query for name in fragment.tables):
+            return Scan(sql=sql)
+        return self.answer(sql, fragment)
+
+    def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
+        """A fragment in SQLite's SQL."""
         tree = self.capability.translate_masks(bind_literals(fragment.tree, params))
         for node in list(tree.find_all(exp.Table)):
             if node.db == RAW:
@@ -184,10 +194,10 @@ class SQLiteSource(AttachedSource):
                 node.replace(physical)
         for comparison in list(tree.find_all(exp.EQ, exp.NEQ, exp.In)):
             _binary_collation(comparison)
-        sql = tree.sql("sqlite")
-        whole = is_plain_scan(fragment.tree) and fragment.tree.args.get("where") is None
-        if whole and not any(tables[name].query for name in fragment.tables):
-            return Scan(sql=sql)
+        return tree.sql("sqlite")
+
+    def answer(self, sql: str, fragment: Fragment) -> Scan:
+        """Rows come as an Arrow stream."""
         return Scan(sql=sql, stream=lambda: self._stream(sql, fragment))
 
     def _stream(self, sql: str, fragment: Fragment) -> pa.RecordBatchReader:
