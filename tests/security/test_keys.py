@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from tauro_nb import VirtualContext
 from tauro_nb import keys as command
 from tauro_nb.config import load_config
-from tauro_nb import VirtualContext
 from tauro_nb.errors import ConfigError, KeysetError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.security.keys import (
