@@ -178,11 +178,10 @@ class VirtualContext:
 
     def _shown(self, plan: QueryPlan) -> QueryPlan:
         """The plan as its principal may see it."""
-        if self.reads_policies:
-            return plan
+        from tauro_nb.query.plan import own
         from tauro_nb.query.secrecy import shown_plan
 
-        return shown_plan(plan)
+        return own(plan) if self.reads_policies else shown_plan(plan)
 
     def _plan(
         self,

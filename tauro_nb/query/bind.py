@@ -61,6 +61,7 @@ def bind(query: Query, planner: Planner) -> Query:
 
     tree = bare(resolve(query.tree, lookup))
     names = {(node.name, leaf_kind(node)) for node in tree.find_all(exp.Table) if leaf_kind(node)}
+    planner.look_ahead(sorted(name for name, kind in names if kind == VISIBLE))
     for name, kind in sorted(names, key=str):
         if kind == LOCAL:
             planner.binder.ensure(name, LOCAL, planner.frame_columns(query.frames[name]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from sqlglot import exp
 from tauro_nb.query.names import display_sql
 from tauro_nb.query.trees import conjuncts, cuts_below_join
 
-__all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "whole"]
+__all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "own", "whole"]
 
 
 class ExecutionStrategy(Enum):
@@ -138,7 +138,7 @@ class QueryPlan:
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
     `residual` the same over real relations and `streams`. `sources` are read by it; `entries` are all tables as
     they were found and decided: it runs only while that holds. Behind a barrier (`fenced`) DuckDB must not reason from
-    the minimum and maximum of hidden rows.
+    the minimum and maximum of hidden rows. `cached` says that it was made before, and found to hold still.
 
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
@@ -167,6 +167,7 @@ class QueryPlan:
     estimated_bytes: int = 0
     estimated_cost: float = 0.0
     plan_ms: float = field(default=0.0, repr=False)
+    cached: bool = field(default=False, repr=False, compare=False)
     pushdown_predicates: tuple[Any, ...] = ()
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None
@@ -203,6 +204,13 @@ class QueryPlan:
     def rules(self) -> tuple[RuleFired, ...]:
         """The steps that changed the query."""
         return tuple(rule for rule in self.journal if rule.before != rule.after)
+
+
+def own(plan: QueryPlan) -> QueryPlan:
+    """The plan over trees of its own, to hand out: a plan may be kept, and whoever has a tree can change it."""
+    fragments = tuple(replace(part, tree=part.tree.copy()) for part in plan.fragments)
+    tree, residual, shown = plan.tree.copy(), plan.residual.copy(), plan.shown.copy()
+    return replace(plan, tree=tree, residual=residual, shown=shown, fragments=fragments)
 
 
 def whole(plan: QueryPlan) -> QueryPlan:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,18 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from tauro_nb.catalog.validation import check_schema
-from tauro_nb.errors import AccessDenied, BindError, QueryError, SchemaMismatch, TauroError, UsageError
+from tauro_nb.errors import (
+    AccessDenied,
+    BindError,
+    QueryError,
+    SchemaMismatch,
+    SourceUnavailable,
+    TauroError,
+    UsageError,
+)
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
+from tauro_nb.query.cache import KeptPlan, KeptTable, PlanCache, params_by_name, plan_key, same_values
 from tauro_nb.query.literals import bind_literals, used_params
 from tauro_nb.query.names import RAW
 from tauro_nb.query.parse import parse
@@ -25,6 +35,7 @@ from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
 from tauro_nb.security.encryption import stored_types
+from tauro_nb.sources.base import revisions
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -43,9 +54,10 @@ ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, 
 
 @dataclass(frozen=True, slots=True)
 class Physical:
-    """A table's columns as its source has them now."""
+    """A table's columns as its source has them at a revision, seen through the relation that scans it."""
 
     revision: str
+    relation: str
     facts: Mapping[str, ColumnFacts]
 
 
@@ -86,7 +98,7 @@ class Services:
     """What all principals of a context share.
 
     `describe` runs DESCRIBE in the engine for a source's relation; `physical` remembers the answers, `described` which
-    sources were ever asked.
+    sources were ever asked. `plans` were made before, for whoever asked.
     """
 
     registry: SchemaRegistry
@@ -96,9 +108,11 @@ class Services:
     refresh: Callable[[Source], None]
     physical: dict[str, Physical] = field(default_factory=dict)
     described: set[int] = field(default_factory=set)
+    plans: PlanCache = field(default_factory=PlanCache)
 
     def forget(self, tables: tuple[str, ...]) -> None:
         """Drop what is remembered of some tables, after one of them failed."""
+        self.plans.forget(tables)
         for name in tables:
             self.physical.pop(name, None)
 
@@ -113,6 +127,7 @@ class Planner:
         self.params: Mapping[str, Any] = {}
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
+        self._revisions: dict[str, str] = {}
         self._open_views: list[str] = []
         self._lock = threading.RLock()
 
@@ -130,7 +145,7 @@ class Planner:
         *,
         pushdown: bool = True,
     ) -> QueryPlan:
-        """Parse, bind, authorize, secure, optimize and place.
+        """Parse, bind, authorize, secure, optimize and place; or take the plan that was made of the same before.
 
         Without `pushdown` sources hand over their columns, and the engine does everything else.
 
@@ -140,19 +155,115 @@ class Planner:
             Any step refused; see `tauro_nb.errors`.
         """
         started = time.perf_counter()
-        query = replace(parse(source, params, frames), pushdown=pushdown)
-        if limit is not None:
-            query = replace(query, tree=_limited(query.tree, limit))
+        key = plan_key(source, params, frames, limit, self.principal, pushdown=pushdown)
+        kept = self.services.plans.get(key)
+        cached = kept is not None and self._holds(kept)
+        if cached:
+            plan = self._with_values(key, kept, params)
+        else:
+            query = replace(parse(source, params, frames), pushdown=pushdown)
+            if limit is not None:
+                query = replace(query, tree=_limited(query.tree, limit))
+            plan = self._made(key, query, params)
+        return replace(plan, cached=cached, plan_ms=(time.perf_counter() - started) * 1000)
+
+    def _made(self, key: Hashable | None, query: Query, given: Any) -> QueryPlan:
+        """Walk the road, and keep the plan for the next time."""
         # One plan at a time: entries must stay the same throughout one, and new for the next.
         with self._lock:
-            self.params = query.params
-            self._given = params if isinstance(params, Mapping) else {}
-            self._entries.clear()
+            self._start(query.params, given)
+            version = self.registry.version
             for step in ROAD:
                 query = step(query, self)
-            plan = place(query, self)
-            entries = {entry.table.name: entry for entry in self._entries.values()}
-        return replace(plan, entries=entries, plan_ms=(time.perf_counter() - started) * 1000)
+            plan = self._placed(query)
+            self._keep(key, query, plan, version)
+        return plan
+
+    def _start(self, params: Mapping[str, Any], given: Any = None) -> None:
+        self.params = params
+        self._given = given if isinstance(given, Mapping) else {}
+        self._entries.clear()
+        self._revisions.clear()
+
+    def _placed(self, query: Query) -> QueryPlan:
+        plan = place(query, self)
+        return replace(plan, entries={entry.table.name: entry for entry in self._entries.values()})
+
+    def _keep(self, key: Hashable | None, query: Query, plan: QueryPlan, version: int) -> None:
+        """Keep a plan, without its values; not one into which a request put values for templates."""
+        if key is None or any(template_names(entry.table) & self._given.keys() for entry in plan.entries.values()):
+            return
+        tables = []
+        for name, entry in plan.entries.items():
+            physical = None if entry.source is None else self.services.physical.get(name)
+            if physical is not None and physical.facts is not entry.facts:
+                return  # somebody else saw the table change meanwhile
+            definition, statistics = self.registry.resolve(name).copy(), self.registry.get_table_statistics(name)
+            tables.append(KeptTable(entry, definition, physical, statistics))
+        names, sent = tuple(plan.params), _sent(plan)
+        bare = replace(plan, params={}), replace(query, params={})
+        self.services.plans.put(key, KeptPlan(*bare, names, sent, tuple(tables), version))
+
+    def _holds(self, kept: KeptPlan) -> bool:
+        """Whether everything a plan was made from is the same now. Each source is asked once for all its tables.
+
+        Raises
+        ------
+        SourceUnavailable
+            One of them does not answer.
+        """
+        if kept.version != self.registry.version:
+            return False
+        try:
+            return all(map(self._decided_alike, kept.tables)) and self._columns_alike(kept.tables)
+        except SourceUnavailable:
+            raise
+        except TauroError:
+            # Planned anew, the road says what is wrong, and where in the text.
+            return False
+
+    def _decided_alike(self, kept: KeptTable) -> bool:
+        name, entry = kept.entry.table.name, kept.entry
+        security = self.services.security
+        return (
+            self.registry.resolve(name) == kept.definition
+            and self.registry.get_table_statistics(name) == kept.statistics
+            and security.decide(name, entry.columns, self.principal).require() == entry.decision
+            and security.stored_columns(name) == entry.stored
+        )
+
+    def _columns_alike(self, tables: tuple[KeptTable, ...]) -> bool:
+        groups: dict[int, list[KeptTable]] = defaultdict(list)
+        for kept in tables:
+            if kept.entry.source is None:
+                continue
+            if self.services.pool.source(kept.entry.table) is not kept.entry.source:
+                return False
+            # Seen to be different in between, and so refreshed: what the engine remembers is no longer this.
+            if kept.physical is None or self.services.physical.get(kept.entry.table.name) is not kept.physical:
+                return False
+            groups[id(kept.entry.source)].append(kept)
+        for group in groups.values():
+            source = group[0].entry.source
+            assert source is not None
+            with _about(group[0].entry.table):
+                now = revisions(source, [kept.entry.table for kept in group])
+            if any(kept.physical.revision != now.get(kept.entry.table.name) for kept in group if kept.physical):
+                return False
+        return True
+
+    def _with_values(self, key: Hashable | None, kept: KeptPlan, given: Any) -> QueryPlan:
+        """A kept plan with the parameters of this request; where sources are sent others, it is placed anew."""
+        values = params_by_name(given)
+        params = {name: values[name] for name in kept.names}
+        if same_values(kept.sent, params):
+            return replace(kept.plan, params=params)
+        with self._lock:
+            self._start(params)
+            self._entries.update({name.lower(): entry for name, entry in kept.plan.entries.items()})
+            plan = self._placed(replace(kept.query, params=params))
+        self.services.plans.put(key, replace(kept, plan=replace(plan, params={}), sent=_sent(plan)))
+        return plan
 
     def require_unchanged(self, plan: QueryPlan) -> None:
         """Refuse a plan whose tables are no longer what it was made for.
@@ -192,9 +303,29 @@ class Planner:
     def fresh_entry(self, name: str) -> TableEntry:
         """The table as it is now, outside of any plan."""
         with self._lock:
-            self._entries.clear()
-            self._given = {}
+            self._start({})
             return self.entry(name)
+
+    def look_ahead(self, names: Iterable[str]) -> None:
+        """Ask every source once for the revisions of all tables a query reads of it.
+
+        Raises
+        ------
+        AccessDenied
+            One of them may not be read: nothing was asked then.
+        """
+        groups: dict[int, tuple[Source, list[VirtualTable]]] = {}
+        for name in names:
+            table = self.registry.resolve(name)
+            with _about(table):
+                self._check_table(table)
+                if not table.is_view and name.lower() not in self._entries:
+                    source = self.services.pool.source(table)
+                    groups.setdefault(id(source), (source, []))[1].append(self._with_parameters(table))
+        for source, tables in groups.values():
+            if len(tables) > 1:
+                with _about(tables[0]):
+                    self._revisions |= revisions(source, tables)
 
     def _make_entry(self, table: VirtualTable) -> TableEntry:
         with _about(table):
@@ -232,16 +363,17 @@ class Planner:
 
     def _physical(self, table: VirtualTable, source: Source, relation: exp.Expr) -> Physical:
         """Columns at the source, looked up again only when its revision or the table's definition changed."""
-        revision = f"{source.revision(table)} {relation.sql('duckdb')}"
+        revision = self._revisions.get(table.name) or source.revision(table)
+        written = relation.sql("duckdb")
         known = self.services.physical.get(table.name)
-        if known is not None and known.revision == revision:
+        if known is not None and (known.revision, known.relation) == (revision, written):
             return known
         if id(source) in self.services.described:
             # The engine may remember this table from another virtual one, or from before it changed.
             self.services.refresh(source)
         self.services.described.add(id(source))
         described = self.services.describe(source, relation)
-        fresh = Physical(revision, source.facts(table, described))
+        fresh = Physical(revision, written, source.facts(table, described))
         self.services.physical[table.name] = fresh
         return fresh
 
@@ -338,6 +470,12 @@ def _about(table: VirtualTable) -> Iterator[None]:
     except TauroError as error:
         error.table = error.table or table.name
         raise
+
+
+def _sent(plan: QueryPlan) -> dict[str, Any]:
+    """Parameters whose values stand in what a source is asked."""
+    names = {node.name for part in plan.fragments for node in part.tree.find_all(exp.Placeholder)}
+    return {name: value for name, value in plan.params.items() if name in names}
 
 
 def _parse_view(table: VirtualTable) -> Query:
