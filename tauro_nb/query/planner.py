@@ -407,9 +407,18 @@ class Planner:
         return query
 
     def visible_columns(self, name: str) -> dict[str, str]:
-        """Columns this principal may use, with types."""
-        decision = self.entry(name).decision
-        return {column: decision.columns[column].shown_type for column in decision.visible_columns}
+        """Columns this principal may use, with types.
+
+        Raises
+        ------
+        AccessDenied
+            The table is denied, or every column of it.
+        """
+        decision = self.entry(name).decision.require()
+        visible = {column: decision.columns[column].shown_type for column in decision.visible_columns}
+        if not visible:
+            raise AccessDenied(f"every column of `{name}` is denied to {self.principal.name!r}.", table=name)
+        return visible
 
     def require_access(self, name: str, columns: tuple[str, ...]) -> None:
         """Refuse unless the principal may read these columns of the table.

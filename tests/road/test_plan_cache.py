@@ -285,10 +285,20 @@ def test_people_share_nothing_that_differs(ana: VirtualContext) -> None:
 def test_attributes_of_one_are_not_those_of_another(people: dict[str, Any]) -> None:
     people["security_policies"]["t"] = {"row_level_filters": {"analyst": "a = {principal.n}"}}
     ctx = VirtualContext(people, principal="ana")
+    with pytest.raises(AccessDenied, match="attribute"):
+        rows(ctx, "t")
     for n in (1, 2, 3, 1.0, 2):
         assert [row[0] for row in rows(ctx.as_principal("ana", attributes={"n": n}), "t")] == [int(n)]
-    with pytest.raises(AccessDenied):
-        rows(ctx, "t")
+    ctx.close()
+
+
+def test_a_table_of_which_every_column_is_denied_is_refused(people: dict[str, Any]) -> None:
+    denied = {name: {"denied_roles": ["analyst"]} for name in ("a", "b")}
+    people["security_policies"]["t"] = {"allowed_roles": ["analyst"], "field_policies": denied}
+    ctx = VirtualContext(people, principal="ana")
+    for sql in (ASKED[0], "SELECT count(*) FROM t", ASKED[1]):
+        with pytest.raises(AccessDenied, match="denied"):
+            ctx.query(sql)
     ctx.close()
 
 
