@@ -26,7 +26,7 @@ from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
 from tauro_nb.query.cache import KeptPlan, KeptTable, PlanCache, params_by_name, plan_key, same_values
 from tauro_nb.query.literals import bind_literals, used_params
-from tauro_nb.query.names import RAW
+from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
 from tauro_nb.query.plan import Fragment, QueryPlan
@@ -34,6 +34,7 @@ from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
+from tauro_nb.query.trees import every, written
 from tauro_nb.security.encryption import stored_types
 from tauro_nb.sources.base import revisions
 
@@ -364,16 +365,16 @@ class Planner:
     def _physical(self, table: VirtualTable, source: Source, relation: exp.Expr) -> Physical:
         """Columns at the source, looked up again only when its revision or the table's definition changed."""
         revision = self._revisions.get(table.name) or source.revision(table)
-        written = relation.sql("duckdb")
+        sql = written(relation)
         known = self.services.physical.get(table.name)
-        if known is not None and (known.revision, known.relation) == (revision, written):
+        if known is not None and (known.revision, known.relation) == (revision, sql):
             return known
         if id(source) in self.services.described:
             # The engine may remember this table from another virtual one, or from before it changed.
             self.services.refresh(source)
         self.services.described.add(id(source))
         described = self.services.describe(source, relation)
-        fresh = Physical(revision, written, source.facts(table, described))
+        fresh = Physical(revision, sql, source.facts(table, described))
         self.services.physical[table.name] = fresh
         return fresh
 
@@ -444,11 +445,27 @@ class Planner:
 
     def describe_raw(self, tree: exp.Query) -> dict[str, str]:
         """Output columns of a fragment over raw tables."""
-        for table in tree.find_all(exp.Table):
+        for table in every(tree, exp.Table):
             if table.db == RAW:
                 entry = self.entry(table.name)
                 self.binder.ensure(entry.table.name, RAW, entry.held)
-        return self.binder.describe(tree.sql("duckdb"), used_params(tree, self.params))
+        return self._plain_columns(tree) or self.binder.describe(written(tree), used_params(tree, self.params))
+
+    def _plain_columns(self, tree: exp.Expr) -> dict[str, str]:
+        """Output columns of a query that takes columns of one raw table as they are; empty for any other."""
+        source = tree.args.get("from_")
+        if not isinstance(tree, exp.Select) or source is None or tree.args.get("joins") or tree.args.get("with_"):
+            return {}
+        below = source.this
+        if leaf_kind(below) == RAW:
+            held = self.binder.columns(below.name, RAW)
+        elif isinstance(below, exp.Subquery) and not below.args.get("pivots"):
+            held = {name.lower(): kind for name, kind in self._plain_columns(below.this).items()}
+        else:
+            return {}
+        selects = [(select.alias_or_name, select.unalias()) for select in tree.selects]
+        columns = {name: held.get(value.name.lower(), "") for name, value in selects if isinstance(value, exp.Column)}
+        return columns if all(columns.values()) and len(columns) == len(selects) else {}
 
     def row_count(self, name: str) -> int | None:
         """Rows of a table, as far as its source's own catalog knows; asked once, then remembered."""
@@ -483,7 +500,7 @@ def _about(table: VirtualTable) -> Iterator[None]:
 
 def _sent(plan: QueryPlan) -> dict[str, Any]:
     """Parameters whose values stand in what a source is asked."""
-    names = {node.name for part in plan.fragments for node in part.tree.find_all(exp.Placeholder)}
+    names = {node.name for part in plan.fragments for node in every(part.tree, exp.Placeholder)}
     return {name: value for name, value in plan.params.items() if name in names}
 
 

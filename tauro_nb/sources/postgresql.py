@@ -273,7 +273,7 @@ class PostgreSQLSource(AttachedSource):
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Translate a fragment to PostgreSQL's SQL, and decide between asking for it and scanning."""
         tree = self._translate(fragment, tables, params)
-        sql = tree.sql("postgres")
+        sql = tree.sql("postgres", copy=False)
         # Scanned, a masked column would come over as it is, for the engine to mask.
         scannable = not fragment.sealed and is_plain_scan(fragment.tree) and not carries_mask(fragment.tree)
         named = not any(tables[name].query for name in fragment.tables)

@@ -182,7 +182,7 @@ class SQLiteSource(AttachedSource):
                 node.replace(physical)
         for literal in list(tree.find_all(exp.EQ, exp.NEQ)):
             _binary_collation(literal)
-        sql = tree.sql("sqlite")
+        sql = tree.sql("sqlite", copy=False)
         whole = is_plain_scan(fragment.tree) and fragment.tree.args.get("where") is None
         if whole and not any(tables[name].query for name in fragment.tables):
             return Scan(sql=sql)

@@ -9,7 +9,7 @@ from sqlglot import exp
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER, is_fenced
-from tauro_nb.query.trees import conjuncts, disjuncts
+from tauro_nb.query.trees import conjuncts, copied, disjuncts
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -33,7 +33,7 @@ def push_predicates(query: Query, _: Planner) -> Query:
     """
     if not query.qualified or not query.pushdown:
         return query
-    tree = query.tree.copy()
+    tree = copied(query.tree)
     for select in tree.find_all(exp.Select):
         leaves = _leaves(select)
         # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.
