@@ -10,8 +10,10 @@ from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.config import CatalogConfig, load_config
 from tauro_nb.monitor import QueryMonitor
 from tauro_nb.security.audit import AuditTrail
+from tauro_nb.security.audit.table import AUDIT_TABLE, audit_policy, audit_table
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.keys import KeyRing
+from tauro_nb.security.store import PolicyStore
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import EncryptionConfig
@@ -53,13 +55,20 @@ class VirtualDataLayer:
             labels=self.schema_registry,
             keys=self.keys,
             encryption=self._encryption_of,
+            store=None if config.security.policies is None else PolicyStore(config.security.policies),
+            barrier=config.security.barrier,
         )
         for tag_policy in config.tag_policies:
             self.security.register_tag_policy(tag_policy)
         for policy in config.policies:
             self.security.register_policy(policy)
+        self.schema_registry.add_system_table(audit_table())
+        self.security.fix_policy(audit_policy(self.audit_trail.settings.readers))
+        self.security.version()  # from here on a change of policies leaves a record
         self.policy_readers: frozenset[str] = frozenset(config.security.policy_readers)
         self.monitor = QueryMonitor()
+        self.asked: dict[str, set[str]] = {}
+        """Queries in the lineage, and who asked them."""
         self._machine: Machine | None = None
 
     @classmethod
@@ -104,9 +113,14 @@ class Machine:
         from tauro_nb.engine.duckdb import DuckDBEngine
         from tauro_nb.query.planner import Services
         from tauro_nb.sources.pool import SourcePool
+        from tauro_nb.sources.system import SystemSource
 
         self.engine: DuckDBEngine = DuckDBEngine(layer.security.functions)
-        self.pool: SourcePool = SourcePool(layer.config.connections, layer.config.base_path)
+        self.pool: SourcePool = SourcePool(
+            layer.config.connections,
+            layer.config.base_path,
+            {AUDIT_TABLE: SystemSource({AUDIT_TABLE: layer.audit_trail.reader})},
+        )
         self.services = Services(
             registry=layer.schema_registry,
             pool=self.pool,

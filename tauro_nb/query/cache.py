@@ -1,8 +1,7 @@
 """Plans that were made before, kept for whoever asks the same again.
 
-A key says what was asked, by whom and how; a kept plan says what it was made from. It is used only while all of that is
-the same: the catalog, the decisions of the policies, the columns at the sources, the statistics. Frames are never kept,
-nor the values of parameters, except of those that a source was sent.
+A key says what was asked, by whom and how; what a plan was made from is in `query/kept.py`. Frames are never kept, nor
+the values of parameters, except of those that a source was sent.
 """
 
 from __future__ import annotations
@@ -12,60 +11,16 @@ import decimal
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
 if TYPE_CHECKING:
-    from tauro_nb.catalog.statistics import TableStatistics
-    from tauro_nb.catalog.table import VirtualTable
-    from tauro_nb.query.plan import QueryPlan
-    from tauro_nb.query.planner import Physical, TableEntry
-    from tauro_nb.query.query import Query
     from tauro_nb.security.principal import Principal
 
-__all__ = ["KeptPlan", "KeptTable", "PlanCache", "params_by_name", "plan_key", "same_values"]
+__all__ = ["PlanCache", "params_by_name", "plan_key", "same_values"]
 
 _MOST_PLANS: Final = 128
-
-
-@dataclass(frozen=True, slots=True)
-class KeptTable:
-    """What a plan was made from, of one table; `definition` is a copy: the catalog's own may be changed in place."""
-
-    entry: TableEntry
-    definition: VirtualTable
-    physical: Physical | None
-    statistics: TableStatistics | None
-
-
-@dataclass(frozen=True, slots=True)
-class KeptPlan:
-    """A plan without the values it was asked with.
-
-    Parameters
-    ----------
-    plan
-        Its `params` and `frames` are empty.
-    query
-        The query as it was before it was placed: other values of `sent` parameters are placed anew.
-    names
-        Parameters that the query uses.
-    sent
-        Values of parameters that stand in what a source is asked.
-    tables
-        All tables, those below views included.
-    version
-        Of the catalog.
-    """
-
-    plan: QueryPlan
-    query: Query
-    names: tuple[str, ...]
-    sent: Mapping[str, Any]
-    tables: tuple[KeptTable, ...]
-    version: int
 
 
 class PlanCache:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
+from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.catalog.validation import check_schema
 from tauro_nb.errors import (
     AccessDenied,
     BindError,
     QueryError,
     SchemaMismatch,
-    SourceUnavailable,
     TauroError,
     UsageError,
 )
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
-from tauro_nb.query.cache import KeptPlan, KeptTable, PlanCache, params_by_name, plan_key, same_values
+from tauro_nb.query.cache import PlanCache, params_by_name, plan_key, same_values
+from tauro_nb.query.kept import KeptPlan, holds, keep
 from tauro_nb.query.literals import bind_literals, used_params
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.parse import parse
@@ -36,6 +36,7 @@ from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
 from tauro_nb.query.trees import every, written
 from tauro_nb.security.encryption import stored_types
+from tauro_nb.security.sight import Sight, seen_statistics
 from tauro_nb.sources.base import revisions
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ __all__ = ["ROAD", "Planner", "Services", "TableEntry"]
 
 ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES)
 """From a parsed query to one that can be placed. There is no other road."""
+
+_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class Planner:
         self.services = services
         self.principal = principal
         self.binder = Binder()
+        self.sight = Sight(services.registry, services.security, principal)
         self.params: Mapping[str, Any] = {}
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
@@ -158,7 +162,7 @@ class Planner:
         started = time.perf_counter()
         key = plan_key(source, params, frames, limit, self.principal, pushdown=pushdown)
         kept = self.services.plans.get(key)
-        cached = kept is not None and self._holds(kept)
+        cached = kept is not None and holds(kept, self.services, self.principal)
         if cached:
             plan = self._with_values(key, kept, params)
         else:
@@ -174,10 +178,10 @@ class Planner:
         with self._lock:
             self._start(query.params, given)
             version = self.registry.version
-            for step in ROAD:
-                query = step(query, self)
-            plan = self._placed(query)
-            self._keep(key, query, plan, version)
+            walked, plan = self._walked(query)
+            # What a request put into templates is not kept.
+            if key is not None and not any(template_names(e.table) & self._given.keys() for e in plan.entries.values()):
+                self.services.plans.put(key, keep(self.services, plan, walked, version))
         return plan
 
     def _start(self, params: Mapping[str, Any], given: Any = None) -> None:
@@ -186,72 +190,22 @@ class Planner:
         self._entries.clear()
         self._revisions.clear()
 
-    def _placed(self, query: Query) -> QueryPlan:
-        plan = place(query, self)
-        return replace(plan, entries={entry.table.name: entry for entry in self._entries.values()})
+    def _walked(self, query: Query) -> tuple[Query, QueryPlan]:
+        """Walk the rest of the road under one version of the policies: all tables are decided by the same rules."""
+        for _ in range(_ATTEMPTS):
+            version = self.services.security.version()
+            self._start(self.params, self._given)
+            walked = query
+            for step in ROAD:
+                walked = step(walked, self)
+            plan = self._placed(walked, version)
+            if self.services.security.version(thorough=False) == version:
+                return walked, plan
+        raise AccessDenied("the policies change faster than a query can be planned.", hint="Ask again.")
 
-    def _keep(self, key: Hashable | None, query: Query, plan: QueryPlan, version: int) -> None:
-        """Keep a plan, without its values; not one into which a request put values for templates."""
-        if key is None or any(template_names(entry.table) & self._given.keys() for entry in plan.entries.values()):
-            return
-        tables = []
-        for name, entry in plan.entries.items():
-            physical = None if entry.source is None else self.services.physical.get(name)
-            if physical is not None and physical.facts is not entry.facts:
-                return  # somebody else saw the table change meanwhile
-            definition, statistics = self.registry.resolve(name).copy(), self.registry.get_table_statistics(name)
-            tables.append(KeptTable(entry, definition, physical, statistics))
-        names, sent = tuple(plan.params), _sent(plan)
-        bare = replace(plan, params={}), replace(query, params={})
-        self.services.plans.put(key, KeptPlan(*bare, names, sent, tuple(tables), version))
-
-    def _holds(self, kept: KeptPlan) -> bool:
-        """Whether everything a plan was made from is the same now. Each source is asked once for all its tables.
-
-        Raises
-        ------
-        SourceUnavailable
-            One of them does not answer.
-        """
-        if kept.version != self.registry.version:
-            return False
-        try:
-            return all(map(self._decided_alike, kept.tables)) and self._columns_alike(kept.tables)
-        except SourceUnavailable:
-            raise
-        except TauroError:
-            # Planned anew, the road says what is wrong, and where in the text.
-            return False
-
-    def _decided_alike(self, kept: KeptTable) -> bool:
-        name, entry = kept.entry.table.name, kept.entry
-        security = self.services.security
-        return (
-            self.registry.resolve(name) == kept.definition
-            and self.registry.get_table_statistics(name) == kept.statistics
-            and security.decide(name, entry.columns, self.principal).require() == entry.decision
-            and security.stored_columns(name) == entry.stored
-        )
-
-    def _columns_alike(self, tables: tuple[KeptTable, ...]) -> bool:
-        groups: dict[int, list[KeptTable]] = defaultdict(list)
-        for kept in tables:
-            if kept.entry.source is None:
-                continue
-            if self.services.pool.source(kept.entry.table) is not kept.entry.source:
-                return False
-            # Seen to be different in between, and so refreshed: what the engine remembers is no longer this.
-            if kept.physical is None or self.services.physical.get(kept.entry.table.name) is not kept.physical:
-                return False
-            groups[id(kept.entry.source)].append(kept)
-        for group in groups.values():
-            source = group[0].entry.source
-            assert source is not None
-            with _about(group[0].entry.table):
-                now = revisions(source, [kept.entry.table for kept in group])
-            if any(kept.physical.revision != now.get(kept.entry.table.name) for kept in group if kept.physical):
-                return False
-        return True
+    def _placed(self, query: Query, version: str) -> QueryPlan:
+        entries = {entry.table.name: entry for entry in self._entries.values()}
+        return replace(place(query, self), entries=entries, policy_version=version)
 
     def _with_values(self, key: Hashable | None, kept: KeptPlan, given: Any) -> QueryPlan:
         """A kept plan with the parameters of this request; where sources are sent others, it is placed anew."""
@@ -262,8 +216,8 @@ class Planner:
         with self._lock:
             self._start(params)
             self._entries.update({name.lower(): entry for name, entry in kept.plan.entries.items()})
-            plan = self._placed(replace(kept.query, params=params))
-        self.services.plans.put(key, replace(kept, plan=replace(plan, params={}), sent=_sent(plan)))
+            plan = self._placed(replace(kept.query, params=params), kept.plan.policy_version)
+        self.services.plans.put(key, kept.placed_anew(plan))
         return plan
 
     def require_unchanged(self, plan: QueryPlan) -> None:
@@ -298,7 +252,7 @@ class Planner:
         """The table as this principal meets it, the same throughout one plan."""
         key = name.lower()
         if key not in self._entries:
-            self._entries[key] = self._make_entry(self.registry.resolve(name))
+            self._entries[key] = self._make_entry(self.sight.resolve(name))
         return self._entries[key]
 
     def fresh_entry(self, name: str) -> TableEntry:
@@ -317,7 +271,7 @@ class Planner:
         """
         groups: dict[int, tuple[Source, list[VirtualTable]]] = {}
         for name in names:
-            table = self.registry.resolve(name)
+            table = self.sight.resolve(name)
             with _about(table):
                 self._check_table(table)
                 if not table.is_view and name.lower() not in self._entries:
@@ -416,10 +370,9 @@ class Planner:
             The table is denied, or every column of it.
         """
         decision = self.entry(name).decision.require()
-        visible = {column: decision.columns[column].shown_type for column in decision.visible_columns}
-        if not visible:
+        if not decision.visible_columns:
             raise AccessDenied(f"every column of `{name}` is denied to {self.principal.name!r}.", table=name)
-        return visible
+        return {column: decision.columns[column].shown_type for column in decision.visible_columns}
 
     def require_access(self, name: str, columns: tuple[str, ...]) -> None:
         """Refuse unless the principal may read these columns of the table.
@@ -468,16 +421,26 @@ class Planner:
         return columns if all(columns.values()) and len(columns) == len(selects) else {}
 
     def row_count(self, name: str) -> int | None:
-        """Rows of a table, as far as its source's own catalog knows; asked once, then remembered."""
+        """Rows of a table, as far as its source's own catalog knows."""
+        return self._statistics(name).row_count
+
+    def _statistics(self, name: str) -> TableStatistics:
+        """What the source's own catalog knows; asked once, then remembered."""
         known = self.registry.get_table_statistics(name)
         if known is not None:
-            return known.row_count
+            return known
         entry = self.entry(name)
         if entry.source is None:
-            return None
+            return TableStatistics()
         statistics = entry.source.statistics(entry.table)
         self.registry.record_statistics(name, statistics)
-        return statistics.row_count
+        return statistics
+
+    def shown_statistics(self, name: str) -> TableStatistics:
+        """What this principal may know of a table's size and values, as it is now."""
+        with self._lock:
+            decision = self.fresh_entry(name).decision.require()
+            return seen_statistics(self._statistics(decision.table), decision)
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
@@ -496,12 +459,6 @@ def _about(table: VirtualTable) -> Iterator[None]:
     except TauroError as error:
         error.table = error.table or table.name
         raise
-
-
-def _sent(plan: QueryPlan) -> dict[str, Any]:
-    """Parameters whose values stand in what a source is asked."""
-    names = {node.name for part in plan.fragments for node in every(part.tree, exp.Placeholder)}
-    return {name: value for name, value in plan.params.items() if name in names}
 
 
 def _parse_view(table: VirtualTable) -> Query:

@@ -14,7 +14,7 @@ from tauro_nb.errors import AccessDenied, PolicyError, nearest
 from tauro_nb.security.binding import BoundFilter, bind_filter, converts
 from tauro_nb.security.compose import ColumnRule, MaskRule, Ruling, check_ties, masks_of, rule_on, strictest
 from tauro_nb.security.conditions import Conditions, Group
-from tauro_nb.security.decision import Access, ColumnDecision, TableDecision
+from tauro_nb.security.decision import Access, Barrier, ColumnDecision, TableDecision
 from tauro_nb.security.digest import content_hash
 from tauro_nb.security.encryption import CIPHERTEXT, Encryptions, stored_columns
 from tauro_nb.security.gate import gate, refusal
@@ -42,6 +42,8 @@ class ParsedPolicy:
         What tags say of the table.
     config
         What the catalog says of the table's encryption.
+    barrier
+        What the configuration asks for; the stricter of that and the policy's own counts.
 
     Raises
     ------
@@ -50,9 +52,14 @@ class ParsedPolicy:
     """
 
     def __init__(
-        self, policy: TableSecurityPolicy, guard: TagGuard | None = None, config: EncryptionConfig | None = None
+        self,
+        policy: TableSecurityPolicy,
+        guard: TagGuard | None = None,
+        config: EncryptionConfig | None = None,
+        barrier: Barrier = "leakproof",
     ) -> None:
         self.policy = policy
+        self.barrier: Barrier = "strict" if "strict" in (barrier, policy.barrier) else "leakproof"
         self.guard = guard
         self.config = config
         self.policy_hash = policy.content_hash + (f"+{guard.content_hash}" if guard is not None else "")
@@ -211,6 +218,7 @@ class BoundPolicy:
             policy_hash=self.parsed.policy_hash,
             filter_rule=rule,
             audited=self.policy.audit_all_access,
+            barrier=self.parsed.barrier,
         )
 
     def _refuse(self, table: str, principal: Principal, reason: str) -> TableDecision:
@@ -231,9 +239,9 @@ class BoundPolicy:
         conditions = self.parsed.conditions
         words: list[str] = []
         parts: list[Callable[[], exp.Expr]] = []
-        if conditions.tenant is not None:
+        if (tenant := conditions.tenant_of(principal)) is not None:
             words.append("rows of the own tenant")
-            parts.append(partial(self._joined, {self._tenant_name: conditions.tenant}, principal, exp.or_))
+            parts.append(partial(self._joined, {self._tenant_name: tenant}, principal, exp.or_))
         for group, joins in ((conditions.restrictive, exp.and_), (conditions.permissive, exp.or_)):
             lifted = group is conditions.permissive and conditions.lifting(principal)
             roles = [] if lifted else [role for role in group.of(principal) if group.templates[role] is not None]
@@ -334,7 +342,7 @@ class BoundPolicy:
     def _compile_mask(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:
         kind = self._columns[name]
         self._check_value(mask.masker, name, kind)
-        scope = MaskScope(self.policy.table_name, self._columns, self._sandbox, principal)
+        scope = MaskScope(self.policy.table_name, self._columns, self._sandbox, principal, self._ring)
         return mask.masker.compile_in(name, kind, scope)
 
     def _check_value(self, masker: Masker, name: str, kind: str) -> None:

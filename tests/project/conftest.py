@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +51,16 @@ def distributions(checkout: Path) -> Path:
 
 
 def _install(folder: Path, *what: str | Path) -> Install:
-    """Install without dependencies: those come from this environment, by a path file that activates nothing else."""
+    """Install without dependencies: those come from where this environment has its own, by a path file that activates
+    nothing else.
+    """
     environment, elsewhere = folder / "venv", folder / "elsewhere"
     elsewhere.mkdir()
     run([sys.executable, "-m", "venv", "--without-pip", environment], folder)
     python = environment / "bin" / "python"
     site = Path(run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], folder).strip())
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    shared = [path for path in sys.path if Path(path).name == "site-packages"]
+    (site / "dependencies.pth").write_text("\n".join(shared) + "\n")
     pip: list[str | Path] = [
         sys.executable,
         "-m",

@@ -75,7 +75,9 @@ def test_metadata(distributions: Path) -> None:
         metadata = HeaderParser().parsestr(archive.read(name).decode())
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert {"all", "dev", "mysql", "notebook", "polars", "postgres"} == set(metadata.get_all("Provides-Extra", []))
+    assert {"all", "dev", "keyring", "mysql", "notebook", "polars", "postgres"} == set(
+        metadata.get_all("Provides-Extra", [])
+    )
 
 
 def test_every_module_imports_from_elsewhere(install: Install, checkout: Path) -> None:

@@ -64,6 +64,10 @@ class AuditLog:
         Column -> name of the mask or cipher that applied.
     row_filter
         Whose row filter applied, in words.
+    policy_columns
+        Columns that only the policy reads: for auditors, never for the one who asked.
+    base
+        The query does not name the table: it reads a view over it.
     fingerprint
         Short name of all queries of one shape.
     literals, params
@@ -105,6 +109,8 @@ class AuditLog:
     column_roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masked: Mapping[str, str] = field(default_factory=dict)
     row_filter: str = ""
+    policy_columns: tuple[str, ...] = ()
+    base: bool = False
     fingerprint: str = ""
     literals: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
