@@ -56,8 +56,8 @@ class PlanCache:
             return self._plans[key]
 
     def put(self, key: Hashable | None, kept: Any) -> None:
-        """Keep a plan in place of an older one; nothing is kept under None."""
-        if key is None:
+        """Keep a plan in place of an older one; without a key, or without a plan, nothing."""
+        if key is None or kept is None:
             return
         with self._lock:
             self._plans[key] = kept

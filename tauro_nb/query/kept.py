@@ -1,7 +1,7 @@
 """What a plan was made from, and whether that is the same now.
 
-A plan from the cache is used only while all of it is: the catalog, the policies and what they decide, the columns at the
-sources, the statistics. A source is asked as often as for a new plan, once for all its tables.
+A plan from the cache is used only while all of it is: the catalog, the policies and what they decide, the columns at
+the sources, the statistics. A source is asked as often as for a new plan, once for all its tables.
 """
 
 from __future__ import annotations
@@ -108,9 +108,8 @@ def holds(kept: KeptPlan, services: Services, principal: Principal) -> bool:
     if kept.version != services.registry.version or kept.plan.policy_version != services.security.version():
         return False
     try:
-        return all(_decided_alike(table, services, principal) for table in kept.tables) and _columns_alike(
-            kept, services
-        )
+        decided = all(_decided_alike(table, services, principal) for table in kept.tables)
+        return decided and _columns_alike(kept, services)
     except SourceUnavailable:
         raise
     except TauroError:

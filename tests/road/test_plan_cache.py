@@ -214,12 +214,12 @@ def rows(ctx: VirtualContext, table: str) -> list[tuple[Any, ...]]:
 
 
 def test_a_new_policy_counts_at_once(ana: VirtualContext) -> None:
-    ana.security.register_policy(TableSecurityPolicy("t", row_level_filters={"analyst": "a = 1"}))
+    ana.layer.security.register_policy(TableSecurityPolicy("t", row_level_filters={"analyst": "a = 1"}))
     assert (rows(ana, "t"), rows(ana, "v"), rows(ana, "w")) == ([(1, "x")], [(1, "x")], [(2, "x")])
 
 
 def test_a_policy_changed_in_place_counts_at_once(ana: VirtualContext) -> None:
-    policy = ana.security.get_policy("t")
+    policy = ana.layer.security.get_policy("t")
     assert policy is not None
     policy.row_level_filters["analyst"] = "a = 3"
     assert (rows(ana, "t"), rows(ana, "v")) == ([(3, "z")], [])
@@ -237,36 +237,38 @@ def test_a_policy_changed_in_place_counts_at_once(ana: VirtualContext) -> None:
 
 
 def test_a_policy_that_is_gone_no_longer_counts(ana: VirtualContext) -> None:
-    ana.security.remove_policy("t")
+    ana.layer.security.remove_policy("t")
     assert len(rows(ana, "t")) == 3
 
 
 def test_tags_count_at_once(ana: VirtualContext) -> None:
-    ana.security.register_tag_policy(TagPolicy("pii", masking_enabled=True, mask_value="*", allowed_roles=["admin"]))
+    ana.layer.security.register_tag_policy(
+        TagPolicy("pii", masking_enabled=True, mask_value="*", allowed_roles=["admin"])
+    )
     assert rows(ana, "t") == [(2, "yyyyyyyy"), (3, "z")]
-    table = ana.get_table("t")
+    table = ana.layer.schema_registry.get_table("t")
     assert table is not None
     tagged = table.copy()
     tagged.column_tags = {"b": ["pii"]}
-    ana.schema_registry.update_table(tagged)
+    ana.layer.schema_registry.update_table(tagged)
     assert rows(ana, "t") == [(2, "*"), (3, "*")]
-    ana.security.remove_tag_policy("pii")
+    ana.layer.security.remove_tag_policy("pii")
     assert rows(ana, "t") == [(2, "yyyyyyyy"), (3, "z")]
 
 
 def test_a_catalog_entry_changed_in_place_counts_at_once(ana: VirtualContext, tmp_path: Path) -> None:
-    table = ana.get_table("t")
+    table = ana.layer.schema_registry.get_table("t")
     assert table is not None
     table.path = str(tmp_path / "other.parquet")
     assert rows(ana, "t") == [(9, "o")]
 
 
 def test_other_tables_under_the_same_name_are_read(ana: VirtualContext, tmp_path: Path) -> None:
-    ana.schema_registry.update_table(VirtualTable("v", query="SELECT a * 10 AS a, b FROM t"))
+    ana.layer.schema_registry.update_table(VirtualTable("v", query="SELECT a * 10 AS a, b FROM t"))
     assert (rows(ana, "v"), rows(ana, "w")) == ([(20, "yyyyyyyy"), (30, "z")], [(21, "yyyyyyyy"), (31, "z")])
-    ana.schema_registry.delete_table("t")
+    ana.layer.schema_registry.delete_table("t")
     assert "unknown" in outcome(ana, ASKED[0])[1].lower() or "no table" in outcome(ana, ASKED[0])[1]
-    ana.schema_registry.register_table(VirtualTable("t", path=str(tmp_path / "other.parquet")))
+    ana.layer.schema_registry.register_table(VirtualTable("t", path=str(tmp_path / "other.parquet")))
     assert rows(ana, "t") == [(9, "o")]
 
 
@@ -435,7 +437,7 @@ def test_many_threads_share_it(people: dict[str, Any]) -> None:
         for number in range(30):
             condition = ("a >= 2", "a >= 3")[number % 2]
             policy = TableSecurityPolicy("t", row_level_filters={"analyst": condition, "admin": ""})
-            ctx.security.register_policy(policy)
+            ctx.layer.security.register_policy(policy)
 
     askers = [(ctx.as_principal("ana"), "ana"), (ctx.as_principal("boss", roles=["admin"]), "boss")] * 2
     threads = [threading.Thread(target=ask, args=each) for each in askers] + [threading.Thread(target=change)]
