@@ -122,6 +122,7 @@ def _decided_alike(kept: KeptTable, services: Services, principal: Principal) ->
     return (
         services.registry.resolve(name) == kept.definition
         and services.registry.get_table_statistics(name) == kept.statistics
+        and not services.knowledge.is_old(name)
         and security.decide(name, entry.columns, principal).require() == entry.decision
         and security.stored_columns(name) == entry.stored
     )

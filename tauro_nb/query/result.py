@@ -25,12 +25,16 @@ _CELL_WIDTH = 40
 
 @dataclass(frozen=True, slots=True)
 class ResultStats:
-    """What a query took: rows, Arrow bytes, milliseconds for planning and in all."""
+    """What a query took: rows, Arrow bytes, milliseconds for planning and in all.
+
+    `keys_shipped` are the join keys that were sent to sources; not counted where a policy stands on one of the tables.
+    """
 
     rows: int
     bytes: int
     plan_ms: float
     elapsed_ms: float
+    keys_shipped: int = 0
 
 
 class Result:
