@@ -141,7 +141,10 @@ class VirtualContext(Oversight):
         """The same catalog, sources and audit trail, seen by someone else; what is not given stays as declared."""
         given = {"roles": roles, "attributes": attributes, "tenant": tenant, "purpose": purpose}
         seen = VirtualContext(principal=name, layer=self.layer)
-        seen._claims = {claim: value for claim, value in given.items() if value is not None}
+        claims: dict[str, Any] = {claim: value for claim, value in given.items() if value is not None}
+        # As the principal keeps them: whoever holds the list that was passed could add a role to it.
+        claimed = replace(seen.principal, **claims)
+        seen._claims = {claim: getattr(claimed, claim) for claim in claims}
         return seen
 
     # --- the road
