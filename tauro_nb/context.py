@@ -280,7 +280,7 @@ class VirtualContext(Oversight):
             return query, {}, None
         from tauro_nb.interop.ibis import expression_parts
 
-        return (*expression_parts(query), None)
+        return (*expression_parts(query, asked_by=self.principal), None)
 
     def _run(self, plan: QueryPlan, query_id: str, started: float) -> Result:
         from tauro_nb.record import Record

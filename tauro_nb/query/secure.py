@@ -64,6 +64,8 @@ def secure(query: Query, planner: Planner) -> Query:
             qualified = qualified and body.qualified
             source = exp.Subquery(this=body.tree, alias=exp.TableAlias(this=exp.to_identifier(INNER, quoted=True)))
         leaf = secured_leaf(entry.decision, source, wanted)
+        if entry.view is not None and body.qualified:
+            _as_qualified(leaf)
         fenced = fenced or entry.decision.needs_barrier
         strict = strict or entry.decision.is_strict
         alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
@@ -99,6 +101,14 @@ def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | N
     if decision.needs_barrier:
         leaf = leaf.limit(mark_policy(exp.Literal.number(BARRIER)), copy=False)
     return leaf
+
+
+def _as_qualified(leaf: exp.Select) -> None:
+    """Write a view's columns as its qualified body does, in lower case: rules compare names letter by letter."""
+    for part in (*leaf.expressions, leaf.args.get("where")):
+        for column in part.find_all(exp.Column) if part is not None else ():
+            if column.table == INNER and column.parent_select is leaf:
+                column.this.set("this", column.name.lower())
 
 
 def is_fenced(leaf: exp.Expr) -> bool:
