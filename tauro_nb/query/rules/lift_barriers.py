@@ -34,8 +34,8 @@ functions for every entry of a dictionary, also for entries that no row is left 
 _PLAIN: Final = (
     exp.AggFunc, exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is,
     exp.Like, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Cast, exp.Case, exp.If,
-    exp.Coalesce, exp.Nullif, exp.Exists, exp.Extract, exp.Interval, exp.Between, exp.In, exp.DPipe, exp.Dot, exp.Any, exp.Length,
-    exp.Abs, exp.Round, exp.Year, exp.Month, exp.Day, *_TOTAL,
+    exp.Coalesce, exp.Nullif, exp.Exists, exp.Extract, exp.Interval, exp.Between, exp.In, exp.DPipe, exp.Dot, exp.Any,
+    exp.Length, exp.Abs, exp.Round, exp.Year, exp.Month, exp.Day, *_TOTAL,
 )  # fmt: skip
 _TYPES: Final[tuple[tuple[type[exp.Expr], str], ...]] = ((exp.Avg, "DOUBLE"), (exp.Count, "BIGINT"))
 
