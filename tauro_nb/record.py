@@ -180,5 +180,6 @@ class Record:
                 plan_time_ms=stats.plan_ms,
                 status=status,
                 tables=self._plan.tables,
+                principal=self._principal.name,
             )
         )
