@@ -83,6 +83,7 @@ def run(folder: Path, queries: int, lives: int, seed: int) -> Outcome:
                 time.sleep(chance.random() * 0.02)
                 process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert process.returncode == -signal.SIGKILL, "a process ended by itself"
         life += 1
     with VirtualContext(config, "admin") as ctx:
         logged = {log.query_id for log in ctx.audit_logs(status="SUCCESS")}
