@@ -132,7 +132,8 @@ def test_posture(ana: Run) -> None:
 def test_every_answer_has_html_without_a_script(ana: Run) -> None:
     ana("%vquery -q SELECT 1")
     for code in ("%vcatalog", "%vdescribe customers", "%vprofile fx", "%vlineage revenue", "%vplan", "%vaudit",
-                 "%vaccess customers", "%vposture", "%vconnect --list", "%vquery -n SELECT email FROM customers"):  # fmt: skip
+                 "%vaccess customers", "%vposture", "%vconnect --list",
+                 "%vquery -n SELECT email FROM customers"):  # fmt: skip
         html = ana(code).result._repr_html_()
         assert html.startswith("<div")
         assert html.count("<div") == html.count("</div>")
