@@ -141,6 +141,7 @@ class VirtualContext(Oversight):
         """The same catalog, sources and audit trail, seen by someone else; what is not given stays as declared."""
         given = {"roles": roles, "attributes": attributes, "tenant": tenant, "purpose": purpose}
         seen = VirtualContext(principal=name, layer=self.layer)
+        seen._caller = self._caller
         claims: dict[str, Any] = {claim: value for claim, value in given.items() if value is not None}
         # As the principal keeps them: whoever holds the list that was passed could add a role to it.
         claimed = replace(seen.principal, **claims)
