@@ -22,9 +22,9 @@ questions, and an auditor reads what they did.""",
         """\
 ## The same query, three people
 
-Ana is an analyst: customers of the Sales department, e-mail addresses masked. Sam is in support: his region, personal data
-redacted. Stella is the data steward. The social security number is ciphertext for all but her: equal for equal numbers, so
-that it can be counted and joined, and different in every process here, because no keyset is configured.""",
+Ana is an analyst: customers of the Sales department, e-mail addresses masked. Sam is in support: his region, personal
+data redacted. Stella is the data steward. The social security number is ciphertext for all but her: equal for equal
+numbers, so that it can be counted and joined, and different in every process, because no keyset is configured here.""",
     ),
     (
         ANSWER,
@@ -57,7 +57,8 @@ LIMIT 3""",
         ANSWER,
         """\
 %%vquery
-SELECT count(*) AS customers, count(DISTINCT ssn) AS numbers, min(left(ssn, 5)) AS starts_with, min(length(ssn)) AS length
+SELECT count(*) AS customers, count(DISTINCT ssn) AS numbers, min(left(ssn, 5)) AS starts_with,
+       min(length(ssn)) AS length
 FROM customers""",
     ),
     (
@@ -98,7 +99,8 @@ stella.simulate(
     (
         TEXT,
         """\
-An error is no peephole: it says what kind of thing went wrong, and shows no value of any row, not even of Ana's own.""",
+An error is no peephole: it says what kind of thing went wrong, and shows no value of any row, not even of Ana's
+own.""",
     ),
     (FAILS, "%%vquery\nSELECT count(*)\nFROM customers\nWHERE CAST(name AS INTEGER) > 0"),
     (
