@@ -1,8 +1,8 @@
 """`python -m benchmarks.barrier`: what the barrier costs on each source, and what the time of an answer tells.
 
-Printed are milliseconds, the best of several runs that take turns, so that other processes disturb them alike; what counts
-are the ratios. Costs are those of a point lookup and an aggregate: without a policy, and behind one with each barrier. The
-time channel is a lookup of a key: one that a hidden row has, one that no row has, and one beyond all keys.
+Printed are milliseconds, the best of several runs that take turns, so that other processes disturb them alike; what
+counts are the ratios. Costs are those of a point lookup and an aggregate: without a policy, and behind one with each
+barrier. The time channel is a lookup of a key: one that a hidden row has, one that no row has, and one beyond all keys.
 """
 
 from __future__ import annotations
