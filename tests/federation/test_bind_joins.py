@@ -43,6 +43,8 @@ REDUCED = {
     "(SELECT 1 FROM items i WHERE i.order_id = o.order_id AND i.quantity > 40)",
     "inside a CTE": "WITH c AS (SELECT o.pk, i.id FROM orders o JOIN items i ON i.order_id = o.order_id) "
     "SELECT a.pk, b.id FROM c a JOIN c b USING (id)",
+    "IN, over a join": "SELECT i.id FROM items i WHERE i.order_id IN (SELECT o.order_id FROM orders o "
+    "JOIN notes n ON n.order_id = o.order_id)",
     "having": "SELECT i.id FROM items i WHERE i.order_id IN "
     "(SELECT order_id FROM orders GROUP BY order_id HAVING count(*) > 1)",
     "a frame": "SELECT f.k, i.id FROM given f JOIN items i ON i.order_id = f.k",
