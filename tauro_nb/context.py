@@ -121,8 +121,8 @@ class VirtualContext(Oversight):
 
     @property
     def monitor(self) -> QueryMonitor:
-        """Figures of past queries."""
-        return self.layer.monitor
+        """Figures of past queries; of the own ones for whoever may not read policies."""
+        return self.layer.monitor if self.reads_policies else self.layer.monitor.of(self.principal.name)
 
     def get_table(self, name: str) -> VirtualTable | None:
         """The virtual table of that name; None when there is none that this principal may know of."""
