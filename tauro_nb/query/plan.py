@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -255,6 +255,13 @@ class QueryPlan:
     policy_version: str = field(default="", repr=False)
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
+    _notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, work: Callable[[], Any]) -> Any:
+        """What `work` gives, worked out once for this plan, and for the same plan with other parameters."""
+        if name not in self._notes:
+            self._notes[name] = work()
+        return self._notes[name]
 
     @cached_property
     def switched_off(self) -> frozenset[str]:
