@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from sqlglot import exp
+
 from tauro_nb.catalog.table import EncryptionConfig
-from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError, UsageError
+from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError, UsageError, nearest
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
-from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
+from tauro_nb.security.compiled import ParsedPolicy
 from tauro_nb.security.decision import TableDecision
 from tauro_nb.security.encryption import Finder, stored_types
 from tauro_nb.security.functions import EngineFunctions
@@ -19,49 +21,14 @@ from tauro_nb.security.gate import gate, without_policy
 from tauro_nb.security.keys import KeyRing
 from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
 from tauro_nb.security.principal import Principal
-from tauro_nb.security.rows import Row, RowColumns, mask_values, maskable_array, matching_rows
+from tauro_nb.security.reads import ColumnsOf, Reader, relations_of, require_no_circle
+from tauro_nb.security.relations import INVOKER, OWNER, Catalog, NoCatalog, Tables, policy_reads
+from tauro_nb.security.remembered import CompiledPolicy, Relations
+from tauro_nb.security.rows import Row, RowColumns, Run, in_sandbox, mask_values, maskable_array, matching_rows
 from tauro_nb.security.sandbox import Sandbox
 from tauro_nb.security.tags import Labels, TagCatalog, guard_signature, make_guard
 
 __all__ = ["SecurityEnforcer"]
-
-Tables = Callable[[str], Mapping[str, str] | None] | Mapping[str, Mapping[str, str]]
-_MOST_DECISIONS = 4096
-_MOST_SHAPES = 256
-
-
-class _Compiled:
-    """A policy and the tags of its table as they were at one moment, and what was worked out for them."""
-
-    def __init__(self, parsed: ParsedPolicy, signature: tuple[Any, ...], sandbox: Sandbox) -> None:
-        self.signature = signature
-        self.parsed = parsed
-        self.policy = parsed.policy
-        self.policy_hash = parsed.policy_hash
-        self._sandbox = sandbox
-        self._shapes: dict[tuple[tuple[str, str], ...], BoundPolicy] = {}
-        self._decisions: dict[tuple[Any, ...], TableDecision] = {}
-
-    def bind(self, columns: Mapping[str, str], *, strict: bool) -> BoundPolicy:
-        return BoundPolicy(self.parsed, columns, self._sandbox, strict=strict)
-
-    def decide(
-        self, table: str, columns: Mapping[str, str], principal: Principal, operation: Operation
-    ) -> TableDecision:
-        shape = tuple(columns.items())
-        key = (table, shape, principal.key, operation)
-        decision = self._decisions.get(key)
-        if decision is None:
-            bound = self._shapes.get(shape)
-            if bound is None:
-                if len(self._shapes) >= _MOST_SHAPES:
-                    self._shapes.clear()
-                bound = self._shapes[shape] = self.bind(columns, strict=True)
-            decision = bound.decide(table, principal, operation)
-            if len(self._decisions) >= _MOST_DECISIONS:
-                self._decisions.clear()
-            self._decisions[key] = decision
-        return decision
 
 
 class SecurityEnforcer:
@@ -87,6 +54,10 @@ class SecurityEnforcer:
         Keys for encryption and pseudonyms; in memory only when not given.
     encryption
         Looks up what the catalog says of a table's encryption.
+    catalog
+        Where the names in policies' subqueries are found; without it any table may be there, `tables` knows columns.
+    reader
+        Reads such tables for row lists; without it a policy that needs them is refused there.
 
     Examples
     --------
@@ -117,13 +88,16 @@ class SecurityEnforcer:
         labels: TagCatalog | None = None,
         keys: KeyRing | None = None,
         encryption: Finder | None = None,
+        catalog: Catalog | None = None,
+        reader: Reader | None = None,
     ) -> None:
         if default_access not in ("allow", "deny"):
             raise UsageError(f"`default_access` is `allow` or `deny`, not {default_access!r}")
         self.default_access = default_access
         self.principals = principals if principals is not None else {}
         self.trail = trail if trail is not None else AuditTrail()
-        self._tables = tables
+        self._catalog: Catalog = NoCatalog(tables) if catalog is None else catalog
+        self._reader = reader
         self._labels = labels
         self._encryption = encryption
         self.keys = keys if keys is not None else KeyRing()
@@ -132,7 +106,7 @@ class SecurityEnforcer:
         self._lock = threading.Lock()
         self._policies: dict[str, TableSecurityPolicy] = {}
         self._tag_policies: dict[str, TagPolicy] = {}
-        self._compiled: dict[str, _Compiled] = {}
+        self._compiled: dict[str, CompiledPolicy] = {}
 
     def register_policy(self, policy: TableSecurityPolicy) -> None:
         """Put a policy in force, in place of an earlier one for the same table, in one step.
@@ -197,7 +171,7 @@ class SecurityEnforcer:
 
     def _compile(
         self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]
-    ) -> _Compiled:
+    ) -> CompiledPolicy:
         """Parse a policy with the tags of its table."""
         # Copies: the administrator's objects may change while a decision is made.
         own = TableSecurityPolicy(table_name) if policy is None else copy.deepcopy(policy)
@@ -206,18 +180,42 @@ class SecurityEnforcer:
         guarded = None if labels is None else guard_signature(labels, tags)
         guard = None if labels is None or guarded is None else make_guard(labels, tags)
         config = self._encryption_of(table_name)
+        if own.run_as not in (OWNER, INVOKER, *self.principals):
+            known = (OWNER, INVOKER, *self.principals)
+            raise PolicyError(f"policy of `{table_name}`: `run_as` is nobody known.{nearest(own.run_as, known)}")
         signature = (None if policy is None else own.signature(), guarded, config)
-        return _Compiled(ParsedPolicy(own, guard, config), signature, self._sandbox)
+        return CompiledPolicy(ParsedPolicy(own, guard, config), signature, self._sandbox)
 
     def _check(
         self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]
-    ) -> _Compiled:
+    ) -> CompiledPolicy:
         """Parse a policy, and bind it where the columns are known."""
         compiled = self._compile(table_name, policy, tag_policies)
-        columns = self._columns_of(table_name)
+        names = compiled.parsed.relation_names
+        self._require_no_circle(table_name, names)
+        relations = relations_of(names, self._catalog, self._catalog.columns)
+        if unknown := sorted(name for name in names if name.casefold() not in relations):
+            raise PolicyError(f"policy of `{table_name}`: there is no table `{unknown[0]}`")
+        columns = self._catalog.columns(table_name)
         if columns:
-            compiled.bind(columns, strict=True).bind_all()
+            compiled.bind(columns, relations, strict=True).bind_all()
         return compiled
+
+    def _require_no_circle(self, table_name: str, names: frozenset[str]) -> None:
+        def policy_reads(table: str) -> frozenset[str]:
+            compiled = self._compiled.get(table.casefold())
+            return frozenset() if compiled is None else compiled.parsed.relation_names
+
+        if names:
+            require_no_circle(table_name, names, self._catalog, policy_reads)
+
+    def _relations(
+        self, table_name: str, compiled: CompiledPolicy, principal: Principal, columns_of: ColumnsOf | None
+    ) -> Relations:
+        """The tables that are read for what applies to a principal."""
+        names = compiled.parsed.relations_for(principal)
+        self._require_no_circle(table_name, names)
+        return relations_of(names, self._catalog, columns_of or self._catalog.columns)
 
     def _labels_of(self, table_name: str, tag_policies: Mapping[str, TagPolicy]) -> Labels | None:
         return self._labels.labels(table_name) if tag_policies and self._labels is not None else None
@@ -263,6 +261,7 @@ class SecurityEnforcer:
         columns: Mapping[str, str],
         principal: str | Principal,
         operation: Operation = Operation.SELECT,
+        columns_of: ColumnsOf | None = None,
     ) -> TableDecision:
         """Decide what a principal gets of a table; records nothing.
 
@@ -277,6 +276,9 @@ class SecurityEnforcer:
             Who asks.
         operation
             What for.
+        columns_of
+            Tells the columns of tables that the policy reads besides, as its `run_as` has them; without it what the
+            catalog knows counts, and what reads a table that is not known yet shows nothing.
 
         Raises
         ------
@@ -289,7 +291,20 @@ class SecurityEnforcer:
         compiled = self._current(table_name)
         if compiled is None:
             return without_policy(table_name, who, columns, self.default_access, operation)
-        return compiled.decide(table_name, columns, who, operation)
+        relations = self._relations(table_name, compiled, who, columns_of)
+        return compiled.decide(table_name, columns, who, operation, relations)
+
+    def decide_for_policy(self, table_name: str, columns: Mapping[str, str], principal: Principal) -> TableDecision:
+        """Decide what a policy that is run as its owner gets of a table, for a principal: all of it, in plain."""
+        compiled = self._current(table_name)
+        if compiled is None:
+            return without_policy(table_name, principal, columns, "allow", Operation.SELECT)
+        return compiled.bind(columns, strict=False).as_they_are(table_name, principal)
+
+    def run_as(self, table_name: str) -> str:
+        """As whom the policy of a table reads other tables."""
+        compiled = self._current(table_name)
+        return OWNER if compiled is None else compiled.policy.run_as
 
     def check_table(self, table_name: str, principal: str | Principal) -> None:
         """Refuse before anything is known of a table's columns; records nothing.
@@ -311,7 +326,7 @@ class SecurityEnforcer:
         return bool(compiled.parsed.conditions.row_templates(who))
 
     def _gate(
-        self, table_name: str, who: Principal, compiled: _Compiled | None, operation: Operation = Operation.SELECT
+        self, table_name: str, who: Principal, compiled: CompiledPolicy | None, operation: Operation = Operation.SELECT
     ) -> str:
         """Why the table as a whole is closed to a principal; empty when it is open."""
         if compiled is None:
@@ -437,7 +452,7 @@ class SecurityEnforcer:
         self.trail.close()
         self._sandbox.close()
 
-    def _current(self, table_name: str) -> _Compiled | None:
+    def _current(self, table_name: str) -> CompiledPolicy | None:
         """The compiled policy, compiled anew when the policy, the tags or their policies have changed since."""
         key = table_name.casefold()
         policy, compiled, tag_policies = self._policies.get(key), self._compiled.get(key), self._tag_policies
@@ -452,15 +467,7 @@ class SecurityEnforcer:
                     self._compiled[key] = compiled
         return compiled
 
-    def _columns_of(self, table_name: str) -> Mapping[str, str]:
-        if self._tables is None:
-            return {}
-        if callable(self._tables):
-            return self._tables(table_name) or {}
-        folded = table_name.casefold()
-        return next((columns for name, columns in self._tables.items() if name.casefold() == folded), {})
-
-    def _enter(self, table_name: str, principal: str | Principal) -> tuple[Principal, _Compiled | None]:
+    def _enter(self, table_name: str, principal: str | Principal) -> tuple[Principal, CompiledPolicy | None]:
         """Let a principal through to row lists of a table, or record and raise the refusal."""
         try:
             who = self.principal(principal)
@@ -475,21 +482,44 @@ class SecurityEnforcer:
             raise AccessDenied(reason, table=table_name)
         return who, compiled
 
-    def _filter(self, table_name: str, who: Principal, compiled: _Compiled, rows: list[Any]) -> list[Any]:
+    def _filter(self, table_name: str, who: Principal, compiled: CompiledPolicy, rows: list[Any]) -> list[Any]:
         applying = compiled.parsed.conditions.row_templates(who)
         if not applying:
             return rows
         names = {name for template in applying for name in template.column_names()}
-        source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
+        source = RowColumns(rows, self._catalog.columns(table_name), self._sandbox)
         arrays, types = source.select(names)
-        tree, _ = compiled.bind(types, strict=False).row_filter(who)
+        relations = self._relations(table_name, compiled, who, self._columns_for(table_name, compiled, who))
+        tree, _ = compiled.bind(types, relations, strict=False).row_filter(who)
         held = stored_types(types, compiled.parsed.stored)
-        return rows if tree is None else matching_rows(rows, arrays, held, tree, self._sandbox)
+        return rows if tree is None else matching_rows(rows, arrays, held, tree, self._runner(tree, who))
+
+    def _columns_for(self, table_name: str, compiled: CompiledPolicy, who: Principal) -> ColumnsOf | None:
+        """How the columns of other tables are found for row lists, where a policy reads such tables."""
+        if not compiled.parsed.relations_for(who):
+            return None
+        if self._reader is None:
+            raise PolicyError(
+                f"policy of `{table_name}`: it reads other tables, and there is no data layer to read them from",
+                hint="Use the `security` of a VirtualDataLayer.",
+            )
+        return self._reader.columns(who, compiled.policy.run_as)
+
+    def _runner(self, tree: exp.Expr, who: Principal) -> Run:
+        reader = self._reader
+        if reader is None or next(policy_reads(tree), None) is None:
+            return in_sandbox(self._sandbox)
+        return lambda select, rows: reader.run(select, rows, who)
 
     def _mask(
-        self, table_name: str, who: Principal, compiled: _Compiled, rows: Sequence[Row], masked: list[dict[str, Any]]
+        self,
+        table_name: str,
+        who: Principal,
+        compiled: CompiledPolicy,
+        rows: Sequence[Row],
+        masked: list[dict[str, Any]],
     ) -> None:
-        source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
+        source = RowColumns(rows, self._catalog.columns(table_name), self._sandbox)
         for key in source.keys:
             # A key of its own at a time: two spellings of a column are both hidden.
             access = compiled.bind({key: "VARCHAR"}, strict=False).access(key, who)
@@ -504,20 +534,22 @@ class SecurityEnforcer:
             for number, value in zip(holders, values, strict=True):
                 masked[number][key] = value
 
-    def _masked_values(self, compiled: _Compiled, who: Principal, source: RowColumns, key: str) -> list[Any]:
+    def _masked_values(self, compiled: CompiledPolicy, who: Principal, source: RowColumns, key: str) -> list[Any]:
         """The values of one key as a principal sees them; conditions see the other columns as they are."""
         ruling = compiled.parsed.ruling(key, who)
         others = compiled.parsed.conditions.columns_of(ruling.masks) - {key.casefold()}
         arrays, types = source.select(others)
         own = {key: maskable_array([row.get(key) for row in source.rows])}
         types = {**types, **source.types_of(own)}
-        column = compiled.bind(types, strict=False).column(key, who)
+        table = compiled.policy.table_name
+        relations = self._relations(table, compiled, who, self._columns_for(table, compiled, who))
+        column = compiled.bind(types, relations, strict=False).column(key, who)
         if column.expression is None:
             raise PolicyError(f"the mask of `{key}` is missing")
         held = stored_types(types, compiled.parsed.stored)
-        return mask_values({**arrays, **own}, held, column.expression, key, self._sandbox)
+        return mask_values({**arrays, **own}, held, column.expression, key, self._runner(column.expression, who))
 
-    def _record(self, table_name: str, who: Principal, compiled: _Compiled | None, rows: Sequence[Row]) -> None:
+    def _record(self, table_name: str, who: Principal, compiled: CompiledPolicy | None, rows: Sequence[Row]) -> None:
         """Record that rows are about to be handed over; when that fails they are not."""
         if compiled is not None and not compiled.policy.audit_all_access:
             return
@@ -536,7 +568,7 @@ class SecurityEnforcer:
 class _Refusals:
     """Records a refusal that happens in its body, and lets it pass."""
 
-    def __init__(self, enforcer: SecurityEnforcer, table: str, who: Principal, compiled: _Compiled) -> None:
+    def __init__(self, enforcer: SecurityEnforcer, table: str, who: Principal, compiled: CompiledPolicy) -> None:
         self._enforcer, self._table, self._who, self._compiled = enforcer, table, who, compiled
 
     def __enter__(self) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tauro_nb.security.relations import Scope
+
 if TYPE_CHECKING:
     from tauro_nb.security.principal import Principal
     from tauro_nb.security.sandbox import Sandbox
@@ -21,6 +23,8 @@ class MaskScope:
     ----------
     table, columns
         The virtual table, and its raw columns with their DuckDB types.
+    names
+        What an expression's names may mean; the table alone when not given.
     sandbox
         Binds expressions and converts values.
     principal
@@ -34,3 +38,9 @@ class MaskScope:
     sandbox: Sandbox
     principal: Principal | None = None
     handle: Callable[[str, str | None, str], str] | None = None
+    names: Scope | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """What an expression's names may mean."""
+        return self.names if self.names is not None else Scope(self.table, self.columns, {})
