@@ -53,6 +53,7 @@ class VirtualDataLayer:
             labels=self.schema_registry,
             keys=self.keys,
             encryption=self._encryption_of,
+            barrier=config.security.barrier,
         )
         for tag_policy in config.tag_policies:
             self.security.register_tag_policy(tag_policy)

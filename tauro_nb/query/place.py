@@ -232,6 +232,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         frames=query.frames,
         sources=_sources(fragments, planner),
         fenced=query.fenced,
+        strict=query.strict,
         estimated_rows=max(rows, default=0),
         estimated_bytes=sum(planner.bytes_of(fragment) for fragment in fragments),
         estimated_cost=float(sum(rows)),

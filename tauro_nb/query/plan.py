@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlglot import exp
 
@@ -14,6 +14,11 @@ from tauro_nb.query.names import display_sql
 from tauro_nb.query.trees import conjuncts, cuts_below_join
 
 __all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "whole"]
+
+
+_STATISTICS: Final = frozenset({"statistics_propagation"})
+# Both send what they found among visible rows to the scan, through any LIMIT.
+_DYNAMIC_FILTERS: Final = frozenset({"join_filter_pushdown", "top_n"})
 
 
 class ExecutionStrategy(Enum):
@@ -138,7 +143,8 @@ class QueryPlan:
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
     `residual` the same over real relations and `streams`. `sources` are read by it; `entries` are all tables as
     they were found and decided: it runs only while that holds. Behind a barrier (`fenced`) DuckDB must not reason from
-    the minimum and maximum of hidden rows.
+    the minimum and maximum of hidden rows; behind a `strict` one it must not filter by what a join or
+    a sort found either.
 
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
@@ -162,6 +168,7 @@ class QueryPlan:
     streams: Mapping[str, Any] = field(default_factory=dict, repr=False)
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
     fenced: bool = False
+    strict: bool = False
     execution_strategy: ExecutionStrategy = ExecutionStrategy.DIRECT
     estimated_rows: int = 0
     estimated_bytes: int = 0
@@ -176,8 +183,9 @@ class QueryPlan:
     @cached_property
     def switched_off(self) -> frozenset[str]:
         """DuckDB's optimizers without which the engine must run this plan."""
-        fence = {"statistics_propagation"} if self.fenced else set()
-        return frozenset(fence | ({"join_filter_pushdown"} if cuts_below_join(self.residual) else set()))
+        off = set(_STATISTICS) if self.fenced else set()
+        off |= _DYNAMIC_FILTERS if self.strict else set()
+        return frozenset(off | ({"join_filter_pushdown"} if cuts_below_join(self.residual) else set()))
 
     @property
     def decisions(self) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Query:
         Whether every column is written with its relation; rules that move columns need it.
     fenced
         Whether a barrier stands in the tree.
+    strict
+        Whether one of them lets nothing of the user's through.
     journal
         The rules that ran.
     pushdown
@@ -60,6 +62,7 @@ class Query:
     schema: Mapping[str, str] | None = None
     qualified: bool = False
     fenced: bool = False
+    strict: bool = False
     journal: tuple[RuleFired, ...] = ()
     pushdown: bool = True
 

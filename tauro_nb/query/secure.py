@@ -53,18 +53,19 @@ def secure(query: Query, planner: Planner) -> Query:
     """Replace every visible relation by its secured leaf: row filter, then masks, behind a barrier."""
     tree = query.tree.copy()
     used = leaf_columns(tree) if query.qualified else {}
-    fenced = query.fenced
-    qualified = query.qualified
+    fenced, strict, qualified = query.fenced, query.strict, query.qualified
     for node in [node for node in tree.find_all(exp.Table) if leaf_kind(node) == VISIBLE]:
         entry = planner.entry(node.name)
         wanted = used.get(id(node), ("", None))[1]
         source: exp.Expr = leaf_table(entry.table.name, RAW, INNER)
         if entry.view is not None:
             body = secure(entry.view, planner)
-            fenced, qualified = fenced or body.fenced, qualified and body.qualified
+            fenced, strict = fenced or body.fenced, strict or body.strict
+            qualified = qualified and body.qualified
             source = exp.Subquery(this=body.tree, alias=exp.TableAlias(this=exp.to_identifier(INNER, quoted=True)))
         leaf = secured_leaf(entry.decision, source, wanted)
         fenced = fenced or entry.decision.needs_barrier
+        strict = strict or entry.decision.is_strict
         alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
         outer = exp.Subquery(this=leaf, alias=alias)
         for clause in ("pivots", "sample", "joins"):
@@ -73,7 +74,7 @@ def secure(query: Query, planner: Planner) -> Query:
         if node is tree:
             tree = outer
         node.replace(outer)
-    return query.evolve("secure", tree, fenced=fenced, qualified=qualified)
+    return query.evolve("secure", tree, fenced=fenced, strict=strict, qualified=qualified)
 
 
 def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | None) -> exp.Select:

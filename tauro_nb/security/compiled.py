@@ -14,7 +14,7 @@ from tauro_nb.errors import AccessDenied, PolicyError, nearest
 from tauro_nb.security.binding import BoundFilter, bind_filter, converts
 from tauro_nb.security.compose import ColumnRule, MaskRule, Ruling, check_ties, masks_of, rule_on, strictest
 from tauro_nb.security.conditions import Conditions, Group
-from tauro_nb.security.decision import Access, ColumnDecision, TableDecision
+from tauro_nb.security.decision import Access, Barrier, ColumnDecision, TableDecision
 from tauro_nb.security.digest import content_hash
 from tauro_nb.security.encryption import CIPHERTEXT, Encryptions, stored_columns
 from tauro_nb.security.gate import gate, refusal
@@ -44,6 +44,8 @@ class ParsedPolicy:
         What tags say of the table.
     config
         What the catalog says of the table's encryption.
+    barrier
+        What the configuration asks for; the stricter of that and the policy's own counts.
 
     Raises
     ------
@@ -52,9 +54,14 @@ class ParsedPolicy:
     """
 
     def __init__(
-        self, policy: TableSecurityPolicy, guard: TagGuard | None = None, config: EncryptionConfig | None = None
+        self,
+        policy: TableSecurityPolicy,
+        guard: TagGuard | None = None,
+        config: EncryptionConfig | None = None,
+        barrier: Barrier = "leakproof",
     ) -> None:
         self.policy = policy
+        self.barrier: Barrier = "strict" if "strict" in (barrier, policy.barrier) else "leakproof"
         self.guard = guard
         self.config = config
         self.policy_hash = policy.content_hash + (f"+{guard.content_hash}" if guard is not None else "")
@@ -242,6 +249,7 @@ class BoundPolicy:
             policy_hash=self.parsed.policy_hash,
             filter_rule=rule,
             audited=self.policy.audit_all_access,
+            barrier=self.parsed.barrier,
         )
 
     def _refuse(self, table: str, principal: Principal, reason: str) -> TableDecision:

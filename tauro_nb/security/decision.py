@@ -11,9 +11,11 @@ from sqlglot import exp
 from tauro_nb.errors import AccessDenied
 from tauro_nb.security.principal import Principal
 
-__all__ = ["Access", "ColumnDecision", "TableDecision"]
+__all__ = ["Access", "Barrier", "ColumnDecision", "TableDecision"]
 
 Access = Literal["clear", "masked", "encrypted", "denied"]
+Barrier = Literal["leakproof", "strict"]
+"""Which predicates of the user pass below a policy: those that cannot fail, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class TableDecision:
         Whose filters apply, in words, without the policy's text.
     audited
         False when the policy asks for denials only to be recorded.
+    barrier
+        `leakproof` or `strict`; means nothing where no barrier is needed.
     """
 
     table: str
@@ -88,6 +92,7 @@ class TableDecision:
     policy_hash: str
     filter_rule: str | None = None
     audited: bool = True
+    barrier: Barrier = "leakproof"
 
     @property
     def row_filter(self) -> exp.Expr | None:
@@ -103,6 +108,11 @@ class TableDecision:
     def needs_barrier(self) -> bool:
         """Whether predicates of the user could meet values that the user may not see."""
         return self.filter_tree is not None or any(column.tree is not None for column in self.columns.values())
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether a barrier is needed that lets no predicate of the user through."""
+        return self.barrier == "strict" and self.needs_barrier
 
     def require(self) -> TableDecision:
         """Return itself, or raise the refusal.

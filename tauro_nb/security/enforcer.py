@@ -14,7 +14,7 @@ from tauro_nb.catalog.table import EncryptionConfig
 from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError, UsageError, nearest
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
 from tauro_nb.security.compiled import ParsedPolicy
-from tauro_nb.security.decision import TableDecision
+from tauro_nb.security.decision import Barrier, TableDecision
 from tauro_nb.security.encryption import Finder, stored_types
 from tauro_nb.security.functions import EngineFunctions
 from tauro_nb.security.gate import gate, without_policy
@@ -58,6 +58,8 @@ class SecurityEnforcer:
         Where the names in policies' subqueries are found; without it any table may be there, `tables` knows columns.
     reader
         Reads such tables for row lists; without it a policy that needs them is refused there.
+    barrier
+        Which predicates of the user pass below a policy: `leakproof` ones or, when `strict`, none.
 
     Examples
     --------
@@ -90,6 +92,7 @@ class SecurityEnforcer:
         encryption: Finder | None = None,
         catalog: Catalog | None = None,
         reader: Reader | None = None,
+        barrier: Barrier = "leakproof",
     ) -> None:
         if default_access not in ("allow", "deny"):
             raise UsageError(f"`default_access` is `allow` or `deny`, not {default_access!r}")
@@ -100,6 +103,7 @@ class SecurityEnforcer:
         self._reader = reader
         self._labels = labels
         self._encryption = encryption
+        self._barrier: Barrier = barrier
         self.keys = keys if keys is not None else KeyRing()
         self.functions = EngineFunctions(self.keys)
         self._sandbox = Sandbox(self.functions)
@@ -184,7 +188,7 @@ class SecurityEnforcer:
             known = (OWNER, INVOKER, *self.principals)
             raise PolicyError(f"policy of `{table_name}`: `run_as` is nobody known.{nearest(own.run_as, known)}")
         signature = (None if policy is None else own.signature(), guarded, config)
-        return CompiledPolicy(ParsedPolicy(own, guard, config), signature, self._sandbox)
+        return CompiledPolicy(ParsedPolicy(own, guard, config, self._barrier), signature, self._sandbox)
 
     def _check(
         self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]

@@ -182,6 +182,8 @@ class TableSecurityPolicy:
     run_as
         How subqueries of conditions read their tables: as `policy_owner` (raw), as the `invoker`, or as a declared
         principal.
+    barrier
+        `strict`: no predicate of the user is evaluated before the policy, whatever is configured for other tables.
 
     Examples
     --------
@@ -203,6 +205,7 @@ class TableSecurityPolicy:
     purposes: list[str] = field(default_factory=list, kw_only=True)
     tenant_column: str | None = field(default=None, kw_only=True)
     run_as: str = field(default="policy_owner", kw_only=True)
+    barrier: Literal["leakproof", "strict"] = field(default="leakproof", kw_only=True)
 
     def signature(self) -> tuple[Any, ...]:
         """Everything that decides, as a value that can be compared and hashed."""
@@ -219,6 +222,7 @@ class TableSecurityPolicy:
             tuple(self.purposes),
             self.tenant_column,
             self.run_as,
+            self.barrier,
         )
 
     @property

@@ -137,6 +137,7 @@ TABLE_READERS: Mapping[str, Any] = {
     "purposes": _roles,
     "tenant_column": _text,
     "run_as": _text,
+    "barrier": _word("leakproof", "strict"),
 }
 _RULE_READERS: Mapping[str, Any] = {
     "access_level": _level,

@@ -103,8 +103,6 @@ class Capability:
         sqlglot's name of it.
     nodes
         Node class -> guard. A node is pushed when the guard of its own class says so for its operands.
-    barrier
-        How a fence is written: the LIMIT a leaf gets, or None to use OFFSET 0.
     masks
         Names of the masks that the source answers itself, in its own words: on the real server each gives what DuckDB
         gives. Their trees are not looked into.
@@ -112,7 +110,6 @@ class Capability:
 
     dialect: str
     nodes: Mapping[type[exp.Expr], Guard]
-    barrier: str | None = None
     masks: frozenset[str] = frozenset()
 
     def masks_alike(self, node: exp.Expr) -> bool:

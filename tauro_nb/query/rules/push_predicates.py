@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
+from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER, is_fenced
@@ -16,19 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["push_predicates"]
 
-# Nodes that cannot throw and cannot call code, whatever the row holds: PostgreSQL's LEAKPROOF idea.
-_LEAKPROOF = (
-    exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In,
-    exp.Is, exp.Null, exp.Boolean, exp.Literal, exp.Column, exp.Identifier, exp.Placeholder, exp.Neg,
-)  # fmt: skip
 # Their value is not that of one row, or not the same twice.
 _IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
 
 
-def push_predicates(query: Query, _: Planner) -> Query:
+def push_predicates(query: Query, planner: Planner) -> Query:
     """Move single-relation conditions of WHERE and ON into their leaf.
 
-    Below a barrier go only leak-proof predicates on unmasked columns; all others stay above it. A
+    Below a barrier go only leak-proof predicates on unmasked columns, and none when it is strict. A
     condition on the null-supplied side of an outer join stays where it is.
     """
     if not query.qualified or not query.pushdown:
@@ -38,8 +36,9 @@ def push_predicates(query: Query, _: Planner) -> Query:
         leaves = _leaves(select)
         # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.
         if leaves and not select.args.get("sample"):
-            _push_where(select, leaves)
-            _push_on(select, leaves)
+            pusher = _Pusher(planner, query.params)
+            pusher.push_where(select, leaves)
+            pusher.push_on(select, leaves)
     return query.evolve("push_predicates", tree)
 
 
@@ -65,33 +64,82 @@ def _is_leaf(node: exp.Expr) -> bool:
     return leaf_kind(node.args["from_"].this) == RAW and node.args["from_"].this.alias == INNER
 
 
-def _push_where(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
-    where = select.args.get("where")
-    if where is None:
-        return
-    reachable = {alias: leaf for alias, leaf in leaves.items() if alias not in _nullable(select)}
-    kept = [part for part in conjuncts(where.this) if not _try_push(part, reachable)]
-    select.set("where", exp.Where(this=exp.and_(*kept, copy=False)) if kept else None)
+@dataclass(frozen=True, slots=True)
+class _Pusher:
+    """Moves conditions into leaves, as far as the barriers of one principal's tables allow."""
 
+    planner: Planner
+    params: Mapping[str, Any]
 
-def _push_on(select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
-    nullable = _nullable(select)
-    for join in select.args.get("joins") or []:
-        condition = join.args.get("on")
-        if condition is None or join.method or join.kind.upper() not in ("", "INNER", "OUTER"):
-            continue
-        own = join.this.alias_or_name.lower()
-        if join.side.upper() == "LEFT":
-            reachable = {own: leaves[own]} if own in leaves and _only_left_joins(select) else {}
-        elif join.side:
-            continue
-        else:
-            reachable = {alias: leaf for alias, leaf in leaves.items() if alias not in nullable}
-        kept = [part for part in conjuncts(condition) if not _try_push(part, reachable)]
-        if kept:
-            join.set("on", exp.and_(*kept, copy=False))
-        else:
-            join.set("on", exp.true())
+    def push_where(self, select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
+        where = select.args.get("where")
+        if where is None:
+            return
+        reachable = {alias: leaf for alias, leaf in leaves.items() if alias not in _nullable(select)}
+        kept = [part for part in conjuncts(where.this) if not self._try_push(part, reachable)]
+        select.set("where", exp.Where(this=exp.and_(*kept, copy=False)) if kept else None)
+
+    def push_on(self, select: exp.Select, leaves: dict[str, exp.Subquery]) -> None:
+        nullable = _nullable(select)
+        for join in select.args.get("joins") or []:
+            condition = join.args.get("on")
+            if condition is None or join.method or join.kind.upper() not in ("", "INNER", "OUTER"):
+                continue
+            own = join.this.alias_or_name.lower()
+            if join.side.upper() == "LEFT":
+                reachable = {own: leaves[own]} if own in leaves and _only_left_joins(select) else {}
+            elif join.side:
+                continue
+            else:
+                reachable = {alias: leaf for alias, leaf in leaves.items() if alias not in nullable}
+            kept = [part for part in conjuncts(condition) if not self._try_push(part, reachable)]
+            if kept:
+                join.set("on", exp.and_(*kept, copy=False))
+            else:
+                join.set("on", exp.true())
+
+    def _try_push(self, part: exp.Expr, leaves: dict[str, exp.Subquery]) -> bool:
+        """Push one conjunct; True when it moved, so that its place is free.
+
+        An OR over several relations stays, and leaves behind what it implies for each of them.
+        """
+        if part.find(*_IMMOVABLE) is not None:
+            return False
+        used = {column.table.lower() for column in part.find_all(exp.Column)}
+        if len(used) == 1:
+            leaf = leaves.get(next(iter(used)))
+            return leaf is not None and self._push(part, leaf)
+        if isinstance(part.unnest(), exp.Or):
+            for alias in used & leaves.keys():
+                implied = _implied(part.unnest(), alias)
+                if implied is not None:
+                    self._push(implied, leaves[alias])
+        return False
+
+    def _push(self, part: exp.Expr, leaf: exp.Subquery) -> bool:
+        inner = leaf.this
+        names = {select.alias.lower(): select.unalias() for select in inner.expressions}
+        columns = list(part.find_all(exp.Column))
+        if any(column.name.lower() not in names for column in columns):
+            return False
+        if is_fenced(inner) and not self._may_pass(part, inner, names):
+            return False
+        moved = part.copy()
+        if isinstance(moved, exp.Column):
+            moved = names[moved.name.lower()].copy()
+        for column in [column for column in moved.find_all(exp.Column) if column.table != INNER]:
+            column.replace(names[column.name.lower()].copy())
+        inner.where(exp.paren(moved) if isinstance(moved, exp.Or) else moved, copy=False)
+        return True
+
+    def _may_pass(self, part: exp.Expr, leaf: exp.Select, names: Mapping[str, exp.Expr]) -> bool:
+        """Whether a condition may stand below the barrier of a leaf: it speaks of clear columns, and cannot fail."""
+        entry = self.planner.entry(leaf.args["from_"].this.name)
+        if entry.decision.is_strict:
+            return False
+        types = {name.lower(): kind for name, kind in entry.columns.items()}
+        clear = {name: types[value.name.lower()] for name, value in names.items() if isinstance(value, exp.Column)}
+        return is_leakproof(part, clear, self.params, self.planner.binder)
 
 
 def _only_left_joins(select: exp.Select) -> bool:
@@ -118,25 +166,6 @@ def _nullable(select: exp.Select) -> set[str]:
     return out
 
 
-def _try_push(part: exp.Expr, leaves: dict[str, exp.Subquery]) -> bool:
-    """Push one conjunct; True when it moved, so that its place is free.
-
-    An OR over several relations stays, and leaves behind what it implies for each of them.
-    """
-    if part.find(*_IMMOVABLE) is not None:
-        return False
-    used = {column.table.lower() for column in part.find_all(exp.Column)}
-    if len(used) == 1:
-        leaf = leaves.get(next(iter(used)))
-        return leaf is not None and _push(part, leaf)
-    if isinstance(part.unnest(), exp.Or):
-        for alias in used & leaves.keys():
-            implied = _implied(part.unnest(), alias)
-            if implied is not None:
-                _push(implied, leaves[alias])
-    return False
-
-
 def _implied(disjunction: exp.Expr, alias: str) -> exp.Expr | None:
     """What an OR says of one relation, if every branch says something."""
     branches = []
@@ -150,35 +179,3 @@ def _implied(disjunction: exp.Expr, alias: str) -> exp.Expr | None:
             return None
         branches.append(exp.and_(*(part.copy() for part in own)))
     return exp.or_(*branches)
-
-
-def _push(part: exp.Expr, leaf: exp.Subquery) -> bool:
-    inner = leaf.this
-    names = {select.alias.lower(): select.unalias() for select in inner.expressions}
-    columns = list(part.find_all(exp.Column))
-    if any(column.name.lower() not in names for column in columns):
-        return False
-    if is_fenced(inner):
-        clear = all(isinstance(names[column.name.lower()], exp.Column) for column in columns)
-        if not clear or not _is_leakproof(part):
-            return False
-    moved = part.copy()
-    if isinstance(moved, exp.Column):
-        moved = names[moved.name.lower()].copy()
-    for column in [column for column in moved.find_all(exp.Column) if column.table != INNER]:
-        column.replace(names[column.name.lower()].copy())
-    inner.where(exp.paren(moved) if isinstance(moved, exp.Or) else moved, copy=False)
-    return True
-
-
-def _is_leakproof(part: exp.Expr) -> bool:
-    """Only comparisons of columns and literals; a date is a cast of a literal, checked when bound."""
-    stack = [part]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
-            continue
-        if not isinstance(node, _LEAKPROOF):
-            return False
-        stack.extend(node.iter_expressions())
-    return True
