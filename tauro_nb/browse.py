@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tauro_nb.layer import VirtualDataLayer
     from tauro_nb.security.principal import Principal
 
-__all__ = ["TableDescription", "snapshot_catalog", "snapshot_table"]
+__all__ = ["TableDescription", "known_columns", "snapshot_catalog", "snapshot_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class TableDescription:
 def snapshot_catalog(layer: VirtualDataLayer, principal: Principal) -> CatalogSnapshot:
     """Every table and source; asks no source, so that schemas nobody needed yet stay unknown."""
     tables = tuple(
-        snapshot_table(layer, principal, table, _known_columns(layer, table))
+        snapshot_table(layer, principal, table, known_columns(layer, table))
         for table in layer.schema_registry.list_tables()
     )
     return CatalogSnapshot(principal.name, tables, _sources(layer))
@@ -61,7 +61,7 @@ def snapshot_table(
     )
 
 
-def _known_columns(layer: VirtualDataLayer, table: VirtualTable) -> dict[str, str]:
+def known_columns(layer: VirtualDataLayer, table: VirtualTable) -> dict[str, str]:
     """Declared columns, or those its source told before."""
     if table.schema or layer.idle:
         return dict(table.schema)

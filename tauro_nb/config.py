@@ -8,7 +8,7 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     tag_policies:       tag -> what `TagPolicy.from_mapping` reads
     principals:         name -> {roles: [...], attributes: {...}, tenant, purpose} or just the roles
     security:           {barrier, policy_readers, default_principal, policies}
-    default_access:     allow | deny, for tables without a policy
+    default_access:     allow | deny, for tables without a policy; deny when there is a file of policies
     audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
                         retention_days, key}
     encryption:         {keyset, kek: {env | passphrase | keyring | command}, create}
@@ -37,24 +37,25 @@ from tauro_nb.catalog.reading import (
     WRONG,
     Parser,
     Site,
-    anything,
     as_it_is,
     choice,
+    entries,
     flag,
     integer,
-    kind_of,
     listed,
-    mapping_of,
+    read_entries,
     read_fields,
+    report_same_names,
     text,
 )  # fmt: skip
 from tauro_nb.catalog.table import VirtualTable, read_table
-from tauro_nb.errors import ConfigError, TauroError, nearest
+from tauro_nb.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from tauro_nb.security.audit import AuditSettings
     from tauro_nb.security.keys.settings import EncryptionSettings
     from tauro_nb.security.policy import TableSecurityPolicy, TagPolicy
+    from tauro_nb.security.policy_file import PolicyRules
     from tauro_nb.security.principal import Principal
 
 __all__ = ["AuditConfig", "CatalogConfig", "ConnectionSpec", "SecurityConfig", "load_config"]
@@ -82,7 +83,7 @@ class SecurityConfig:
 
     `barrier` is `leakproof` (predicates that cannot leak pass below the policy) or `strict` (none does).
     `policy_readers` are the roles that may read the text of policies. `default_principal` is who asks when nobody is
-    named. `policies` is a file of policies that is read again whenever it changes.
+    named. `policies` is a file or folder of policies that is read again whenever it changes (`security/store.py`).
     """
 
     barrier: Literal["leakproof", "strict"] = "leakproof"
@@ -173,26 +174,25 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
     found = read_fields(body, place, _SECTIONS)
     if found is None:
         return None
-    connections = _read_all(found.get("connections"), place.at("connections"), read_connection)
+    connections = read_entries(found.get("connections"), place.at("connections"), read_connection)
     connections = {name: _rooted(spec, base) for name, spec in connections.items()}
-    tables = _read_all(found.get("virtual_tables"), place.at("virtual_tables"), read_table)
-    _report_same_names(found.get("virtual_tables"), place.at("virtual_tables"))
-    _report_same_names(found.get("security_policies"), place.at("security_policies"))
-    _report_same_names(found.get("tag_policies"), place.at("tag_policies"))
+    tables = read_entries(found.get("virtual_tables"), place.at("virtual_tables"), read_table)
+    report_same_names(found.get("virtual_tables"), place.at("virtual_tables"))
     _report_lost_policies(found, tables, place.at("security_policies"))
     for name, table in tables.items():
-        declared = dict(_entries(found.get("connections")))
+        declared = dict(entries(found.get("connections")))
         _check_connection(table, connections, declared, place.at("virtual_tables").at(name))
     audit = found.get("audit", AuditConfig())
     security = found.get("security", SecurityConfig())
     enabled = found.get("enabled", True)
+    rules = _read_rules(found, place)
     return CatalogConfig(
         connections=connections,
         tables=tuple(_located(table, connections, base) for table in tables.values()) if enabled else (),
-        policies=tuple(_read_all(found.get("security_policies"), place.at("security_policies"), _read_policy).values()),
-        tag_policies=tuple(_read_all(found.get("tag_policies"), place.at("tag_policies"), _read_tag_policy).values()),
-        principals=_read_all(found.get("principals"), place.at("principals"), _read_principal),
-        default_access=found.get("default_access", "allow"),
+        policies=rules.tables,
+        tag_policies=rules.tags,
+        principals=dict(rules.principals),
+        default_access=rules.default_access or ("allow" if security.policies is None else "deny"),
         audit=_placed(audit, base),
         security=replace(security, policies=_absolute(security.policies, base)),
         encryption=_rooted_keys(found.get("encryption"), base),
@@ -211,48 +211,18 @@ def _unwrap(raw: Any, site: Site) -> tuple[Any, Site]:
     return ({} if raw[_WRAPPER] is None else raw[_WRAPPER]), site.at(_WRAPPER)
 
 
-def _read_all(raw: Any, site: Site, read: Any) -> dict[str, Any]:
-    """Read every entry of a section; entries with mistakes are left out, the site has the mistakes."""
-    found: dict[str, Any] = {}
-    if raw is None:
-        return found
-    if not isinstance(raw, Mapping):
-        site.report(f"expected a mapping from names, got {kind_of(raw)}")
-        return found
-    for name, item in raw.items():
-        if not isinstance(name, str) or not name.strip() or not name.isprintable():
-            site.report(f"a name is {kind_of(name)}; it must be text that can be seen, put it in quotes")
-            continue
-        value = read(name, item, site.at(name))
-        if value is not None:
-            found[name] = value
-    return found
-
-
-def _report_same_names(raw: Any, site: Site) -> None:
-    """Names of tables are unique whatever their case."""
-    seen: dict[str, str] = {}
-    for name, _ in _entries(raw):
-        if seen.setdefault(name.casefold(), name) != name:
-            site.at(name).report(f"the same name as `{seen[name.casefold()]}`; names do not depend on case")
-
-
 def _report_lost_policies(found: Mapping[str, Any], tables: Mapping[str, VirtualTable], site: Site) -> None:
     """Report policies that protect nothing: a misspelt name would leave the real table or column open."""
-    declared = {name.casefold(): name for name, _ in _entries(found.get("virtual_tables"))}
-    for name, raw in _entries(found.get("security_policies")):
+    declared = {name.casefold(): name for name, _ in entries(found.get("virtual_tables"))}
+    for name, raw in entries(found.get("security_policies")):
         if declared and name.casefold() not in declared:
             site.at(name).report(f"no virtual table of this name is declared.{nearest(name, declared.values())}")
         table = tables.get(declared.get(name.casefold(), ""))
         columns = {column.casefold() for column in table.schema} if table is not None else set()
-        for column, _ in _entries(raw.get("field_policies") if isinstance(raw, Mapping) else None):
+        for column, _ in entries(raw.get("field_policies") if isinstance(raw, Mapping) else None):
             if table is not None and columns and column.casefold() not in columns:
                 hint = nearest(column, table.schema)
                 site.at(name).at("field_policies").at(column).report(f"the table declares no such column.{hint}")
-
-
-def _entries(raw: Any) -> list[tuple[str, Any]]:
-    return [(key, item) for key, item in raw.items() if isinstance(key, str)] if isinstance(raw, Mapping) else []
 
 
 def _check_connection(
@@ -280,6 +250,13 @@ def _check_type(table: VirtualTable, spec: ConnectionSpec, site: Site) -> None:
     mine, theirs = CONNECTORS.get(table.connector_type), CONNECTORS[spec.type]
     if mine is not None and mine.implemented and theirs.implemented and mine is not theirs:
         site.at("connector_type").report(f"is {mine.name}, but the connection `{spec.id}` is {spec.type}")
+
+
+def _read_rules(found: Mapping[str, Any], place: Site) -> PolicyRules:
+    """Let the security room read its own sections."""
+    from tauro_nb.security.policy_file import read_rules  # what asks for nothing of it need not load it
+
+    return read_rules(found, place)
 
 
 _OWN_FILE: Final = frozenset({"sqlite", "duckdb"})
@@ -327,42 +304,6 @@ def _absolute_text(path: str, base: Path, *, pattern: bool = False) -> str:
 def _ending(path: str) -> str:
     """A slash at the end says that the path is a folder; joining would lose it."""
     return os.sep if path.endswith("/") else ""
-
-
-def _read_policy(name: str, raw: Any, site: Site) -> TableSecurityPolicy | None:
-    """Let the security room read its own mapping, with the environment's variables in place."""
-    from tauro_nb.security.policy import TableSecurityPolicy  # a catalog without policies needs no security room
-
-    expanded = mapping_of(anything)(raw, site)
-    if expanded is WRONG:
-        return None
-    return TableSecurityPolicy.from_mapping(name, expanded, mistakes=site.mistakes, path=site.path)
-
-
-def _read_tag_policy(name: str, raw: Any, site: Site) -> TagPolicy | None:
-    """As for tables."""
-    from tauro_nb.security.policy import TagPolicy
-
-    expanded = mapping_of(anything)(raw, site)
-    if expanded is WRONG:
-        return None
-    return TagPolicy.from_mapping(name, expanded, mistakes=site.mistakes, path=site.path)
-
-
-def _read_principal(name: str, raw: Any, site: Site) -> Principal | None:
-    """`{roles: [...], attributes: {...}, tenant, purpose}`, or a list of roles, or one role."""
-    from tauro_nb.security.principal import Principal
-
-    before = len(site.mistakes)
-    given = {"roles": raw} if isinstance(raw, list) else {"roles": [raw]} if isinstance(raw, str) else raw
-    found = read_fields({} if given is None else given, site, _PRINCIPAL)
-    if found is None or len(site.mistakes) > before:
-        return None
-    try:
-        return Principal(name=name, **{**found, "roles": frozenset(found.get("roles", ()))})
-    except TauroError as error:
-        site.report(str(error))
-    return None
 
 
 def _read_audit(raw: Any, site: Site) -> Any:
@@ -422,12 +363,6 @@ def _one_of(*words: str) -> Parser:
     return choice(meaning, words)
 
 
-_PRINCIPAL: Final[Mapping[str, Parser]] = {
-    "roles": listed(text),
-    "attributes": mapping_of(anything),
-    "tenant": text,
-    "purpose": text,
-}
 _SECURITY: Final[Mapping[str, Parser]] = {
     "barrier": _one_of("leakproof", "strict"),
     "policy_readers": listed(text),

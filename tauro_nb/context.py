@@ -6,6 +6,8 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
+    from tauro_nb.allowed import WhileAllowed
     from tauro_nb.catalog.lineage import LineageGraph
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.interop.ibis import Backend
@@ -69,16 +72,22 @@ class VirtualContext:
         layer: VirtualDataLayer | None = None,
     ) -> None:
         self.layer = layer if layer is not None else VirtualDataLayer(load_config(config))
-        self.principal = self._resolve(principal)
+        self._who = self.layer.config.security.default_principal if principal is None else principal
+        self._claims: Mapping[str, Any] = {}
         self._planner: Planner | None = None
         self._backend: Backend | None = None
+        self.principal  # noqa: B018 - a name that is none is refused at once
 
-    def _resolve(self, principal: str | Principal | None) -> Principal:
-        if isinstance(principal, Principal):
-            return principal
-        name = self.layer.config.security.default_principal if principal is None else principal
-        known = self.layer.config.principals.get(name)
-        return known if known is not None else Principal.of(name)
+    @property
+    def principal(self) -> Principal:
+        """Who asks, as declared at this moment: a role that was taken away is gone with the next request."""
+        who = self.layer.security.principal(self._who)
+        return replace(who, **self._claims) if self._claims else who
+
+    @property
+    def policy_version(self) -> str:
+        """Content hash of all policies in force: equal for equal rules, wherever and in what order they are written."""
+        return self.layer.security.version()
 
     # --- the catalog
 
@@ -116,27 +125,22 @@ class VirtualContext:
         purpose: str | None = None,
     ) -> VirtualContext:
         """The same catalog, sources and audit trail, seen by someone else; what is not given stays as declared."""
-        who = self._resolve(name)
-        if not all(given is None for given in (roles, attributes, tenant, purpose)):
-            who = Principal(
-                who.name,
-                frozenset(roles) if roles is not None else who.roles,
-                attributes if attributes is not None else who.attributes,
-                tenant if tenant is not None else who.tenant,
-                purpose if purpose is not None else who.purpose,
-            )
-        return VirtualContext(principal=who, layer=self.layer)
+        given = {"roles": roles, "attributes": attributes, "tenant": tenant, "purpose": purpose}
+        seen = VirtualContext(principal=name, layer=self.layer)
+        seen._claims = {claim: value for claim, value in given.items() if value is not None}
+        return seen
 
     # --- the road
 
     @property
     def planner(self) -> Planner:
         """The planner of this context's principal."""
-        if self._planner is None:
+        who, planner = self.principal, self._planner
+        if planner is None or planner.principal.key != who.key:
             from tauro_nb.query.planner import Planner
 
-            self._planner = Planner(self.layer.machine.services, self.principal)
-        return self._planner
+            planner = self._planner = Planner(self.layer.machine.services, who)
+        return planner
 
     def plan(self, query: Any, params: Any = None, *, limit: int | None = None) -> QueryPlan:
         """Plan a query without running it.
@@ -272,7 +276,17 @@ class VirtualContext:
 
         record = Record(self.layer, self.principal, plan, query_id, started)
         record.intent()
-        return record.run(self.layer.machine.engine.run, self._shown)
+        return record.run(self._while_allowed, self._shown)
+
+    def _while_allowed(self, plan: QueryPlan) -> WhileAllowed:
+        from tauro_nb.allowed import WhileAllowed
+
+        version = partial(self.layer.security.version, thorough=False)
+        return WhileAllowed(plan, self.layer.machine.engine.run, version, self._require_unchanged)
+
+    def _require_unchanged(self, plan: QueryPlan) -> None:
+        """Refuse a plan that does not hold for who asks now."""
+        self.planner.require_unchanged(plan)
 
     def _record_refusal(self, error: TauroError, query_id: str) -> None:
         """A query that never ran leaves a record all the same."""

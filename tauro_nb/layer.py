@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.config import CatalogConfig, load_config
 from tauro_nb.monitor import QueryMonitor
+from tauro_nb.policy_tables import PolicyTables
 from tauro_nb.security.audit import AuditTrail
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.keys import KeyRing
+from tauro_nb.security.store import PolicyStore
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import EncryptionConfig
@@ -39,6 +41,7 @@ class VirtualDataLayer:
     def __init__(self, config: CatalogConfig | None = None) -> None:
         config = config or load_config(None)
         self.config = config
+        self._machine: Machine | None = None
         self.schema_registry = SchemaRegistry()
         for table in config.tables:
             self.schema_registry.register_table(table)
@@ -53,15 +56,18 @@ class VirtualDataLayer:
             labels=self.schema_registry,
             keys=self.keys,
             encryption=self._encryption_of,
+            catalog=PolicyTables(self),
+            reader=PolicyTables(self),
+            store=None if config.security.policies is None else PolicyStore(config.security.policies),
             barrier=config.security.barrier,
         )
         for tag_policy in config.tag_policies:
             self.security.register_tag_policy(tag_policy)
         for policy in config.policies:
             self.security.register_policy(policy)
+        self.security.version()  # from here on a change of policies leaves a record
         self.policy_readers: frozenset[str] = frozenset(config.security.policy_readers)
         self.monitor = QueryMonitor()
-        self._machine: Machine | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | str | os.PathLike[str]) -> VirtualDataLayer:

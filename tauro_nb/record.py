@@ -17,7 +17,7 @@ from tauro_nb.security.principal import Principal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tauro_nb.engine.duckdb import Execution
+    from tauro_nb.allowed import WhileAllowed
     from tauro_nb.layer import VirtualDataLayer
     from tauro_nb.query.plan import QueryPlan
 
@@ -73,7 +73,7 @@ class Record:
             query_id=self._query_id,
         )
 
-    def run(self, execute: Callable[[QueryPlan], Execution], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
+    def run(self, execute: Callable[[QueryPlan], WhileAllowed], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
         """Start the plan; its batches are counted on their way, and the end of them is recorded.
 
         The result's own plan is what `shown` makes of it, once somebody looks.
@@ -105,7 +105,7 @@ class Record:
         for table in self._plan.tables:
             self._layer.schema_registry.add_lineage_edge(table, name, kind="query")
 
-    def _watch(self, execution: Execution) -> Iterator[pa.RecordBatch]:
+    def _watch(self, execution: WhileAllowed) -> Iterator[pa.RecordBatch]:
         try:
             for batch in execution:
                 self._rows += batch.num_rows
@@ -119,7 +119,7 @@ class Record:
             raise
         self._finish("SUCCESS", "")
 
-    def _abandoned(self, execution: Execution) -> None:
+    def _abandoned(self, execution: WhileAllowed) -> None:
         execution.close()
         if self._ended is None:
             self._finish("SUCCESS", "closed before the end")

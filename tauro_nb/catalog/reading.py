@@ -19,8 +19,8 @@ from tauro_nb.catalog.redact import redact_text
 from tauro_nb.errors import nearest
 
 __all__ = [
-    "WRONG", "Parser", "Site", "anything", "as_it_is", "choice", "escaped", "flag", "integer", "kind_of", "listed",
-    "mapping_of", "read_fields", "show_key", "text",
+    "WRONG", "Parser", "Site", "anything", "as_it_is", "choice", "entries", "escaped", "flag", "integer", "kind_of",
+    "listed", "mapping_of", "read_entries", "read_fields", "report_same_names", "show_key", "text",
 ]  # fmt: skip
 
 
@@ -285,3 +285,34 @@ def read_fields(
             if value is not WRONG:
                 found[name] = value
     return found
+
+
+def read_entries(raw: Any, site: Site, read: Callable[[str, Any, Site], Any]) -> dict[str, Any]:
+    """Read every entry of a section; entries with mistakes are left out, the site has the mistakes."""
+    found: dict[str, Any] = {}
+    if raw is None:
+        return found
+    if not isinstance(raw, Mapping):
+        site.report(f"expected a mapping from names, got {kind_of(raw)}")
+        return found
+    for name, item in raw.items():
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            site.report(f"a name is {kind_of(name)}; it must be text that can be seen, put it in quotes")
+            continue
+        value = read(name, item, site.at(name))
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def entries(raw: Any) -> list[tuple[str, Any]]:
+    """The entries of a section that have a name."""
+    return [(key, item) for key, item in raw.items() if isinstance(key, str)] if isinstance(raw, Mapping) else []
+
+
+def report_same_names(raw: Any, site: Site) -> None:
+    """Report names that differ in case only; they are unique whatever their case."""
+    seen: dict[str, str] = {}
+    for name, _ in entries(raw):
+        if seen.setdefault(name.casefold(), name) != name:
+            site.at(name).report(f"the same name as `{seen[name.casefold()]}`; names do not depend on case")

@@ -147,6 +147,8 @@ class QueryPlan:
     the minimum and maximum of hidden rows; behind a `strict` one it must not filter by what a join or
     a sort found either.
 
+    `policy_version` is the content hash of all policies it was made under.
+
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
 
@@ -178,6 +180,7 @@ class QueryPlan:
     pushdown_predicates: tuple[Any, ...] = ()
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None
+    policy_version: str = ""
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     policy_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     checks: tuple[Callable[[], None], ...] = field(default=(), repr=False, compare=False)

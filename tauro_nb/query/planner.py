@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
@@ -49,10 +49,12 @@ if TYPE_CHECKING:
     from tauro_nb.sources.base import ColumnFacts, Source
     from tauro_nb.sources.pool import SourcePool
 
-__all__ = ["ROAD", "Planner", "Services", "TableEntry"]
+__all__ = ["ROAD", "Planner", "Services", "TableEntry", "reading_for"]
 
 ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES)
 """From a parsed query to one that can be placed. There is no other road."""
+
+_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +173,22 @@ class Planner:
         with self._lock:
             self.params = query.params
             self._given = params if isinstance(params, Mapping) else {}
+            plan = self._placed(query)
+        return replace(plan, plan_ms=(time.perf_counter() - started) * 1000)
+
+    def _placed(self, query: Query) -> QueryPlan:
+        """Walk the rest of the road under one version of the policies: all tables are decided by the same rules."""
+        for _ in range(_ATTEMPTS):
+            version = self.services.security.version()
             self.forget()
+            walked = query
             for step in ROAD:
-                query = step(query, self)
-            plan = place(query, self)
-            entries = {entry.table.name: entry for entry in self.entries}
-            checks = tuple(self.policy_checks())
-        return replace(plan, entries=entries, checks=checks, plan_ms=(time.perf_counter() - started) * 1000)
+                walked = step(walked, self)
+            plan = place(walked, self)
+            if self.services.security.version(thorough=False) == version:
+                entries = {entry.table.name: entry for entry in self.entries}
+                return replace(plan, entries=entries, checks=tuple(self.policy_checks()), policy_version=version)
+        raise AccessDenied("the policies change faster than a query can be planned.", hint="Ask again.")
 
     def forget(self) -> None:
         """Start afresh: nothing of an earlier plan counts."""
@@ -278,12 +289,13 @@ class Planner:
         security = self.services.security
         if self._as_owner:
             return security.decide_for_policy(name, columns, self.principal)
-        return security.decide(name, columns, self.principal, columns_of=partial(self._policy_columns, name))
+        columns_of = partial(self.policy_columns, name, run_as=security.run_as(name))
+        return security.decide(name, columns, self.principal, columns_of=columns_of)
 
-    def _policy_columns(self, table: str, name: str) -> dict[str, str]:
+    def policy_columns(self, table: str, name: str, run_as: str) -> dict[str, str]:
         """Columns of a table that the policy of `table` reads, with the types that it sees; denied ones too."""
-        with _reading_for(table):
-            return self.acting(self.services.security.run_as(table)).readable_columns(name)
+        with reading_for(table):
+            return self.acting(run_as).readable_columns(name)
 
     def readable_columns(self, name: str) -> dict[str, str]:
         """All columns, with the types that this principal would see them in."""
@@ -292,7 +304,7 @@ class Planner:
     @contextmanager
     def reading_for_policy_of(self, table: str, run_as: str) -> Iterator[Planner]:
         """Who reads for the policy of a table; what goes wrong tells of the table, not of what is read for it."""
-        with _reading_for(table):
+        with reading_for(table):
             yield self.acting(run_as)
 
     def _make_entry(self, table: VirtualTable) -> TableEntry:
@@ -377,8 +389,16 @@ class Planner:
         return query
 
     def visible_columns(self, name: str) -> dict[str, str]:
-        """Columns this principal may use, with types."""
-        decision = self.entry(name).decision
+        """Columns this principal may use, with types.
+
+        Raises
+        ------
+        AccessDenied
+            The table is denied, or every column of it.
+        """
+        decision = self.entry(name).decision.require()
+        if not decision.visible_columns:
+            raise AccessDenied(f"every column of `{name}` is denied to {self.principal.name!r}.", table=name)
         return {column: decision.columns[column].shown_type for column in decision.visible_columns}
 
     def require_access(self, name: str, columns: tuple[str, ...]) -> None:
@@ -433,7 +453,7 @@ class Planner:
 
 
 @contextmanager
-def _reading_for(table: str) -> Iterator[None]:
+def reading_for(table: str) -> Iterator[None]:
     """Errors from reading for the policy of a table name that table alone: what a policy reads is the policy's."""
     try:
         yield

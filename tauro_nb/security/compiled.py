@@ -388,7 +388,9 @@ class BoundPolicy:
         self._check_value(mask.masker, name, kind)
         if self._is_unread(mask.masker.relation_names()):
             return null_of(kind)
-        scope = MaskScope(self.policy.table_name, self._columns, self._sandbox, principal, names=self._scope)
+        scope = MaskScope(
+            self.policy.table_name, self._columns, self._sandbox, principal, self._ring, names=self._scope
+        )
         return mask.masker.compile_in(name, kind, scope)
 
     def _check_value(self, masker: Masker, name: str, kind: str) -> None:

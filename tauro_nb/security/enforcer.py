@@ -5,27 +5,29 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlglot import exp
-
 from tauro_nb.catalog.table import EncryptionConfig
-from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError, UsageError, nearest
+from tauro_nb.errors import AccessDenied, PolicyError, UsageError, nearest
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
+from tauro_nb.security.book import UNUSABLE, Book, Edition, PolicyBook
 from tauro_nb.security.compiled import ParsedPolicy
 from tauro_nb.security.decision import Barrier, TableDecision
-from tauro_nb.security.encryption import Finder, stored_types
+from tauro_nb.security.encryption import Finder
 from tauro_nb.security.functions import EngineFunctions
-from tauro_nb.security.gate import gate, without_policy
+from tauro_nb.security.gate import gate, refusal, without_policy
 from tauro_nb.security.keys import KeyRing
 from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.reads import ColumnsOf, Reader, relations_of, require_no_circle
-from tauro_nb.security.relations import INVOKER, OWNER, Catalog, NoCatalog, Tables, policy_reads
-from tauro_nb.security.remembered import CompiledPolicy, Relations
-from tauro_nb.security.rows import Row, RowColumns, Run, in_sandbox, mask_values, maskable_array, matching_rows
+from tauro_nb.security.relations import INVOKER, OWNER, Catalog, NoCatalog, Tables
+from tauro_nb.security.row_policy import RowPolicy
+from tauro_nb.security.rows import Row
 from tauro_nb.security.sandbox import Sandbox
+from tauro_nb.security.standing import Compiled, Refusals, Relations, own_copy
+from tauro_nb.security.store import PolicyStore
 from tauro_nb.security.tags import Labels, TagCatalog, guard_signature, make_guard
 
 __all__ = ["SecurityEnforcer"]
@@ -54,6 +56,8 @@ class SecurityEnforcer:
         Keys for encryption and pseudonyms; in memory only when not given.
     encryption
         Looks up what the catalog says of a table's encryption.
+    store
+        Policies that are kept in files; they are looked at before every decision.
     catalog
         Where the names in policies' subqueries are found; without it any table may be there, `tables` knows columns.
     reader
@@ -90,14 +94,13 @@ class SecurityEnforcer:
         labels: TagCatalog | None = None,
         keys: KeyRing | None = None,
         encryption: Finder | None = None,
+        store: PolicyStore | None = None,
+        barrier: Barrier = "leakproof",
         catalog: Catalog | None = None,
         reader: Reader | None = None,
-        barrier: Barrier = "leakproof",
     ) -> None:
         if default_access not in ("allow", "deny"):
             raise UsageError(f"`default_access` is `allow` or `deny`, not {default_access!r}")
-        self.default_access = default_access
-        self.principals = principals if principals is not None else {}
         self.trail = trail if trail is not None else AuditTrail()
         self._catalog: Catalog = NoCatalog(tables) if catalog is None else catalog
         self._reader = reader
@@ -108,9 +111,69 @@ class SecurityEnforcer:
         self.functions = EngineFunctions(self.keys)
         self._sandbox = Sandbox(self.functions)
         self._lock = threading.Lock()
-        self._policies: dict[str, TableSecurityPolicy] = {}
-        self._tag_policies: dict[str, TagPolicy] = {}
-        self._compiled: dict[str, CompiledPolicy] = {}
+        self._books = PolicyBook(
+            default_access,
+            principals if principals is not None else {},
+            store,
+            check=self._check_book,
+            governed=self._governed,
+            known=lambda: list(self._labels.names()) if self._labels is not None else [],
+        )
+        self._compiled: dict[str, Compiled] = {}
+        self._announced: Edition | None = None
+
+    @property
+    def book(self) -> Book:
+        """All policies in force at this moment."""
+        return self._books.now()
+
+    @property
+    def default_access(self) -> Literal["allow", "deny"]:
+        """What a table without a policy means."""
+        return self.book.default_access
+
+    @property
+    def principals(self) -> Mapping[str, Principal]:
+        """Declared principals by name."""
+        return self.book.principals
+
+    def version(self, *, thorough: bool = True) -> str:
+        """The content hash of all policies in force; a change since it was last asked for leaves an audit record.
+
+        Parameters
+        ----------
+        thorough
+            Look into every policy of the program, too, whose objects can be changed in place. That takes some 15 us
+            each, a look at the store's files some 5 us in all.
+
+        Raises
+        ------
+        AuditUnavailable
+            The change could not be recorded.
+        """
+        known = self._announced
+        if not thorough and known is not None and known.book is self.book:
+            return known.version
+        edition = self._books.edition()
+        if edition is not self._announced:
+            with self._lock:
+                before = self._announced
+                if before is not None and before.version != edition.version:
+                    self._note_change(before, edition)
+                self._announced = edition
+        return edition.version
+
+    def _note_change(self, before: Edition, after: Edition) -> None:
+        store = self._books.store
+        self.trail.note(
+            "policy.change",
+            "",
+            old=before.version,
+            new=after.version,
+            changed=before.differs(after),
+            store=None if store is None else store.name,
+            mistakes=len(after.book.mistakes),
+        )
 
     def register_policy(self, policy: TableSecurityPolicy) -> None:
         """Put a policy in force, in place of an earlier one for the same table, in one step.
@@ -118,14 +181,14 @@ class SecurityEnforcer:
         Raises
         ------
         PolicyError
-            The policy is wrong; the earlier one stays in force.
+            The policy is wrong, and the earlier one stays in force; or it is for the store to say.
         """
         if not isinstance(policy, TableSecurityPolicy):
             raise UsageError(f"a TableSecurityPolicy is needed, not {type(policy).__name__}")
-        compiled = self._check(policy.table_name, policy, self._tag_policies)
-        key = policy.table_name.casefold()
+        book, key = self.book, policy.table_name.casefold()
+        compiled = self._check(policy.table_name, replace(book, tables={**book.tables, key: policy}))
         with self._lock:
-            self._policies[key] = policy
+            self._books.put_table(policy)
             self._compiled[key] = compiled
 
     def register_tag_policy(self, policy: TagPolicy) -> None:
@@ -139,23 +202,17 @@ class SecurityEnforcer:
         if not isinstance(policy, TagPolicy):
             raise UsageError(f"a TagPolicy is needed, not {type(policy).__name__}")
         key = policy.tag.casefold()
-        wanted = {**self._tag_policies, key: policy}
-        make_guard(([key], {"column": [key]}), wanted)
-        self._check_tables(wanted)
-        with self._lock:
-            self._tag_policies = {**self._tag_policies, key: policy}
+        book = self.book
+        self._check_book(replace(book, tags={**book.tags, key: policy}))
+        self._books.put_tag(policy)
 
     def get_tag_policy(self, tag: str) -> TagPolicy | None:
         """The policy of a tag; changing it takes effect with the next decision."""
-        return self._tag_policies.get(tag.casefold())
+        return own_copy(self.book.tags.get(tag.casefold()), stored=self._books.is_stored_tag(tag.casefold()))
 
     def remove_tag_policy(self, tag: str) -> bool:
         """Take the policy of a tag away; the tag is a label then. Returns whether there was one."""
-        with self._lock:
-            rest = dict(self._tag_policies)
-            found = rest.pop(tag.casefold(), None)
-            self._tag_policies = rest
-        return found is not None
+        return self._books.drop_tag(tag)
 
     def check_tables(self) -> None:
         """Check the policy of every table in the catalog with the tags it carries now.
@@ -165,17 +222,28 @@ class SecurityEnforcer:
         PolicyError
             Rules of one table do not go together, or do not fit its columns.
         """
-        self._check_tables(self._tag_policies)
+        self._check_book(self.book)
 
-    def _check_tables(self, tag_policies: Mapping[str, TagPolicy]) -> None:
-        for name in self._labels.names() if self._labels is not None else ():
-            policy = self._policies.get(name.casefold())
-            if policy is not None or self._guard_signature(name, tag_policies) is not None:
-                self._check(name, policy, tag_policies)
+    def _check_book(self, book: Book) -> None:
+        """Check the policies of tags, of the catalog's tables, and of the store."""
+        for tag in book.tags:
+            make_guard(([tag], {"column": [tag]}), book.tags)
+        names = {key: book.tables[key].table_name for key in book.stored}
+        names |= {name.casefold(): name for name in (self._labels.names() if self._labels is not None else ())}
+        for key, name in names.items():
+            policy = book.tables.get(key)
+            if policy is not None or self._guard_signature(name, book.tags) is not None:
+                self._check(name, book)
+
+    def _governed(self, book: Book) -> frozenset[str]:
+        """Tables, in lower case, that some policy rules."""
+        names = self._labels.names() if self._labels is not None else ()
+        tagged = (name.casefold() for name in names if self._guard_signature(name, book.tags) is not None)
+        return frozenset((*book.tables, *tagged))
 
     def _compile(
         self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]
-    ) -> CompiledPolicy:
+    ) -> Compiled:
         """Parse a policy with the tags of its table."""
         # Copies: the administrator's objects may change while a decision is made.
         own = TableSecurityPolicy(table_name) if policy is None else copy.deepcopy(policy)
@@ -184,19 +252,18 @@ class SecurityEnforcer:
         guarded = None if labels is None else guard_signature(labels, tags)
         guard = None if labels is None or guarded is None else make_guard(labels, tags)
         config = self._encryption_of(table_name)
-        if own.run_as not in (OWNER, INVOKER, *self.principals):
-            known = (OWNER, INVOKER, *self.principals)
-            raise PolicyError(f"policy of `{table_name}`: `run_as` is nobody known.{nearest(own.run_as, known)}")
         signature = (None if policy is None else own.signature(), guarded, config)
-        return CompiledPolicy(ParsedPolicy(own, guard, config, self._barrier), signature, self._sandbox)
+        return Compiled(ParsedPolicy(own, guard, config, self._barrier), signature, self._sandbox)
 
-    def _check(
-        self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]
-    ) -> CompiledPolicy:
-        """Parse a policy, and bind it where the columns are known."""
-        compiled = self._compile(table_name, policy, tag_policies)
+    def _check(self, table_name: str, book: Book) -> Compiled:
+        """Parse the policy of a table, and bind it where the columns are known."""
+        compiled = self._compile(table_name, book.tables.get(table_name.casefold()), book.tags)
+        known = (OWNER, INVOKER, *book.principals)
+        if compiled.policy.run_as not in known:
+            near = nearest(compiled.policy.run_as, known)
+            raise PolicyError(f"policy of `{table_name}`: `run_as` is nobody who is declared.{near}")
         names = compiled.parsed.relation_names
-        self._require_no_circle(table_name, names)
+        self._require_no_circle(table_name, names, book)
         relations = relations_of(names, self._catalog, self._catalog.columns)
         if unknown := sorted(name for name in names if name.casefold() not in relations):
             raise PolicyError(f"policy of `{table_name}`: there is no table `{unknown[0]}`")
@@ -205,20 +272,20 @@ class SecurityEnforcer:
             compiled.bind(columns, relations, strict=True).bind_all()
         return compiled
 
-    def _require_no_circle(self, table_name: str, names: frozenset[str]) -> None:
+    def _require_no_circle(self, table_name: str, names: frozenset[str], book: Book) -> None:
         def policy_reads(table: str) -> frozenset[str]:
-            compiled = self._compiled.get(table.casefold())
+            compiled = self._current(table, book)
             return frozenset() if compiled is None else compiled.parsed.relation_names
 
         if names:
             require_no_circle(table_name, names, self._catalog, policy_reads)
 
     def _relations(
-        self, table_name: str, compiled: CompiledPolicy, principal: Principal, columns_of: ColumnsOf | None
+        self, table_name: str, compiled: Compiled, principal: Principal, columns_of: ColumnsOf | None
     ) -> Relations:
         """The tables that are read for what applies to a principal."""
         names = compiled.parsed.relations_for(principal)
-        self._require_no_circle(table_name, names)
+        self._require_no_circle(table_name, names, self.book)
         return relations_of(names, self._catalog, columns_of or self._catalog.columns)
 
     def _labels_of(self, table_name: str, tag_policies: Mapping[str, TagPolicy]) -> Labels | None:
@@ -238,14 +305,18 @@ class SecurityEnforcer:
         return None if labels is None else guard_signature(labels, tag_policies)
 
     def get_policy(self, table_name: str) -> TableSecurityPolicy | None:
-        """The policy in force; changing it takes effect with the next decision."""
-        return self._policies.get(table_name.casefold())
+        """The policy in force; changing it takes effect with the next decision. Of one from the store, a copy."""
+        book, key = self.book, table_name.casefold()
+        return own_copy(book.tables.get(key), stored=key in book.stored)
 
     def remove_policy(self, table_name: str) -> bool:
-        """Take a policy away; afterwards `default_access` decides. Returns whether there was one."""
+        """Take a policy away; afterwards `default_access` decides, or, where there is a store, nobody may read.
+
+        Returns whether there was one.
+        """
         with self._lock:
             self._compiled.pop(table_name.casefold(), None)
-            return self._policies.pop(table_name.casefold(), None) is not None
+            return self._books.drop_table(table_name)
 
     def principal(self, who: str | Principal) -> Principal:
         """Look up a declared principal by name; an undeclared name is its own only role.
@@ -255,9 +326,8 @@ class SecurityEnforcer:
         AccessDenied
             The name is empty or holds control characters.
         """
-        if isinstance(who, str) and who in self.principals:
-            return self.principals[who]
-        return Principal.of(who)
+        declared = self.principals.get(who) if isinstance(who, str) else None
+        return Principal.of(who) if declared is None else declared
 
     def decide(
         self,
@@ -291,10 +361,13 @@ class SecurityEnforcer:
         AccessDenied
             The principal's name is not one.
         """
-        who = self.principal(principal)
-        compiled = self._current(table_name)
+        who, book = self.principal(principal), self.book
+        closed = book.closes(table_name)
+        if closed:
+            return refusal(table_name, who, columns, closed, UNUSABLE)
+        compiled = self._current(table_name, book)
         if compiled is None:
-            return without_policy(table_name, who, columns, self.default_access, operation)
+            return without_policy(table_name, who, columns, book.default_access, operation)
         relations = self._relations(table_name, compiled, who, columns_of)
         return compiled.decide(table_name, columns, who, operation, relations)
 
@@ -330,11 +403,14 @@ class SecurityEnforcer:
         return bool(compiled.parsed.conditions.row_templates(who))
 
     def _gate(
-        self, table_name: str, who: Principal, compiled: CompiledPolicy | None, operation: Operation = Operation.SELECT
+        self, table_name: str, who: Principal, compiled: Compiled | None, operation: Operation = Operation.SELECT
     ) -> str:
         """Why the table as a whole is closed to a principal; empty when it is open."""
+        book = self.book
+        if book.closes(table_name):
+            return book.closes(table_name)
         if compiled is None:
-            return without_policy(table_name, who, {}, self.default_access, operation).reason
+            return without_policy(table_name, who, {}, book.default_access, operation).reason
         return gate(compiled.policy, table_name, who, operation)
 
     def validate_access(
@@ -382,8 +458,8 @@ class SecurityEnforcer:
         who, compiled = self._enter(table_name, principal)
         visible: list[Any] = list(rows)
         if compiled is not None and visible:
-            with _Refusals(self, table_name, who, compiled):
-                visible = self._filter(table_name, who, compiled, visible)
+            with Refusals(self.trail, table_name, who, compiled.policy_hash):
+                visible = self._rows_of(table_name, compiled, who).visible(visible)
         self._record(table_name, who, compiled, visible)
         return visible
 
@@ -402,8 +478,8 @@ class SecurityEnforcer:
         who, compiled = self._enter(table_name, principal)
         masked: list[dict[str, Any]] = [dict(row) for row in rows]
         if compiled is not None and masked:
-            with _Refusals(self, table_name, who, compiled):
-                self._mask(table_name, who, compiled, rows, masked)
+            with Refusals(self.trail, table_name, who, compiled.policy_hash):
+                self._rows_of(table_name, compiled, who).mask(rows, masked)
         self._record(table_name, who, compiled, masked)
         return masked
 
@@ -456,23 +532,25 @@ class SecurityEnforcer:
         self.trail.close()
         self._sandbox.close()
 
-    def _current(self, table_name: str) -> CompiledPolicy | None:
+    def _current(self, table_name: str, book: Book | None = None) -> Compiled | None:
         """The compiled policy, compiled anew when the policy, the tags or their policies have changed since."""
+        book = book or self.book
         key = table_name.casefold()
-        policy, compiled, tag_policies = self._policies.get(key), self._compiled.get(key), self._tag_policies
-        guarded = self._guard_signature(table_name, tag_policies)
+        policy, compiled = book.tables.get(key), self._compiled.get(key)
+        guarded = self._guard_signature(table_name, book.tags)
         config = self._encryption_of(table_name)
-        if policy is None and ((guarded is None and config is None) or self.default_access != "allow"):
+        if policy is None and ((guarded is None and config is None) or book.default_access != "allow"):
             return None
         if compiled is None or compiled.signature != (None if policy is None else policy.signature(), guarded, config):
-            compiled = self._compile(table_name, policy, tag_policies)
+            compiled = self._compile(table_name, policy, book.tags)
             with self._lock:
-                if self._policies.get(key) is policy:
+                if self.book is book:
                     self._compiled[key] = compiled
         return compiled
 
-    def _enter(self, table_name: str, principal: str | Principal) -> tuple[Principal, CompiledPolicy | None]:
+    def _enter(self, table_name: str, principal: str | Principal) -> tuple[Principal, Compiled | None]:
         """Let a principal through to row lists of a table, or record and raise the refusal."""
+        self.version()
         try:
             who = self.principal(principal)
             compiled = self._current(table_name)
@@ -486,74 +564,17 @@ class SecurityEnforcer:
             raise AccessDenied(reason, table=table_name)
         return who, compiled
 
-    def _filter(self, table_name: str, who: Principal, compiled: CompiledPolicy, rows: list[Any]) -> list[Any]:
-        applying = compiled.parsed.conditions.row_templates(who)
-        if not applying:
-            return rows
-        names = {name for template in applying for name in template.column_names()}
-        source = RowColumns(rows, self._catalog.columns(table_name), self._sandbox)
-        arrays, types = source.select(names)
-        relations = self._relations(table_name, compiled, who, self._columns_for(table_name, compiled, who))
-        tree, _ = compiled.bind(types, relations, strict=False).row_filter(who)
-        held = stored_types(types, compiled.parsed.stored)
-        return rows if tree is None else matching_rows(rows, arrays, held, tree, self._runner(tree, who))
+    def _rows_of(self, table_name: str, compiled: Compiled, who: Principal) -> RowPolicy:
+        def relations() -> Relations:
+            columns_of = None
+            if self._reader is not None:
+                columns_of = self._reader.columns_for(table_name, who, compiled.policy.run_as)
+            return self._relations(table_name, compiled, who, columns_of)
 
-    def _columns_for(self, table_name: str, compiled: CompiledPolicy, who: Principal) -> ColumnsOf | None:
-        """How the columns of other tables are found for row lists, where a policy reads such tables."""
-        if not compiled.parsed.relations_for(who):
-            return None
-        if self._reader is None:
-            raise PolicyError(
-                f"policy of `{table_name}`: it reads other tables, and there is no data layer to read them from",
-                hint="Use the `security` of a VirtualDataLayer.",
-            )
-        return self._reader.columns(who, compiled.policy.run_as)
+        types = self._catalog.columns(table_name)
+        return RowPolicy(table_name, types, who, compiled, relations, self._sandbox, self._reader)
 
-    def _runner(self, tree: exp.Expr, who: Principal) -> Run:
-        reader = self._reader
-        if reader is None or next(policy_reads(tree), None) is None:
-            return in_sandbox(self._sandbox)
-        return lambda select, rows: reader.run(select, rows, who)
-
-    def _mask(
-        self,
-        table_name: str,
-        who: Principal,
-        compiled: CompiledPolicy,
-        rows: Sequence[Row],
-        masked: list[dict[str, Any]],
-    ) -> None:
-        source = RowColumns(rows, self._catalog.columns(table_name), self._sandbox)
-        for key in source.keys:
-            # A key of its own at a time: two spellings of a column are both hidden.
-            access = compiled.bind({key: "VARCHAR"}, strict=False).access(key, who)
-            if access == "clear" and key.casefold() not in compiled.parsed.stored:
-                continue
-            holders = [number for number, row in enumerate(rows) if key in row]
-            if access == "denied":
-                for number in holders:
-                    del masked[number][key]
-                continue
-            values = self._masked_values(compiled, who, source.only(holders), key)
-            for number, value in zip(holders, values, strict=True):
-                masked[number][key] = value
-
-    def _masked_values(self, compiled: CompiledPolicy, who: Principal, source: RowColumns, key: str) -> list[Any]:
-        """The values of one key as a principal sees them; conditions see the other columns as they are."""
-        ruling = compiled.parsed.ruling(key, who)
-        others = compiled.parsed.conditions.columns_of(ruling.masks) - {key.casefold()}
-        arrays, types = source.select(others)
-        own = {key: maskable_array([row.get(key) for row in source.rows])}
-        types = {**types, **source.types_of(own)}
-        table = compiled.policy.table_name
-        relations = self._relations(table, compiled, who, self._columns_for(table, compiled, who))
-        column = compiled.bind(types, relations, strict=False).column(key, who)
-        if column.expression is None:
-            raise PolicyError(f"the mask of `{key}` is missing")
-        held = stored_types(types, compiled.parsed.stored)
-        return mask_values({**arrays, **own}, held, column.expression, key, self._runner(column.expression, who))
-
-    def _record(self, table_name: str, who: Principal, compiled: CompiledPolicy | None, rows: Sequence[Row]) -> None:
+    def _record(self, table_name: str, who: Principal, compiled: Compiled | None, rows: Sequence[Row]) -> None:
         """Record that rows are about to be handed over; when that fails they are not."""
         if compiled is not None and not compiled.policy.audit_all_access:
             return
@@ -565,25 +586,6 @@ class SecurityEnforcer:
                 field_names=tuple(dict.fromkeys(key for row in rows for key in row)),
                 row_count=len(rows),
                 policy_hash=compiled.policy_hash if compiled else f"default:{self.default_access}",
+                policy_version=self.version(),
             )
         )
-
-
-class _Refusals:
-    """Records a refusal that happens in its body, and lets it pass."""
-
-    def __init__(self, enforcer: SecurityEnforcer, table: str, who: Principal, compiled: CompiledPolicy) -> None:
-        self._enforcer, self._table, self._who, self._compiled = enforcer, table, who, compiled
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (AccessDenied, CipherError, KeysetError, PolicyError)):
-            self._enforcer.trail.denied(
-                self._who.name,
-                self._table,
-                str(error),
-                roles=self._who.roles,
-                policy_hash=self._compiled.policy_hash,
-            )

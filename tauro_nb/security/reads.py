@@ -23,12 +23,12 @@ ColumnsOf = Callable[[str], Mapping[str, str]]
 class Reader(Protocol):
     """Reads tables for policies over row lists."""
 
-    def columns(self, principal: Principal, run_as: str) -> ColumnsOf:
-        """How to look up columns of tables that are read for a principal."""
+    def columns_for(self, table: str, principal: Principal, run_as: str) -> ColumnsOf:
+        """How to look up columns of tables that the policy of `table` reads for a principal."""
         ...
 
-    def run(self, select: exp.Select, rows: pa.Table, principal: Principal) -> list[tuple[Any, ...]]:
-        """The answer of a SELECT over `raw`, which are the rows, and over tables that a policy reads."""
+    def run(self, table: str, select: exp.Select, rows: pa.Table, principal: Principal) -> list[tuple[Any, ...]]:
+        """The answer of a SELECT over `raw`, which are the rows, and over tables that the policy of `table` reads."""
         ...
 
 

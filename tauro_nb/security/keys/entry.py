@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 
 from tauro_nb.errors import KeysetError, UsageError
 
-__all__ = ["PURPOSES", "STATES", "Key", "Purpose", "Slot", "State", "prefixed"]
+__all__ = ["PURPOSES", "STATES", "Key", "Purpose", "Slot", "State", "is_name", "prefixed"]
 
 Purpose = Literal["gcm", "siv", "hmac", "audit"]
 State = Literal["pending", "primary", "decrypt_only", "destroyed"]
@@ -41,7 +41,7 @@ class Slot:
         if self.purpose not in PURPOSES:
             raise UsageError(f"a key is for {', '.join(PURPOSES)}, not for {self.purpose!r}")
         for name in (self.tenant, self.domain):
-            if not _NAME.fullmatch(name):
+            if not is_name(name):
                 raise UsageError("the name of a tenant or domain has control characters, or more than 200 characters")
 
     def __str__(self) -> str:
@@ -124,6 +124,15 @@ class Key:
         if key.state not in STATES or not 0 < key.id < 2**32 or key.used < 0:
             raise KeysetError("the keyset has an entry that is damaged.")
         return key
+
+
+def is_name(text: str) -> bool:
+    r"""Whether a tenant or domain can be called that: up to 200 characters, no control characters.
+
+    >>> is_name("people.ssn"), is_name("a\nb")
+    (True, False)
+    """
+    return _NAME.fullmatch(text) is not None
 
 
 def prefixed(parts: list[bytes]) -> bytes:

@@ -19,6 +19,7 @@ from tauro_nb.security.masks.digits import PhoneMasker, SSNMasker
 from tauro_nb.security.masks.email import EmailMasker
 from tauro_nb.security.masks.expression import ExpressionMasker
 from tauro_nb.security.masks.hashes import Sha256UnkeyedMasker, WeakMask
+from tauro_nb.security.masks.keyed import EphemeralHmacMasker, HmacMasker, TokenMasker
 from tauro_nb.security.masks.numbers import BucketMasker, RoundMasker
 from tauro_nb.security.masks.partial import First4Masker, Last4Masker, PartialMasker
 from tauro_nb.security.masks.randomly import RandomMasker
@@ -34,8 +35,10 @@ __all__ = [
     "DateTruncMasker",
     "DefaultMasker",
     "EmailMasker",
+    "EphemeralHmacMasker",
     "ExpressionMasker",
     "First4Masker",
+    "HmacMasker",
     "Last4Masker",
     "MaskMark",
     "MaskScope",
@@ -50,6 +53,7 @@ __all__ = [
     "RoundMasker",
     "SSNMasker",
     "Sha256UnkeyedMasker",
+    "TokenMasker",
     "WeakMask",
     "choose_mask",
     "constant_text",

@@ -15,6 +15,7 @@ from tauro_nb.security.masks.digits import PhoneMasker, SSNMasker
 from tauro_nb.security.masks.email import EmailMasker
 from tauro_nb.security.masks.expression import ExpressionMasker
 from tauro_nb.security.masks.hashes import Sha256UnkeyedMasker
+from tauro_nb.security.masks.keyed import EphemeralHmacMasker, HmacMasker, TokenMasker
 from tauro_nb.security.masks.numbers import BucketMasker, RoundMasker
 from tauro_nb.security.masks.partial import First4Masker, Last4Masker, PartialMasker
 from tauro_nb.security.masks.randomly import RandomMasker
@@ -28,7 +29,7 @@ MASKS: Mapping[str, type[Masker]] = MappingProxyType({
     for masker in (
         NullMasker, DefaultMasker, ConstantMasker, RedactMasker, First4Masker, Last4Masker, PartialMasker,
         EmailMasker, PhoneMasker, SSNMasker, DateTruncMasker, BucketMasker, RoundMasker, RandomMasker,
-        RegexMasker, ExpressionMasker, Sha256UnkeyedMasker,
+        RegexMasker, ExpressionMasker, Sha256UnkeyedMasker, HmacMasker, EphemeralHmacMasker, TokenMasker,
     )
 })  # fmt: skip
 _BY_FIELD_NAME: tuple[tuple[re.Pattern[str], type[Masker]], ...] = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from tauro_nb.security.masks.base import Branches
 
-__all__ = ["compile_mask", "compiler", "fits_glob", "ibis_type", "tail", "trunk", "unbroken"]
+__all__ = ["compile_mask", "compiler", "fits_glob", "head", "ibis_type", "joined", "tail", "trunk", "unbroken"]
 
 _TYPES = {
     "TINYINT": "int8",
@@ -84,8 +86,8 @@ def compile_mask(express: Callable[[Column], Branches], column: str, type: str, 
     tree: exp.Expr = select.selects[0].unalias().copy()
     _settle_substrings(tree)
     for call in list(tree.find_all(exp.Anonymous)):
-        if call.name.casefold() == _GLOB:
-            call.replace(exp.Glob(this=call.expressions[0], expression=call.expressions[1]))
+        if (build := _WORDLESS.get(call.name.casefold())) is not None:
+            call.replace(build(*call.expressions))
     for node in list(tree.find_all(exp.Column)):
         node.replace(_column(column, type, dialect))
     if is_text(type):
@@ -123,7 +125,43 @@ def unbroken(column: StringColumn, dialect: str) -> BooleanValue:
     return whole & (column.typeof() == "text") if dialect == "sqlite" else whole
 
 
-_GLOB = "tauro_glob"
+_GLOB, _CONCAT = "tauro_glob", "tauro_concat"
+# What Ibis has no word for, or would write as `||`.
+_WORDLESS: Mapping[str, Callable[..., exp.Expr]] = {
+    _GLOB: lambda text, pattern: exp.Glob(this=text, expression=pattern),
+    _CONCAT: lambda *parts: exp.Anonymous(this="concat", expressions=list(parts)),
+}
+
+
+def head(column: StringColumn, dialect: str) -> StringValue:
+    """The first character of texts that have one.
+
+    At DuckDB as the character of its number, three times as fast as a substring.
+    """
+    import ibis
+
+    @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
+    def unicode(text: str) -> int:
+        raise NotImplementedError
+
+    @ibis.udf.scalar.builtin(name="chr")  # type: ignore[untyped-decorator]
+    def character(number: int) -> str:
+        raise NotImplementedError
+
+    found: StringValue = character(unicode(column)) if dialect == "duckdb" else column.substr(0, 1)
+    return found
+
+
+def joined(dialect: str, *parts: StringValue) -> StringValue:
+    """Three texts that are not NULL one after another: at DuckDB in one step, where `||` would copy twice."""
+    import ibis
+
+    @ibis.udf.scalar.builtin(name=_CONCAT)  # type: ignore[untyped-decorator]
+    def concat(first: str, second: str, third: str) -> str:
+        raise NotImplementedError
+
+    whole: StringValue = concat(*parts) if dialect == "duckdb" else reduce(add, parts)
+    return whole
 
 
 def tail(column: StringColumn, length: int, dialect: str) -> StringValue:

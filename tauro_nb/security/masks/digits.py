@@ -29,6 +29,10 @@ _SSN_FORMS = tuple(
 )
 
 
+# Fits `_PHONE`, and is found in a third of the time; where numbers are written otherwise, asking costs a tenth.
+_PHONE_FORM = "+d (ddd) ddd-dddd".replace("d", _DIGIT)
+
+
 class PhoneMasker(TextMasker):
     """Keep the last four digits; fewer than seven digits, or anything but digits and separators, is hidden.
 
@@ -45,7 +49,7 @@ class PhoneMasker(TextMasker):
         return f"****{text[-4:]}" if _matches(_PHONE, text) else "****"
 
     def branches(self, column: StringColumn, type: str, dialect: str) -> Branches:
-        """Write the mask as Ibis expressions."""
+        """Write the mask as Ibis expressions; at DuckDB the usual form is tried first."""
         import ibis
 
         if dialect == "sqlite":  # it has no regular expressions
@@ -54,6 +58,8 @@ class PhoneMasker(TextMasker):
                 fits &= fits_glob(column, pattern)
         else:
             fits = column.re_search(_pattern(_PHONE, dialect))
+        if dialect == "duckdb":
+            fits = fits_glob(column, _PHONE_FORM) | fits
         return [(fits, ibis.literal("****") + tail(column, 4, dialect))], "****"
 
 

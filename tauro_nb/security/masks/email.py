@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tauro_nb.security.masks.base import HIDDEN, TextMasker
-from tauro_nb.security.masks.compiling import unbroken
+from tauro_nb.security.masks.compiling import head, joined, unbroken
 
 if TYPE_CHECKING:
     from ibis.expr.types import StringColumn
@@ -50,5 +50,6 @@ class EmailMasker(TextMasker):
             address &= ~column.contains(white)
         at = column.find("@")  # 0-based
         short = column.like("_@%") | column.like("__@%")
-        whole = column.substr(0, 1) + HIDDEN + column.substr(at - 1)
-        return [(address & ~short, whole), (address, ibis.literal(HIDDEN) + column.substr(at))], HIDDEN
+        hidden = ibis.literal(HIDDEN)
+        whole = joined(dialect, head(column, dialect), hidden, column.substr(at - 1))
+        return [(address & ~short, whole), (address, hidden + column.substr(at))], HIDDEN

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tauro_nb.security.relations import Scope
 
 if TYPE_CHECKING:
+    from tauro_nb.security.keys.ring import KeyRing
     from tauro_nb.security.principal import Principal
     from tauro_nb.security.sandbox import Sandbox
 
@@ -23,21 +24,21 @@ class MaskScope:
     ----------
     table, columns
         The virtual table, and its raw columns with their DuckDB types.
-    names
-        What an expression's names may mean; the table alone when not given.
     sandbox
         Binds expressions and converts values.
     principal
         Who will see the masked column; None while a policy is only being checked.
-    handle
-        Gives the handle of a key: purpose (`hmac` or `token`), tenant, domain -> text. None where there are no keys.
+    ring
+        The keys, which a tree names by their handles.
+    names
+        What an expression's names may mean; the table alone when not given.
     """
 
     table: str
     columns: Mapping[str, str]
     sandbox: Sandbox
     principal: Principal | None = None
-    handle: Callable[[str, str | None, str], str] | None = None
+    ring: KeyRing | None = None
     names: Scope | None = None
 
     @property

@@ -104,7 +104,7 @@ def test_phone_and_ssn_show_four_digits_at_most(value: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["BIGINT", "DECIMAL(15,2)", "DATE", "TIMESTAMP WITH TIME ZONE", "VARCHAR[]", "BLOB"])
-@pytest.mark.parametrize("name", sorted(MASKS.keys() - {"expression"}))
+@pytest.mark.parametrize("name", sorted(MASKS.keys() - {"expression", "hmac", "hmac_ephemeral", "token"}))
 def test_the_type_is_kept(con: duckdb.DuckDBPyConnection, name: str, kind: str) -> None:
     con.execute(f'CREATE TABLE t ("c" {kind})')
     masked = choose_mask("c", name, options=NEEDED.get(name)).compile("c", kind)

@@ -1,26 +1,29 @@
-"""A policy as it was at one moment, and the decisions that were made by it."""
+"""A policy compiled as it was at one moment, and what row lists need besides."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, TypeVar
 
+from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError
+from tauro_nb.security.audit import AuditTrail
 from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
 from tauro_nb.security.decision import TableDecision
-from tauro_nb.security.policy import Operation
+from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.relations import Relation
 from tauro_nb.security.sandbox import Sandbox
 
-__all__ = ["CompiledPolicy", "Relations"]
+__all__ = ["Compiled", "Refusals", "Relations", "own_copy"]
 
 Relations = Mapping[str, Relation]
 """Name as a policy writes it, in lower case -> the table."""
-_MOST_DECISIONS = 4096
-_MOST_SHAPES = 256
+_MOST_DECISIONS: Final = 4096
+_MOST_SHAPES: Final = 256
 
 
-class CompiledPolicy:
+class Compiled:
     """A policy and the tags of its table as they were at one moment, and what was worked out for them."""
 
     def __init__(self, parsed: ParsedPolicy, signature: tuple[Any, ...], sandbox: Sandbox) -> None:
@@ -33,7 +36,7 @@ class CompiledPolicy:
         self._decisions: dict[tuple[Any, ...], TableDecision] = {}
 
     def bind(self, columns: Mapping[str, str], relations: Relations | None = None, *, strict: bool) -> BoundPolicy:
-        """Meet a table with these columns, and what the policy reads besides; not remembered."""
+        """The policy for one set of columns, and what it reads besides."""
         return BoundPolicy(self.parsed, columns, self._sandbox, strict=strict, relations=relations or {})
 
     def decide(
@@ -44,13 +47,7 @@ class CompiledPolicy:
         operation: Operation,
         relations: Relations,
     ) -> TableDecision:
-        """Decide for a principal; equal questions get the same answer.
-
-        Raises
-        ------
-        PolicyError
-            The policy does not fit the columns.
-        """
+        """Decide for one principal; what was decided for the same shape and person is remembered."""
         shape = (tuple(columns.items()), frozenset(relations.items()))
         key = (table, shape, principal.key, operation)
         decision = self._decisions.get(key)
@@ -65,3 +62,31 @@ class CompiledPolicy:
                 self._decisions.clear()
             self._decisions[key] = decision
         return decision
+
+
+Policy = TypeVar("Policy", TableSecurityPolicy, TagPolicy)
+
+
+def own_copy(policy: Policy | None, *, stored: bool) -> Policy | None:
+    """A policy of the program is its own object; one from the store changes in the store only."""
+    return copy.deepcopy(policy) if stored else policy
+
+
+class Refusals:
+    """Records a refusal that happens in its body, and lets it pass."""
+
+    def __init__(self, trail: AuditTrail, table: str, who: Principal, policy_hash: str) -> None:
+        self._trail, self._table, self._who, self._policy_hash = trail, table, who, policy_hash
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (AccessDenied, CipherError, KeysetError, PolicyError)):
+            self._trail.denied(
+                self._who.name,
+                self._table,
+                str(error),
+                roles=self._who.roles,
+                policy_hash=self._policy_hash,
+            )

@@ -1,0 +1,70 @@
+"""A plan runs only as long as the policies allow what it was made for: checked before it starts and between batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tauro_nb.engine.duckdb import Execution
+    from tauro_nb.query.plan import QueryPlan
+
+__all__ = ["WhileAllowed"]
+
+
+class WhileAllowed:
+    """An execution that stops with an error once its plan does not hold any more.
+
+    Parameters
+    ----------
+    plan
+        The plan; its `policy_version` says when it was made.
+    start
+        Runs it.
+    version
+        The version of the policies now.
+    require
+        Raises unless the plan still holds; asked only when the version is another.
+
+    Raises
+    ------
+    TauroError
+        The policies changed since the plan was made, and what they say of its tables, too.
+    """
+
+    def __init__(
+        self,
+        plan: QueryPlan,
+        start: Callable[[QueryPlan], Execution],
+        version: Callable[[], str],
+        require: Callable[[QueryPlan], None],
+    ) -> None:
+        self._plan, self._version, self._require = plan, version, require
+        self._seen = plan.policy_version
+        self._check()
+        self._execution = start(plan)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the result."""
+        return self._execution.schema
+
+    def _check(self) -> None:
+        now = self._version()
+        if now != self._seen:
+            self._require(self._plan)
+            self._seen = now
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self._execution:
+                self._check()
+                yield batch
+        finally:
+            self._execution.close()
+
+    def close(self) -> None:
+        """Stop, and let go of everything; may be called twice."""
+        self._execution.close()
