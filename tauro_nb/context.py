@@ -399,8 +399,13 @@ class VirtualContext:
         return graph if name is None else graph.around(self.schema_registry.resolve(name).name)
 
     def audit_logs(self, **filters: Any) -> list[AuditLog]:
-        """Audit records by `table_name`, `principal`, `start_time`, `end_time`, `status`."""
-        return self.layer.audit_trail.records(**filters)
+        """Audit records by `table_name`, `principal`, `start_time`, `end_time`, `status`.
+
+        What only policies read is for auditors to see.
+        """
+        found = self.layer.audit_trail.records(**filters)
+        auditor = self.principal.matches(self.layer.audit_trail.settings.readers)
+        return found if auditor else [log for log in found if not log.is_policy_only]
 
     def verify_audit(self, checkpoints: str | os.PathLike[str] | None = None) -> Verification:
         """Check the whole audit log, and name the first record that is not as it was written; a record says who asked.

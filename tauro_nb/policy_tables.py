@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from tauro_nb.browse import known_columns
 from tauro_nb.catalog.views import tables_in
 from tauro_nb.errors import AccessDenied, ExecutionError
+from tauro_nb.security.audit import POLICY_ONLY, AuditLog
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlglot import exp
 
     from tauro_nb.layer import VirtualDataLayer
+    from tauro_nb.query.plan import QueryPlan
     from tauro_nb.query.planner import Planner
     from tauro_nb.security.principal import Principal
     from tauro_nb.security.reads import ColumnsOf
@@ -66,6 +68,7 @@ class PolicyTables:
         from tauro_nb.query.planner import reading_for
 
         plan = plan_over_rows(table, select, rows, self._planner(principal))
+        self._record(plan, principal)
         found: list[tuple[Any, ...]] = []
         try:
             with reading_for(table):
@@ -74,6 +77,20 @@ class PolicyTables:
         except ExecutionError:
             raise AccessDenied("the policy cannot be evaluated on these rows", table=table) from None
         return found
+
+    def _record(self, plan: QueryPlan, principal: Principal) -> None:
+        """Record what is read besides the rows at hand; when that fails nothing is read."""
+        for name, columns in plan.policy_columns.items():
+            self._layer.audit_trail.record(
+                AuditLog(
+                    principal=principal.name,
+                    roles=tuple(sorted(principal.roles)),
+                    table_name=name,
+                    field_names=columns,
+                    row_count=None,
+                    column_roles=dict.fromkeys(columns, POLICY_ONLY),
+                )
+            )
 
     def _planner(self, principal: Principal) -> Planner:
         from tauro_nb.query.planner import Planner

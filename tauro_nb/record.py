@@ -11,7 +11,7 @@ from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError
 from tauro_nb.monitor import QueryStatistics
 from tauro_nb.query.fingerprint import fingerprint, statement_of
 from tauro_nb.query.result import Result, ResultStats
-from tauro_nb.security.audit import AuditLog, AuditTrail
+from tauro_nb.security.audit import POLICY_ONLY, AuditLog, AuditTrail
 from tauro_nb.security.principal import Principal
 
 if TYPE_CHECKING:
@@ -63,14 +63,17 @@ class Record:
         AuditUnavailable
             It could not be written.
         """
+        own, others = self._plan.columns, self._plan.policy_columns
+        only = {name: columns for name, columns in others.items() if name not in own}
         self._layer.audit_trail.intent(
             self._principal.name,
             # A query that reads no table is one all the same.
-            self._plan.columns or {"": ()},
+            {**(own or {"": ()}), **only},
             roles=self._principal.roles,
             statement=statement_of(self._plan.tree),
             policies={name: self._plan.decisions[name].policy_hash for name in self._plan.tables},
             query_id=self._query_id,
+            objects={name: {"column_roles": dict.fromkeys(columns, POLICY_ONLY)} for name, columns in only.items()},
         )
 
     def run(self, execute: Callable[[QueryPlan], WhileAllowed], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
@@ -126,7 +129,7 @@ class Record:
 
     def _failed(self, error: BaseException) -> None:
         """Nothing was returned; what is remembered of the tables may be why."""
-        self._layer.machine.services.forget(self._plan.tables)
+        self._layer.machine.services.forget((*self._plan.tables, *self._plan.policy_columns))
         cancelled = isinstance(error, (QueryCancelled, KeyboardInterrupt))
         self._finish("CANCELLED" if cancelled else "FAILED", type(error).__name__)
 

@@ -154,6 +154,8 @@ def _slot_types(
 
 
 def _condition(tree: exp.Expr, found: str, what: str) -> exp.Expr:
+    if found == UNTYPED:
+        return _unknown()
     if found != "BOOLEAN":
         raise PolicyError(f"{what}: a filter must be true or false, this one is {found}")
     return tree
