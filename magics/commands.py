@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import IPython.display
@@ -20,6 +22,8 @@ from tauro_nb.magics.session import Connection, Session
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+    from tauro_nb.context import VirtualContext
 
 __all__ = ["TauroMagics"]
 
@@ -43,8 +47,13 @@ class TauroMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self.session = Session()
+        self.session = Session(self._whence)
         self.matcher: Any = Completer(self.session, shell, type(self)).matcher
+
+    def _whence(self) -> dict[str, str]:
+        """The notebook and the cell that ask, as far as the front end says."""
+        cell, path = self.shell.execution_count, os.environ.get("JPY_SESSION_NAME", "")
+        return {"cell": str(cell), **({"notebook": PurePath(path).name} if path else {})}
 
     @property
     def _live(self) -> bool:
@@ -134,16 +143,11 @@ class TauroMagics(Magics):
         ctx = connection.seen_by(options.principal)
         values = self._parameters(options.params, local_ns)
         if options.explain or options.dry_run:
-            connection.last_plan = ctx.plan(sql, values, limit=options.limit)
-            answer = (
-                panels.plan_panel(connection.last_plan, live=self._live)
-                if options.explain
-                else show.dry_run(connection.last_plan, ctx.catalog())
-            )
+            plan = ctx.plan(sql, values, limit=options.limit)
+            answer = panels.plan_panel(plan, live=self._live) if options.explain else show.dry_run(plan, ctx.catalog())
         else:
-            answer, connection.last_plan = convert(
-                ctx, sql, values, options.limit, options.format or self.format, self.display_rows
-            )
+            answer, plan = convert(ctx, sql, values, options.limit, options.format or self.format, self.display_rows)
+        connection.keep_plan(ctx, plan)
         if destination is not None:
             self.shell.user_ns[destination] = answer
             return None
@@ -189,6 +193,29 @@ class TauroMagics(Magics):
         return show.described(ctx.describe(name), ctx.principal.name)
 
     @magic(
+        option("-s", "--sample", metavar="N", type=int, help="look at N rows, chosen at random (default: all)"),
+        _PRINCIPAL,
+        _ALIAS,
+        option("table", nargs="*", help="a virtual table, and perhaps some of its columns"),
+    )
+    def vprofile(self, line: str) -> Any:
+        """Profile a table: nulls, distinct values, extremes, quantiles, most frequent values of what I may see of it.
+
+        One query; masked values are profiled masked, and hidden rows are not counted.
+
+        ::
+
+          %vprofile customers
+          %vprofile customers country email --sample 10000
+        """
+        given = read(self.vprofile, line)
+        if not given.words:
+            raise UsageError("which table?", hint="`%vprofile customers`; `%vcatalog` lists them.")
+        name, *columns = given.words
+        ctx = self.session.context(given.options.alias, given.options.principal)
+        return ctx.profile(name, columns or None, given.options.sample)
+
+    @magic(
         option("-d", "--depth", metavar="N", type=int, default=2, help="steps from the table (default: 2)"),
         option("--queries", action="store_true", help="also the queries that read the tables"),
         _PRINCIPAL,
@@ -208,7 +235,7 @@ class TauroMagics(Magics):
         graph = ctx.lineage()
         if not given.options.queries:
             graph = panels.without_queries(graph)
-        focus = None if name is None else ctx.schema_registry.resolve(name).name
+        focus = None if name is None else ctx.require_open(name)
         return panels.lineage_panel(graph, focus, given.options.depth, live=self._live)
 
     @magic(
@@ -229,10 +256,10 @@ class TauroMagics(Magics):
         """
         given, sql, _ = _query_line(self.vplan, line, cell)
         connection = self.session.get(given.options.alias)
+        ctx = connection.seen_by(given.options.principal)
         if sql.strip():
-            ctx = connection.seen_by(given.options.principal)
-            connection.last_plan = ctx.plan(sql, self._parameters(given.options.params, local_ns))
-        return panels.plan_panel(_last_plan(connection), live=self._live)
+            connection.keep_plan(ctx, ctx.plan(sql, self._parameters(given.options.params, local_ns)))
+        return panels.plan_panel(_last_plan(connection, ctx), live=self._live)
 
     @magic(
         option("-t", "--table", metavar="TABLE", help="only this table"),
@@ -244,7 +271,7 @@ class TauroMagics(Magics):
         _ALIAS,
     )
     def vaudit(self, line: str) -> Any:
-        """Show who asked for what, and what came of it.
+        """Show who asked for what, and what came of it: my own requests, and to auditors everybody's.
 
         ::
 
@@ -253,15 +280,18 @@ class TauroMagics(Magics):
         """
         options = read(self.vaudit, line).options
         ctx = self.session.context(options.alias)
+        if options.all:
+            ctx.require_auditor("read the audit records of everybody")
         who = None if options.all else options.principal or ctx.principal.name
         logs = ctx.audit_logs(table_name=options.table, principal=who, status=options.status)
         return show.audit(logs[-options.limit :] if options.limit > 0 else [], verbose=options.verbose)
 
 
-def _last_plan(connection: Connection) -> Any:
-    if connection.last_plan is None:
+def _last_plan(connection: Connection, ctx: VirtualContext) -> Any:
+    plan = connection.last_plan(ctx)
+    if plan is None:
         raise UsageError("no query yet.", hint="Run a query first, or give one: `%vplan SELECT ...`.")
-    return connection.last_plan
+    return plan
 
 
 def _query_line(magic: Any, line: str, cell: str | None) -> tuple[Line, str, str | None]:

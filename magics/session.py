@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ class Connection:
     alias: str
     context: VirtualContext
     owned: bool
-    last_plan: QueryPlan | None = None
+    _plans: dict[Any, QueryPlan] = field(default_factory=dict)
     _views: dict[Any, VirtualContext] = field(default_factory=dict)
 
     def seen_by(self, principal: str | None) -> VirtualContext:
@@ -41,6 +41,14 @@ class Connection:
         """Look through somebody else's eyes from now on."""
         self.context = self.seen_by(principal)
 
+    def keep_plan(self, ctx: VirtualContext, plan: QueryPlan) -> None:
+        """Remember the plan of the last query; a plan is for the eyes of its principal."""
+        self._plans[ctx.principal.key] = plan
+
+    def last_plan(self, ctx: VirtualContext) -> QueryPlan | None:
+        """The plan of this principal's last query, if there was one."""
+        return self._plans.get(ctx.principal.key)
+
     def close(self) -> None:
         """Close the catalog if `%vconnect` opened it."""
         if self.owned:
@@ -49,6 +57,11 @@ class Connection:
 
 class Session:
     """Connections by alias; one of them is current.
+
+    Parameters
+    ----------
+    whence
+        Says where requests come from, for their audit records.
 
     Examples
     --------
@@ -59,7 +72,8 @@ class Session:
     tauro_nb.errors.UsageError: no catalog is connected. Run `%vconnect catalog.yaml` first; ...
     """
 
-    def __init__(self) -> None:
+    def __init__(self, whence: Callable[[], Mapping[str, str]] = dict) -> None:
+        self._whence = whence
         self.connections: dict[str, Connection] = {}
         self.current: str | None = None
 
@@ -103,6 +117,7 @@ class Session:
         name = alias or DEFAULT
         if name in self.connections:
             self.close(name)
+        context.layer.audit_trail.whence = self._whence
         self.connections[name] = Connection(name, context, owned)
         self.current = name
         return self.connections[name]

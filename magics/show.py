@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tauro_nb.catalog.snapshot import SYSTEM
 from tauro_nb.html import Html, badge, code, el, style
 from tauro_nb.html import table as html_table
 from tauro_nb.text import count, one_line, plural, size, text_table
@@ -61,19 +62,24 @@ def connections(session: Session) -> Shown:
     for alias, connection in session.connections.items():
         catalog = connection.context.catalog()
         mark = "current" if alias == session.current else ""
-        rows.append((alias, catalog.principal, len(catalog.tables), mark))
+        rows.append((alias, catalog.principal, len(_own(catalog)), mark))
     note = plural(len(rows), "catalog") if rows else "none; run `%vconnect catalog.yaml`"
     return _grid("Connections", note, rows, ["alias", "as", "tables", ""], right=[2], value=dict(session.connections))
 
 
 def connected(alias: str, catalog: CatalogSnapshot) -> str:
     """One line about a new connection."""
-    allowed = sum(table.access == "allowed" for table in catalog.tables)
-    sources = {table.connection_id or table.connector_type for table in catalog.tables if table.source_type != "VIEW"}
-    closed = len(catalog.tables) - allowed
+    tables = _own(catalog)
+    sources = {table.connection_id or table.connector_type for table in tables if table.source_type != "VIEW"}
+    closed = sum(table.access == "denied" for table in tables)
     denied = f" ({closed} denied)" if closed else ""
-    tables = f"{plural(len(catalog.tables), 'table')}{denied} from {plural(len(sources), 'source')}"
-    return f"Connected `{alias}` as {one_line(catalog.principal)}: {tables}."
+    found = f"{plural(len(tables), 'table')}{denied} from {plural(len(sources), 'source')}"
+    return f"Connected `{alias}` as {one_line(catalog.principal)}: {found}."
+
+
+def _own(catalog: CatalogSnapshot) -> list[TableSnapshot]:
+    """The tables of the catalog, without those of the system."""
+    return [table for table in catalog.tables if table.connector_type != SYSTEM]
 
 
 def _for_me(column: ColumnSnapshot) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tauro_nb.catalog.snapshot import CatalogSnapshot, ColumnSnapshot, SourceSnapshot, TableSnapshot
-from tauro_nb.errors import AccessDenied
+from tauro_nb.security.sight import Sight
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
@@ -26,22 +27,39 @@ class TableDescription:
     downstream: tuple[str, ...]
 
 
-def snapshot_catalog(layer: VirtualDataLayer, principal: Principal) -> CatalogSnapshot:
-    """Every table and source; asks no source, so that schemas nobody needed yet stay unknown."""
+def snapshot_catalog(layer: VirtualDataLayer, principal: Principal, *, closed: bool = False) -> CatalogSnapshot:
+    """Every table and source that the principal may know of; asks no source, so that unknown schemas stay unknown.
+
+    Parameters
+    ----------
+    closed
+        Also what is there and may not be read: names of tables and columns, marked as denied.
+    """
+    registry = layer.schema_registry
+    sight = Sight(registry, layer.security, principal)
+    own = ((table, closed) for table in registry.list_tables())
+    system = ((table, False) for table in registry.system_tables())
     tables = tuple(
-        snapshot_table(layer, principal, table, known_columns(layer, table))
-        for table in layer.schema_registry.list_tables()
+        snapshot_table(layer, principal, table, known_columns(layer, table), closed=closed)
+        for table, listed in (*own, *system)
+        if listed or not sight.closed(table)
     )
-    return CatalogSnapshot(principal.name, tables, _sources(layer))
+    return CatalogSnapshot(principal.name, tables, _sources(layer, {table.connection_id for table in tables}))
 
 
 def snapshot_table(
-    layer: VirtualDataLayer, principal: Principal, table: VirtualTable, columns: Mapping[str, str]
+    layer: VirtualDataLayer,
+    principal: Principal,
+    table: VirtualTable,
+    columns: Mapping[str, str],
+    *,
+    closed: bool = False,
 ) -> TableSnapshot:
-    """One table, given the columns known of it."""
-    reason = _closed(layer, table.name, principal)
+    """One table, given the columns known of it; `closed` as for the catalog."""
+    reason = Sight(layer.schema_registry, layer.security, principal).closed(table)
     filtered = not reason and layer.security.is_row_filtered(table.name, principal)
     decided = layer.security.decide(table.name, columns, principal).columns if columns and not reason else {}
+    shown = [column for column in decided.values() if closed or column.access != "denied"]
     statistics = layer.schema_registry.get_table_statistics(table.name)
     # A row count of the whole table would tell a filtered principal about hidden rows.
     count = statistics.row_count if statistics is not None and not reason and not filtered else None
@@ -52,7 +70,7 @@ def snapshot_table(
         connection_id=table.connection_id,
         description=table.description,
         tags=tuple(table.tags),
-        columns=tuple(ColumnSnapshot(c.name, c.shown_type, c.access, c.mask) for c in decided.values()),
+        columns=tuple(ColumnSnapshot(c.name, c.shown_type, c.access, c.mask) for c in shown),
         access="denied" if reason else "allowed",
         row_filtered=filtered,
         reason=reason,
@@ -69,18 +87,12 @@ def known_columns(layer: VirtualDataLayer, table: VirtualTable) -> dict[str, str
     return {name: fact.type for name, fact in remembered.facts.items()} if remembered else {}
 
 
-def _closed(layer: VirtualDataLayer, name: str, principal: Principal) -> str:
-    """Why the table is closed to the principal; empty when it is open."""
-    try:
-        layer.security.check_table(name, principal)
-    except AccessDenied as error:
-        return error.message
-    return ""
+def _sources(layer: VirtualDataLayer, used: AbstractSet[str]) -> tuple[SourceSnapshot, ...]:
+    """The connections of the tables that are shown: of the others not even the name."""
 
-
-def _sources(layer: VirtualDataLayer) -> tuple[SourceSnapshot, ...]:
     def status(connection_id: str) -> Literal["idle", "connected"]:
-        used = not layer.idle and layer.machine.pool.is_used(connection_id)
-        return "connected" if used else "idle"
+        known = not layer.idle and layer.machine.pool.is_used(connection_id)
+        return "connected" if known else "idle"
 
-    return tuple(SourceSnapshot(spec.id, spec.type, status(spec.id)) for spec in layer.config.connections.values())
+    found = (spec for spec in layer.config.connections.values() if spec.id in used)
+    return tuple(SourceSnapshot(spec.id, spec.type, status(spec.id)) for spec in found)

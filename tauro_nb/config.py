@@ -7,7 +7,7 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     security_policies:  table -> what `TableSecurityPolicy.from_mapping` reads
     tag_policies:       tag -> what `TagPolicy.from_mapping` reads
     principals:         name -> {roles: [...], attributes: {...}, tenant, purpose} or just the roles
-    security:           {barrier, policy_readers, default_principal, policies}
+    security:           {barrier, policy_readers, default_principal, policies, list_denied}
     default_access:     allow | deny, for tables without a policy; deny when there is a file of policies
     audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
                         retention_days, key}
@@ -84,12 +84,15 @@ class SecurityConfig:
     `barrier` is `leakproof` (predicates that cannot leak pass below the policy) or `strict` (none does).
     `policy_readers` are the roles that may read the text of policies. `default_principal` is who asks when nobody is
     named. `policies` is a file or folder of policies that is read again whenever it changes (`security/store.py`).
+    With `list_denied` people find the names of tables and columns that are closed to them in the catalog, marked as
+    denied; without it nothing shows that they exist.
     """
 
     barrier: Literal["leakproof", "strict"] = "leakproof"
     policy_readers: tuple[str, ...] = ("admin",)
     default_principal: str = "admin"
     policies: Path | None = None
+    list_denied: bool = False
 
 
 @dataclass(frozen=True)
@@ -368,6 +371,7 @@ _SECURITY: Final[Mapping[str, Parser]] = {
     "policy_readers": listed(text),
     "default_principal": text,
     "policies": text,
+    "list_denied": flag,
 }
 _AUDIT: Final[Mapping[str, Parser]] = {
     "path": text,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tauro_nb.auditing import AuditDoor
 from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot
@@ -18,9 +18,10 @@ from tauro_nb.config import load_config
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
-from tauro_nb.security.audit import AuditLog, Verification
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
+from tauro_nb.security.sight import Sight
+from tauro_nb.seen import SeenRegistry
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -28,16 +29,19 @@ if TYPE_CHECKING:
 
     from tauro_nb.allowed import WhileAllowed
     from tauro_nb.catalog.lineage import LineageGraph
+    from tauro_nb.catalog.statistics import TableStatistics
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.interop.ibis import Backend
+    from tauro_nb.profile import TableProfile
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.query.planner import Planner, TableEntry
     from tauro_nb.query.result import Result
+    from tauro_nb.security.decision import TableDecision
 
 __all__ = ["VirtualContext"]
 
 
-class VirtualContext:
+class VirtualContext(AuditDoor):
     """One principal's door to a virtual data layer.
 
     Every query, from whatever door, goes through `plan` and `query` here.
@@ -93,8 +97,15 @@ class VirtualContext:
 
     @property
     def schema_registry(self) -> SchemaRegistry:
-        """The catalog of virtual tables."""
-        return self.layer.schema_registry
+        """The catalog of virtual tables; for whoever may not read policies a copy of what is open, for reading."""
+        if self.reads_policies:
+            return self.layer.schema_registry
+        return SeenRegistry(self.layer, self.principal, self._lineage())
+
+    @property
+    def sight(self) -> Sight:
+        """What this principal may know of the catalog."""
+        return Sight(self.layer.schema_registry, self.layer.security, self.principal)
 
     @property
     def virtual_layer(self) -> VirtualDataLayer:
@@ -112,8 +123,9 @@ class VirtualContext:
         return self.layer.monitor
 
     def get_table(self, name: str) -> VirtualTable | None:
-        """The virtual table of that name, or None."""
-        return self.schema_registry.get_table(name)
+        """The virtual table of that name; None when there is none that this principal may know of."""
+        table = self.layer.schema_registry.get_table(name)
+        return None if table is None or self.sight.closed(table) else table
 
     def as_principal(
         self,
@@ -202,11 +214,11 @@ class VirtualContext:
         try:
             return self.planner.plan(tree, params, frames, limit, pushdown=pushdown)
         except TauroError as error:
-            self._record_refusal(error, query_id or uuid.uuid4().hex)
+            self._record_refusal(error, query_id, tree, params)
             raise
         except KeyboardInterrupt:
             cancelled = QueryCancelled("the query was interrupted before it ran.")
-            self._record_refusal(cancelled, query_id or uuid.uuid4().hex)
+            self._record_refusal(cancelled, query_id, tree, params)
             raise cancelled from None
 
     def query(
@@ -259,7 +271,7 @@ class VirtualContext:
         try:
             self.planner.require_unchanged(plan)
         except TauroError as error:
-            self._record_refusal(error, query_id)
+            self._record_refusal(error, query_id, plan.tree, plan.params)
             raise
         return self._run(plan, query_id, time.perf_counter())
 
@@ -287,12 +299,6 @@ class VirtualContext:
     def _require_unchanged(self, plan: QueryPlan) -> None:
         """Refuse a plan that does not hold for who asks now."""
         self.planner.require_unchanged(plan)
-
-    def _record_refusal(self, error: TauroError, query_id: str) -> None:
-        """A query that never ran leaves a record all the same."""
-        from tauro_nb.record import record_refusal
-
-        record_refusal(self.layer.audit_trail, self.principal, error, query_id)
 
     # --- the doors
 
@@ -332,7 +338,7 @@ class VirtualContext:
         who = self if principal is None else self.as_principal(principal)
         if not apply_security:
             who.require_unrestricted(name)
-        quoted = ".".join(f'"{part}"' for part in self.schema_registry.resolve(name).name.split("."))
+        quoted = ".".join(f'"{part}"' for part in who.sight.resolve(name).name.split("."))
         return who.query(f"SELECT * FROM {quoted}").rows()
 
     def require_unrestricted(self, name: str) -> None:
@@ -354,7 +360,12 @@ class VirtualContext:
 
     def catalog(self) -> CatalogSnapshot:
         """The catalog as this principal may see it. Asks no source: unknown schemas stay unknown."""
-        return snapshot_catalog(self.layer, self.principal)
+        return snapshot_catalog(self.layer, self.principal, closed=self._sees_closed)
+
+    @property
+    def _sees_closed(self) -> bool:
+        """Whether the catalog lists what it denies."""
+        return self.layer.config.security.list_denied or self.reads_policies
 
     def describe(self, name: str) -> TableDescription:
         """One table in full; asks the source for its columns where the catalog does not declare them.
@@ -365,12 +376,63 @@ class VirtualContext:
             There is no such table, it is denied, or its source does not answer.
         """
         entry = self._entry(name)
-        lineage = self.schema_registry.get_lineage(entry.table.name)
+        graph = self._lineage()
         return TableDescription(
-            snapshot_table(self.layer, self.principal, entry.table, entry.columns),
-            tuple(lineage["upstream"]),
-            tuple(lineage["downstream"]),
+            snapshot_table(self.layer, self.principal, entry.table, entry.columns, closed=self._sees_closed),
+            graph.upstream(entry.table.name),
+            graph.downstream(entry.table.name),
         )
+
+    def statistics(self, name: str) -> TableStatistics:
+        """What this principal may know of a table's size and values, as its source's own catalog has it.
+
+        Behind a row filter that is nothing; of columns that are masked, encrypted or denied neither.
+
+        Raises
+        ------
+        UnknownTable, AccessDenied, SourceUnavailable
+            There is no such table, it is denied, or its source does not answer.
+        """
+        return self.planner.shown_statistics(self._entry(name).table.name)
+
+    def decision(self, name: str) -> TableDecision:
+        """What was decided for this principal on a table, as it is now.
+
+        Raises
+        ------
+        UnknownTable, AccessDenied, SourceUnavailable
+            There is no such table, it is denied, or its source does not answer.
+        """
+        return self._entry(name).decision
+
+    def profile(self, name: str, columns: Sequence[str] | None = None, sample: int | None = None) -> TableProfile:
+        """Profile a table: nulls, distinct values, extremes, quantiles and the most frequent values of each column.
+
+        One query, over what this principal may see: filtered rows are not counted, and masked values are profiled
+        masked. It is recorded as every query is.
+
+        Parameters
+        ----------
+        columns
+            Only these.
+        sample
+            Look at this many rows, chosen at random (the same ones each time, as long as the table stays the same).
+
+        Raises
+        ------
+        TauroError
+            The road refuses: no such table or column, denied, or the source does not answer.
+
+        Examples
+        --------
+        >>> ctx = VirtualContext({"virtual_tables": {"t": {"query": "SELECT i % 3 AS a FROM range(10) AS r(i)"}}})
+        >>> profile = ctx.profile("t")
+        >>> profile.rows, profile["a"].distinct, profile["a"].top[0]
+        (10, 3, (0, 4))
+        """
+        from tauro_nb.profile import profile_table
+
+        return profile_table(self, name, columns, sample)
 
     def visible_schema(self, name: str) -> dict[str, str]:
         """Columns this principal may read, with DuckDB types.
@@ -380,62 +442,54 @@ class VirtualContext:
         UnknownTable, AccessDenied, SourceUnavailable
             There is no such table, it is denied, or its source does not answer.
         """
-        decision = self._entry(name).decision
+        decision = self.decision(name)
         return {column: decision.columns[column].shown_type for column in decision.visible_columns}
 
     def _entry(self, name: str) -> TableEntry:
         """One table as it is now; a refusal leaves a record, as that of a query does."""
         try:
-            entry = self.planner.fresh_entry(self.schema_registry.resolve(name).name)
+            entry = self.planner.fresh_entry(name)
             entry.decision.require()
         except TauroError as error:
-            self._record_refusal(error, uuid.uuid4().hex)
+            self._record_refusal(error)
             raise
         return entry
 
     def lineage(self, name: str | None = None) -> LineageGraph:
-        """The lineage of the whole catalog, or of everything around one table."""
-        graph = self.schema_registry.lineage()
-        return graph if name is None else graph.around(self.schema_registry.resolve(name).name)
+        """The lineage of the whole catalog, or of everything around one table, as far as this principal may see it.
 
-    def audit_logs(self, **filters: Any) -> list[AuditLog]:
-        """Audit records by `table_name`, `principal`, `start_time`, `end_time`, `status`.
-
-        What only policies read is for auditors to see.
-        """
-        found = self.layer.audit_trail.records(**filters)
-        auditor = self.principal.matches(self.layer.audit_trail.settings.readers)
-        return found if auditor else [log for log in found if not log.is_policy_only]
-
-    def verify_audit(self, checkpoints: str | os.PathLike[str] | None = None) -> Verification:
-        """Check the whole audit log, and name the first record that is not as it was written; a record says who asked.
-
-        Parameters
-        ----------
-        checkpoints
-            A file of signed checkpoints from elsewhere, in place of the configured one.
+        Closed tables are not in it. Names that the sources use, and queries of others, are for whoever may read
+        policies.
 
         Raises
         ------
-        AccessDenied
-            This principal holds none of the roles in `audit.readers`.
-        AuditUnavailable
-            The log cannot be read.
+        UnknownTable, AccessDenied
+            There is no such table, or it is denied.
         """
-        self._require_reader("verify the audit log")
-        found = self.layer.audit_trail.verify(None if checkpoints is None else Path(checkpoints))
-        self.layer.audit_trail.note("audit.verify", self.principal.name, ok=found.ok, records=found.records)
-        return found
+        graph = self._lineage()
+        return graph if name is None else graph.around(self.require_open(name))
 
-    def _require_reader(self, what: str) -> None:
-        """Refuse whoever is no auditor; the refusal is recorded."""
-        readers = self.layer.audit_trail.settings.readers
-        if not self.principal.identities & set(readers):
-            denied = AccessDenied(
-                f"{self.principal.name!r} may not {what}.", hint=f"It is for the roles {', '.join(readers)}."
-            )
-            self._record_refusal(denied, uuid.uuid4().hex)
-            raise denied
+    def _lineage(self) -> LineageGraph:
+        asked, me = self.layer.asked, self.principal.name
+        own = None if self.reads_policies else lambda query: me in asked.get(query, ())
+        return self.sight.lineage(own)
+
+    def require_open(self, name: str) -> str:
+        """The name of a table as the catalog spells it; asks no source. A refusal is recorded.
+
+        Raises
+        ------
+        UnknownTable, AccessDenied
+            There is no such table, or it is denied.
+        """
+        try:
+            table = self.sight.resolve(name)
+            if reason := self.sight.closed(table):
+                raise AccessDenied(reason, table=table.name)
+        except TauroError as error:
+            self._record_refusal(error)
+            raise
+        return table.name
 
     def close(self) -> None:
         """Close the layer, for all principals that share it; may be called twice."""
@@ -449,4 +503,4 @@ class VirtualContext:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<VirtualContext {len(self.schema_registry)} tables, as {self.principal.name!r}>"
+        return f"<VirtualContext {len(self.sight.names())} tables, as {self.principal.name!r}>"

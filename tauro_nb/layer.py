@@ -11,6 +11,7 @@ from tauro_nb.config import CatalogConfig, load_config
 from tauro_nb.monitor import QueryMonitor
 from tauro_nb.policy_tables import PolicyTables
 from tauro_nb.security.audit import AuditTrail
+from tauro_nb.security.audit.table import AUDIT_TABLE, audit_policy, audit_table
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.keys import KeyRing
 from tauro_nb.security.store import PolicyStore
@@ -65,9 +66,13 @@ class VirtualDataLayer:
             self.security.register_tag_policy(tag_policy)
         for policy in config.policies:
             self.security.register_policy(policy)
+        self.schema_registry.add_system_table(audit_table())
+        self.security.fix_policy(audit_policy(self.audit_trail.settings.readers))
         self.security.version()  # from here on a change of policies leaves a record
         self.policy_readers: frozenset[str] = frozenset(config.security.policy_readers)
         self.monitor = QueryMonitor()
+        self.asked: dict[str, set[str]] = {}
+        """Queries in the lineage, and who asked them."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | str | os.PathLike[str]) -> VirtualDataLayer:
@@ -111,9 +116,14 @@ class Machine:
         from tauro_nb.engine.duckdb import DuckDBEngine
         from tauro_nb.query.planner import Services
         from tauro_nb.sources.pool import SourcePool
+        from tauro_nb.sources.system import SystemSource
 
         self.engine: DuckDBEngine = DuckDBEngine(layer.security.functions)
-        self.pool: SourcePool = SourcePool(layer.config.connections, layer.config.base_path)
+        self.pool: SourcePool = SourcePool(
+            layer.config.connections,
+            layer.config.base_path,
+            {AUDIT_TABLE: SystemSource({AUDIT_TABLE: layer.audit_trail.reader})},
+        )
         self.services = Services(
             registry=layer.schema_registry,
             pool=self.pool,

@@ -86,9 +86,9 @@ class PolicyTables:
                     principal=principal.name,
                     roles=tuple(sorted(principal.roles)),
                     table_name=name,
-                    field_names=columns,
                     row_count=None,
                     column_roles=dict.fromkeys(columns, POLICY_ONLY),
+                    policy_columns=columns,
                 )
             )
 

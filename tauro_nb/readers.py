@@ -110,7 +110,7 @@ class VirtualReaderFactory:
             if not isinstance(table, VirtualTable):
                 raise UsageError("without a context a reader needs the VirtualTable itself.")
             return VirtualReader(table)
-        known = self.context.schema_registry.resolve(table if isinstance(table, str) else table.name)
+        known = self.context.planner.sight.resolve(table if isinstance(table, str) else table.name)
         if isinstance(table, VirtualTable) and table != known:
             raise UsageError(
                 f"the catalog's `{known.name}` is not the table given.", hint="Register the change with update_table()."

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError
 from tauro_nb.monitor import QueryStatistics
 from tauro_nb.query.fingerprint import fingerprint, statement_of
 from tauro_nb.query.result import Result, ResultStats
-from tauro_nb.security.audit import POLICY_ONLY, AuditLog, AuditTrail
+from tauro_nb.recorded import asked_of, key_uses, objects_of, parts_of, query_of
+from tauro_nb.security.audit import AuditLog, AuditTrail
 from tauro_nb.security.principal import Principal
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from sqlglot import exp
 
     from tauro_nb.allowed import WhileAllowed
     from tauro_nb.layer import VirtualDataLayer
@@ -24,8 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["Record", "record_refusal"]
 
 
-def record_refusal(trail: AuditTrail, principal: Principal, error: TauroError, query_id: str) -> None:
-    """Record a query that never ran."""
+def record_refusal(
+    trail: AuditTrail,
+    principal: Principal,
+    error: TauroError,
+    query_id: str,
+    asked: str | exp.Expr | None = None,
+    params: Any = None,
+) -> None:
+    """Record a query that never ran; `asked` is its text or tree."""
     denied = isinstance(error, AccessDenied)
     failed = "CANCELLED" if isinstance(error, QueryCancelled) else "FAILED"
     trail.record(
@@ -35,7 +44,12 @@ def record_refusal(trail: AuditTrail, principal: Principal, error: TauroError, q
             table_name=error.table or "",
             status="DENIED" if denied else failed,
             denial_reason=error.message if denied else type(error).__name__,
+            error_class=type(error).__name__,
             query_id=query_id,
+            event="deny",
+            origin=trail.origin,
+            **asked_of(principal),
+            **parts_of(asked, params),
         )
     )
 
@@ -63,17 +77,26 @@ class Record:
         AuditUnavailable
             It could not be written.
         """
-        own, others = self._plan.columns, self._plan.policy_columns
-        only = {name: columns for name, columns in others.items() if name not in own}
-        self._layer.audit_trail.intent(
-            self._principal.name,
+        trail, plan, who = self._layer.audit_trail, self._plan, self._principal
+        statement = statement_of(plan.tree)
+        columns, objects = objects_of(plan)
+        if plan.columns and not columns:
+            return
+        used = key_uses(plan)
+        trail.intent(
+            who.name,
             # A query that reads no table is one all the same.
-            {**(own or {"": ()}), **only},
-            roles=self._principal.roles,
-            statement=statement_of(self._plan.tree),
-            policies={name: self._plan.decisions[name].policy_hash for name in self._plan.tables},
+            columns or {"": ()},
+            roles=who.roles,
+            statement=statement,
             query_id=self._query_id,
-            objects={name: {"column_roles": dict.fromkeys(columns, POLICY_ONLY)} for name, columns in only.items()},
+            about={"origin": trail.origin, **asked_of(who), **query_of(plan, statement, trail.value_keys())},
+            objects=objects,
+            along=[
+                trail.event("key.use", who.name, roles=who.roles, tenant=who.tenant, query=self._query_id, columns=used)
+            ]
+            if used
+            else [],
         )
 
     def run(self, execute: Callable[[QueryPlan], WhileAllowed], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
@@ -105,7 +128,9 @@ class Record:
     def _note_lineage(self) -> None:
         """One node for all queries of one shape, so that the graph stays as small as what people do."""
         name = f"query {fingerprint(statement_of(self._plan.tree))[:8]}"
-        for table in self._plan.tables:
+        self._layer.asked.setdefault(name, set()).add(self._principal.name)
+        system = {table.name for table in self._layer.schema_registry.system_tables()}
+        for table in (name for name in self._plan.tables if name not in system):
             self._layer.schema_registry.add_lineage_edge(table, name, kind="query")
 
     def _watch(self, execution: WhileAllowed) -> Iterator[pa.RecordBatch]:
@@ -137,7 +162,13 @@ class Record:
         self._ended = time.perf_counter()
         stats = self.stats()
         self._layer.audit_trail.result(
-            self._query_id, row_count=stats.rows, status=status, reason=reason, duration_ms=stats.elapsed_ms
+            self._query_id,
+            row_count=stats.rows,
+            byte_count=stats.bytes,
+            status=status,
+            reason=reason,
+            error_class=reason if status in ("FAILED", "CANCELLED") else "",
+            duration_ms=stats.elapsed_ms,
         )
         self._layer.monitor.record(
             QueryStatistics(

@@ -43,6 +43,7 @@ class SchemaRegistry:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._tables: dict[str, VirtualTable] = {}
+        self._system: dict[str, VirtualTable] = {}
         self._history: dict[str, tuple[SchemaVersion, ...]] = {}
         self._statistics: dict[str, TableStatistics] = {}
         self._observed: dict[LineageEdge, None] = {}
@@ -57,13 +58,21 @@ class SchemaRegistry:
         return len(self._tables)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.casefold() in self._tables
+        return isinstance(name, str) and self.get_table(name) is not None
 
     def __iter__(self) -> Iterator[VirtualTable]:
         return iter(self.list_tables())
 
     def __repr__(self) -> str:
         return f"<SchemaRegistry {len(self)} tables>"
+
+    def add_system_table(self, table: VirtualTable) -> None:
+        """Add a table of the system itself: found by its name, in no list of tables, and never changed."""
+        self._system[table.name.casefold()] = table
+
+    def system_tables(self) -> tuple[VirtualTable, ...]:
+        """The tables of the system itself."""
+        return tuple(self._system.values())
 
     def register_table(self, table: VirtualTable) -> None:
         """Add a table; adding the very same again, as when a cell runs twice, does nothing.
@@ -74,7 +83,7 @@ class SchemaRegistry:
             If another table has the name.
         """
         with self._lock:
-            there = self._tables.get(table.name.casefold())
+            there = self.get_table(table.name)
             if there == table:
                 return
             if there is not None:
@@ -112,7 +121,7 @@ class SchemaRegistry:
         ['id widened (INTEGER -> BIGINT)', 'x dropped (DATE)']
         """
         with self._lock:
-            key = self.resolve(table.name).name.casefold()
+            key = self._own(table.name)
             last = self._history[key][-1]
             version = last.next(table.schema)
             breaking = [str(change) for change in version.changes if change.breaking]
@@ -133,10 +142,17 @@ class SchemaRegistry:
             If there is no such table.
         """
         with self._lock:
-            key = self.resolve(name).name.casefold()
+            key = self._own(name)
             del self._tables[key]
             self._statistics.pop(key, None)
             self._version += 1
+
+    def _own(self, name: str) -> str:
+        """The key of a table that may be changed."""
+        key = self.resolve(name).name.casefold()
+        if key in self._system:
+            raise UsageError(f"`{name}` is a table of the system; it cannot be changed.")
+        return key
 
     def _store(self, table: VirtualTable) -> None:
         key = table.name.casefold()
@@ -149,7 +165,8 @@ class SchemaRegistry:
 
     def get_table(self, name: str) -> VirtualTable | None:
         """The table of this name, or None."""
-        return self._tables.get(name.casefold())
+        key = name.casefold()
+        return self._tables.get(key) or self._system.get(key)
 
     def resolve(self, name: str) -> VirtualTable:
         """The table of this name.
@@ -160,7 +177,7 @@ class SchemaRegistry:
             If there is none; the message offers the nearest name.
         """
         with self._lock:
-            table = self._tables.get(name.casefold())
+            table = self.get_table(name)
             if table is None:
                 names = [known.name for known in self._tables.values()]
                 raise UnknownTable(f"There is no table `{name}`.{nearest(name, names)}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-__all__ = ["CatalogSnapshot", "ColumnSnapshot", "SourceSnapshot", "TableSnapshot"]
+__all__ = ["SYSTEM", "CatalogSnapshot", "ColumnSnapshot", "SourceSnapshot", "TableSnapshot"]
+
+SYSTEM: Final = "tauro"
+"""Connector type of tables that are part of the system, such as the audit log."""
 
 
 @dataclass(frozen=True, slots=True)

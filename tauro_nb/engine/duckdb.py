@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
-from tauro_nb.errors import QueryCancelled, TauroError
+from tauro_nb.errors import ExecutionError, QueryCancelled, TauroError
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import frame_name
 
@@ -176,7 +176,7 @@ class Execution:
         params = used_params(self._plan.residual, self._plan.params)
         return self._cursor.execute(sql, params or None).to_arrow_reader(_BATCH_ROWS)
 
-    def _watched(self, stream: Callable[[], pa.RecordBatchReader]) -> pa.RecordBatchReader:
+    def _watched(self, stream: Callable[[], pa.RecordBatchReader]) -> _Once:
         """The stream, remembering its own error: DuckDB would only pass on its text."""
         import pyarrow as pa
 
@@ -189,7 +189,15 @@ class Execution:
                 self._failure = error
                 raise
 
-        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+        return _Once(pa.RecordBatchReader.from_batches(reader.schema, batches()), self._refuse_a_second_reading)
+
+    def _refuse_a_second_reading(self) -> TauroError:
+        self._failure = ExecutionError(
+            "the engine would have to read a source's answer twice; nothing was returned.",
+            sql=self._plan.sql,
+            hint="Write the query without NOT MATERIALIZED, or ask for the parts one by one.",
+        )
+        return self._failure
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
         """Run `work` interruptibly; engine errors come out redacted."""
@@ -243,6 +251,28 @@ class Execution:
         if self._cursor is not None:
             self._cursor.close()
             self._cursor = None
+
+
+class _Once:
+    """A stream for DuckDB that can be scanned once.
+
+    An optimizer of DuckDB's may turn one scan into two (`plan.switched_off` names those that are known to). Of a plain
+    reader the second scan would find nothing and say nothing.
+    """
+
+    def __init__(self, reader: pa.RecordBatchReader, refuse: Callable[[], TauroError]) -> None:
+        self._reader = reader
+        self._refuse = refuse
+        self._taken = False
+
+    def __arrow_c_schema__(self) -> object:
+        return self._reader.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        if self._taken:
+            raise self._refuse()
+        self._taken = True
+        return self._reader.__arrow_c_stream__(requested_schema)
 
 
 _BY_WORD = {

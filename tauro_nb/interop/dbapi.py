@@ -317,7 +317,9 @@ class Cursor:
         types = list((self._result.plan.schema or {}).values())
         fields = list(self._result.schema)
         if len(types) != len(fields):
-            types = [str(field.type) for field in fields]
+            # PIVOT: its columns are known by the answer only.
+            known = self.connection.context.planner.frame_columns(self._result.schema.empty_table())
+            types = list(known.values())
         return [
             (field.name, kind, None, None, *_precision(field.type), None)
             for field, kind in zip(fields, types, strict=True)

@@ -213,7 +213,9 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
         """
         if database is not None:
             parts = database.split(".") if isinstance(database, str) else list(database)
-            parts = parts[1:] if parts[0] == _CATALOG else parts
+            # The catalog is called like the database of the system's own tables.
+            own = len(parts) == 1 and self._ctx.get_table(f"{_CATALOG}.{name}") is not None
+            parts = parts[1:] if parts[0] == _CATALOG and not own else parts
             database = None if parts in ([], [_DATABASE]) else ".".join(parts)
         table: ir.Table = super().table(name, database=database)
         return table
@@ -267,7 +269,13 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
         return {name: frame for name in names if (frame := self._frame(name)) is not None}
 
     def _get_schema_using_query(self, query: str | exp.Expr) -> sch.Schema:
-        return self._schema(self._ctx.plan_parts(query, self.frames_named_in(query)).schema)
+        columns = self._ctx.plan_parts(query, self.frames_named_in(query)).schema
+        if not columns:
+            raise UnsupportedStatement(
+                "the columns of this PIVOT are not known before it runs, and an expression must have a schema.",
+                hint="Pivot with `pivot_wider()`, or run the SQL with `VirtualContext.query`.",
+            )
+        return self._schema(columns)
 
     def _get_sql_string_view_schema(self, *, name: str, table: ir.Table, query: str) -> sch.Schema:
         parse(query)  # Ibis pastes the text into a larger one: it must be one SELECT of its own

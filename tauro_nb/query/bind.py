@@ -54,7 +54,7 @@ def bind(query: Query, planner: Planner) -> Query:
             if frame.lower() == dotted.lower():
                 return frame, LOCAL
         try:
-            return planner.registry.resolve(dotted).name, VISIBLE
+            return planner.sight.resolve(dotted).name, VISIBLE
         except UnknownTable as error:
             line, col = position_of(node)
             raise UnknownTable(error.message, sql=query.text, line=line, col=col, hint=error.hint) from None

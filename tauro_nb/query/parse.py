@@ -34,7 +34,7 @@ _DOLLAR_NAME = re.compile(
 )
 _CURES = {
     "DESCRIBE": "Use `%vdescribe TABLE`.",
-    "SUMMARIZE": "Use `%vdescribe TABLE`.",
+    "SUMMARIZE": "Use `%vprofile TABLE`.",
     "EXPLAIN": "Use `%%vquery --explain`, or `%vplan`.",
     "SHOW": "Use `%vcatalog`.",
 }

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from sqlglot import exp
 
 from tauro_nb.query.names import display_sql
-from tauro_nb.query.trees import conjuncts, cuts_below_join
+from tauro_nb.query.trees import conjuncts, cuts_below_join, scanning_twice
 
 __all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "whole"]
 
@@ -191,7 +191,8 @@ class QueryPlan:
         """DuckDB's optimizers without which the engine must run this plan."""
         off = set(_STATISTICS) if self.fenced else set()
         off |= _DYNAMIC_FILTERS if self.strict else set()
-        return frozenset(off | ({"join_filter_pushdown"} if cuts_below_join(self.residual) else set()))
+        off |= {"join_filter_pushdown"} if cuts_below_join(self.residual) else set()
+        return frozenset(off | (scanning_twice(self.residual) if self.streams else set()))
 
     @property
     def decisions(self) -> dict[str, Any]:

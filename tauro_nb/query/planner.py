@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
+from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.catalog.validation import check_schema
 from tauro_nb.errors import (
     AccessDenied,
@@ -39,6 +40,7 @@ from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
 from tauro_nb.security.encryption import stored_types
 from tauro_nb.security.relations import INVOKER, OWNER
+from tauro_nb.security.sight import Sight, seen_statistics
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -131,6 +133,7 @@ class Planner:
         self._for_policies = reads_for is not None
         self._as_owner = run_as == OWNER
         self._acting: dict[str, Planner] = {}
+        self.sight = Sight(services.registry, services.security, principal)
         self.params: Mapping[str, Any] = {}
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
@@ -249,7 +252,7 @@ class Planner:
         """The table as this principal meets it, the same throughout one plan."""
         key = name.lower()
         if key not in self._entries:
-            self._entries[key] = self._make_entry(self.registry.resolve(name))
+            self._entries[key] = self._make_entry(self.sight.resolve(name))
         return self._entries[key]
 
     def fresh_entry(self, name: str) -> TableEntry:
@@ -432,16 +435,26 @@ class Planner:
         return self.binder.describe(tree.sql("duckdb"), used_params(tree, self.params))
 
     def row_count(self, name: str) -> int | None:
-        """Rows of a table, as far as its source's own catalog knows; asked once, then remembered."""
+        """Rows of a table, as far as its source's own catalog knows."""
+        return self._statistics(name).row_count
+
+    def _statistics(self, name: str) -> TableStatistics:
+        """What the source's own catalog knows; asked once, then remembered."""
         known = self.registry.get_table_statistics(name)
         if known is not None:
-            return known.row_count
+            return known
         entry = self.raw(name)
         if entry.source is None:
-            return None
+            return TableStatistics()
         statistics = entry.source.statistics(entry.table)
         self.registry.record_statistics(name, statistics)
-        return statistics.row_count
+        return statistics
+
+    def shown_statistics(self, name: str) -> TableStatistics:
+        """What this principal may know of a table's size and values, as it is now."""
+        with self._lock:
+            decision = self.fresh_entry(name).decision.require()
+            return seen_statistics(self._statistics(decision.table), decision)
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""

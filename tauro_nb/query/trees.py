@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlglot import exp
 
-__all__ = ["BARRIER", "KEPT", "POLICY", "bare", "conjuncts", "cuts_below_join", "disjuncts"]
+__all__ = ["BARRIER", "KEPT", "POLICY", "bare", "conjuncts", "cuts_below_join", "disjuncts", "scanning_twice"]
 
 BARRIER = str(2**62)
 """A LIMIT no table reaches. Databases do not move predicates below a LIMIT, so a predicate that can throw
@@ -68,6 +68,20 @@ def _compares_a_query(tree: exp.Expr) -> bool:
     """Whether a scalar subquery stands in an expression: DuckDB joins with it."""
     places = (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.Subquery)
     return any(not isinstance(node.parent, places) for node in tree.find_all(exp.Subquery) if node.parent is not None)
+
+
+def scanning_twice(tree: exp.Expr) -> set[str]:
+    """Optimizers of DuckDB 1.5.5 that could make two scans of a relation out of one.
+
+    A stream can be scanned once: `max(x) OVER (PARTITION BY y)` becomes a join of the relation with itself, and finds
+    it empty the second time.
+
+    >>> import sqlglot
+    >>> sorted(scanning_twice(sqlglot.parse_one("WITH c AS NOT MATERIALIZED (SELECT 1) SELECT sum(a) OVER () FROM c")))
+    ['cte_inlining', 'window_self_join']
+    """
+    inlined = any(cte.args.get("materialized") is False for cte in tree.find_all(exp.CTE))
+    return ({"window_self_join"} if tree.find(exp.Window) else set()) | ({"cte_inlining"} if inlined else set())
 
 
 def disjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:

@@ -270,9 +270,9 @@ class BoundPolicy:
         conditions = self.parsed.conditions
         words: list[str] = []
         parts: list[Callable[[], exp.Expr]] = []
-        if conditions.tenant is not None:
+        if (tenant := conditions.tenant_of(principal)) is not None:
             words.append("rows of the own tenant")
-            parts.append(partial(self._joined, {self._tenant_name: conditions.tenant}, principal, exp.or_))
+            parts.append(partial(self._joined, {self._tenant_name: tenant}, principal, exp.or_))
         for group, joins in ((conditions.restrictive, exp.and_), (conditions.permissive, exp.or_)):
             lifted = group is conditions.permissive and conditions.lifting(principal)
             roles = [] if lifted else [role for role in group.of(principal) if group.templates[role] is not None]

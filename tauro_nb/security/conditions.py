@@ -45,12 +45,15 @@ class Conditions:
         "the row is of the principal's tenant", or None.
     masks
         Text of a mask's condition -> the condition.
+    tenant_optional
+        Whether `tenant` spares those who have none.
     """
 
     permissive: Group
     restrictive: Group
     tenant: FilterTemplate | None
     masks: Mapping[str, FilterTemplate]
+    tenant_optional: bool = False
 
     @classmethod
     def of(cls, policy: TableSecurityPolicy, masks: Iterable[tuple[str, MaskRule]] = ()) -> Conditions:
@@ -78,6 +81,7 @@ class Conditions:
                 for column, mask in masks
                 if mask.when is not None
             },
+            policy.tenant_optional,
         )
 
     def lifting(self, principal: Principal) -> bool:
@@ -85,6 +89,10 @@ class Conditions:
         return not self.permissive.templates or any(
             self.permissive.templates[role] is None for role in self.permissive.of(principal)
         )
+
+    def tenant_of(self, principal: Principal) -> FilterTemplate | None:
+        """The condition on the tenant, where it restricts a principal."""
+        return None if self.tenant_optional and principal.tenant is None else self.tenant
 
     def columns_of(self, masks: Iterable[MaskRule]) -> frozenset[str]:
         """Names, in lower case, that may be columns in the conditions of masks."""
@@ -102,7 +110,7 @@ class Conditions:
         permissive = [] if self.lifting(principal) else self.permissive.of(principal)
         found = [self.permissive.templates[role] for role in permissive]
         found += [self.restrictive.templates[role] for role in self.restrictive.of(principal)]
-        return [template for template in (*found, self.tenant) if template is not None]
+        return [template for template in (*found, self.tenant_of(principal)) if template is not None]
 
 
 def _group(kind: str, texts: Mapping[str, str], table: str) -> Group:

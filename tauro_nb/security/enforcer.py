@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tauro_nb.catalog.table import EncryptionConfig
-from tauro_nb.errors import AccessDenied, PolicyError, UsageError, nearest
+from tauro_nb.errors import AccessDenied, PolicyError, UsageError
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
 from tauro_nb.security.book import UNUSABLE, Book, Edition, PolicyBook
 from tauro_nb.security.compiled import ParsedPolicy
@@ -21,8 +21,8 @@ from tauro_nb.security.gate import gate, refusal, without_policy
 from tauro_nb.security.keys import KeyRing
 from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
 from tauro_nb.security.principal import Principal
-from tauro_nb.security.reads import ColumnsOf, Reader, relations_of, require_no_circle
-from tauro_nb.security.relations import INVOKER, OWNER, Catalog, NoCatalog, Tables
+from tauro_nb.security.reads import ColumnsOf, Reader, relations_of, require_no_circle, require_reader
+from tauro_nb.security.relations import OWNER, Catalog, NoCatalog, Tables
 from tauro_nb.security.row_policy import RowPolicy
 from tauro_nb.security.rows import Row
 from tauro_nb.security.sandbox import Sandbox
@@ -121,6 +121,16 @@ class SecurityEnforcer:
         )
         self._compiled: dict[str, Compiled] = {}
         self._announced: Edition | None = None
+        self._system: dict[str, Compiled] = {}
+
+    def fix_policy(self, policy: TableSecurityPolicy) -> None:
+        """Put the policy of a system table in force, for good: nobody replaces or removes it."""
+        key = policy.table_name.casefold()
+        self._system[key] = self._check(policy.table_name, Book(tables={key: policy}))
+
+    def _require_free(self, table_name: str) -> None:
+        if table_name.casefold() in self._system:
+            raise PolicyError(f"the policy of `{table_name}` is part of the system; it cannot be changed")
 
     @property
     def book(self) -> Book:
@@ -185,6 +195,7 @@ class SecurityEnforcer:
         """
         if not isinstance(policy, TableSecurityPolicy):
             raise UsageError(f"a TableSecurityPolicy is needed, not {type(policy).__name__}")
+        self._require_free(policy.table_name)
         book, key = self.book, policy.table_name.casefold()
         compiled = self._check(policy.table_name, replace(book, tables={**book.tables, key: policy}))
         with self._lock:
@@ -258,15 +269,10 @@ class SecurityEnforcer:
     def _check(self, table_name: str, book: Book) -> Compiled:
         """Parse the policy of a table, and bind it where the columns are known."""
         compiled = self._compile(table_name, book.tables.get(table_name.casefold()), book.tags)
-        known = (OWNER, INVOKER, *book.principals)
-        if compiled.policy.run_as not in known:
-            near = nearest(compiled.policy.run_as, known)
-            raise PolicyError(f"policy of `{table_name}`: `run_as` is nobody who is declared.{near}")
+        require_reader(compiled.policy, book.principals)
         names = compiled.parsed.relation_names
         self._require_no_circle(table_name, names, book)
-        relations = relations_of(names, self._catalog, self._catalog.columns)
-        if unknown := sorted(name for name in names if name.casefold() not in relations):
-            raise PolicyError(f"policy of `{table_name}`: there is no table `{unknown[0]}`")
+        relations = relations_of(names, self._catalog, self._catalog.columns, required_by=table_name)
         columns = self._catalog.columns(table_name)
         if columns:
             compiled.bind(columns, relations, strict=True).bind_all()
@@ -314,6 +320,7 @@ class SecurityEnforcer:
 
         Returns whether there was one.
         """
+        self._require_free(table_name)
         with self._lock:
             self._compiled.pop(table_name.casefold(), None)
             return self._books.drop_table(table_name)
@@ -536,6 +543,8 @@ class SecurityEnforcer:
         """The compiled policy, compiled anew when the policy, the tags or their policies have changed since."""
         book = book or self.book
         key = table_name.casefold()
+        if key in self._system:
+            return self._system[key]
         policy, compiled = book.tables.get(key), self._compiled.get(key)
         guarded = self._guard_signature(table_name, book.tags)
         config = self._encryption_of(table_name)

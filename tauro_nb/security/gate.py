@@ -44,7 +44,7 @@ _CLOSED: tuple[tuple[Callable[[TableSecurityPolicy, Principal], bool], str], ...
         "`{table}` may be read for certain purposes only, and the purpose of `{name}` is none of them",
     ),
     (
-        lambda policy, who: policy.tenant_column is not None and who.tenant is None,
+        lambda policy, who: policy.tenant_column is not None and who.tenant is None and not policy.tenant_optional,
         "`{table}` holds rows of tenants, and `{name}` has no tenant",
     ),
     (

@@ -179,6 +179,8 @@ class TableSecurityPolicy:
         The principal's purpose must be one of these; empty: any, or none.
     tenant_column
         Only rows of the principal's own tenant; a principal without a tenant may not read it.
+    tenant_optional
+        A principal without a tenant may read it after all: the rows of every tenant.
     run_as
         How subqueries of conditions read their tables: as `policy_owner` (raw), as the `invoker`, or as a declared
         principal.
@@ -204,6 +206,7 @@ class TableSecurityPolicy:
     denied_roles: list[str] = field(default_factory=list, kw_only=True)
     purposes: list[str] = field(default_factory=list, kw_only=True)
     tenant_column: str | None = field(default=None, kw_only=True)
+    tenant_optional: bool = field(default=False, kw_only=True)
     run_as: str = field(default="policy_owner", kw_only=True)
     barrier: Literal["leakproof", "strict"] = field(default="leakproof", kw_only=True)
 
@@ -221,6 +224,7 @@ class TableSecurityPolicy:
             tuple(self.denied_roles),
             tuple(self.purposes),
             self.tenant_column,
+            self.tenant_optional,
             self.run_as,
             self.barrier,
         )

@@ -136,6 +136,7 @@ TABLE_READERS: Mapping[str, Any] = {
     "denied_roles": _roles,
     "purposes": _roles,
     "tenant_column": _text,
+    "tenant_optional": _flag,
     "run_as": _text,
     "barrier": _word("leakproof", "strict"),
 }

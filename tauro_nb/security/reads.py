@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tauro_nb.errors import PolicyError
-from tauro_nb.security.relations import Catalog, Relation
+from tauro_nb.errors import PolicyError, nearest
+from tauro_nb.security.relations import INVOKER, OWNER, Catalog, Relation
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlglot import exp
 
+    from tauro_nb.security.policy import TableSecurityPolicy
     from tauro_nb.security.principal import Principal
 
-__all__ = ["ColumnsOf", "Reader", "relations_of", "require_no_circle"]
+__all__ = ["ColumnsOf", "Reader", "relations_of", "require_no_circle", "require_reader"]
 
 ColumnsOf = Callable[[str], Mapping[str, str]]
 """Virtual table -> its columns, as whoever it is read as has them."""
@@ -32,8 +33,38 @@ class Reader(Protocol):
         ...
 
 
-def relations_of(names: Iterable[str], catalog: Catalog, columns_of: ColumnsOf) -> dict[str, Relation]:
-    """Look up the tables that a policy names; one that is not there is left out.
+def require_reader(policy: TableSecurityPolicy, principals: Iterable[str]) -> None:
+    """Refuse a policy that is run as somebody whom nobody declared.
+
+    Raises
+    ------
+    PolicyError
+        `run_as` is none of the two words, and no declared principal.
+    """
+    known = (OWNER, INVOKER, *principals)
+    if policy.run_as not in known:
+        near = nearest(policy.run_as, known)
+        raise PolicyError(f"policy of `{policy.table_name}`: `run_as` is nobody who is declared.{near}")
+
+
+def relations_of(
+    names: Iterable[str], catalog: Catalog, columns_of: ColumnsOf, *, required_by: str = ""
+) -> dict[str, Relation]:
+    """Look up the tables that a policy names; one that is not there is left out, or refused.
+
+    Parameters
+    ----------
+    names
+        As the policy writes them.
+    catalog, columns_of
+        Where they are found, and their columns.
+    required_by
+        The policy's table, to have a name that is not found refused.
+
+    Raises
+    ------
+    PolicyError
+        There is no such table.
 
     Examples
     --------
@@ -42,7 +73,10 @@ def relations_of(names: Iterable[str], catalog: Catalog, columns_of: ColumnsOf) 
     >>> relations_of(["ent"], catalog, catalog.columns)
     {'ent': Relation(name='Ent', columns=(('who', 'VARCHAR'),))}
     """
-    found = {written: catalog.find(written) for written in names}
+    found = {written: catalog.find(written) for written in sorted(names)}
+    missing = next((written for written, name in found.items() if name is None), None)
+    if required_by and missing is not None:
+        raise PolicyError(f"policy of `{required_by}`: there is no table `{missing}`")
     return {
         written.casefold(): Relation(name, tuple(columns_of(name).items()))
         for written, name in found.items()

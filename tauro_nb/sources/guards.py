@@ -6,7 +6,16 @@ from sqlglot import exp
 
 from tauro_nb.sources.capability import Guard, always, family, operands
 
-__all__ = ["QUERY_NODES", "bare_like", "comparable", "known_outputs", "plain_group", "plain_join", "typed_literal"]
+__all__ = [
+    "QUERY_NODES",
+    "bare_like",
+    "by_position",
+    "comparable",
+    "known_outputs",
+    "plain_group",
+    "plain_join",
+    "typed_literal",
+]
 
 _KNOWN = ("integer", "unsigned", "decimal", "float", "text", "date", "timestamp", "boolean")
 _ORDERED = ("integer", "unsigned", "decimal", "date", "timestamp")
@@ -16,6 +25,16 @@ def known_outputs(node: exp.Expr) -> bool:
     """Every output is of a type whose equality is the same on both sides (DISTINCT, set operations compare them)."""
     selects = node.selects if isinstance(node, exp.Query) else []
     return bool(selects) and all(family(select) in _KNOWN for select in selects)
+
+
+def by_position(node: exp.Expr) -> bool:
+    """A set operation that matches columns by position; no BY NAME."""
+    return not any(node.args.get(name) for name in ("by_name", "side", "kind", "on"))
+
+
+def plain_set_operation(node: exp.Expr) -> bool:
+    """A set operation of DuckDB's that others have, over outputs that compare alike."""
+    return by_position(node) and known_outputs(node)
 
 
 def plain_select(node: exp.Expr) -> bool:
@@ -125,9 +144,9 @@ def star_of_count(node: exp.Expr) -> bool:
 QUERY_NODES: dict[type[exp.Expr], Guard] = {
     exp.Select: plain_select,
     exp.Subquery: always,
-    exp.Union: known_outputs,
-    exp.Intersect: known_outputs,
-    exp.Except: known_outputs,
+    exp.Union: plain_set_operation,
+    exp.Intersect: plain_set_operation,
+    exp.Except: plain_set_operation,
     exp.With: flat_with,
     exp.CTE: always,
     exp.From: always,

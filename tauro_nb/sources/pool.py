@@ -40,9 +40,17 @@ class SourcePool:
         By id, as configured. Ids that are missing are looked up in the environment.
     base_path
         Where relative file paths start.
+    system
+        Tables of the system itself by name, and who has them.
     """
 
-    def __init__(self, connections: Mapping[str, ConnectionSpec], base_path: str | os.PathLike[str] = ".") -> None:
+    def __init__(
+        self,
+        connections: Mapping[str, ConnectionSpec],
+        base_path: str | os.PathLike[str] = ".",
+        system: Mapping[str, Source] | None = None,
+    ) -> None:
+        self._system = {name.casefold(): source for name, source in (system or {}).items()}
         self._connections = dict(connections)
         self._base_path = os.fspath(base_path)
         self._sources: dict[tuple[str, str], Source] = {}
@@ -66,6 +74,9 @@ class SourcePool:
         SourceUnavailable
             The table names a connection that is not configured.
         """
+        system = self._system.get(table.name.casefold())
+        if system is not None:
+            return system
         connection = self._connection(table)
         kind = file_format(table) if connection.type == "files" else connection.type
         with self._lock:

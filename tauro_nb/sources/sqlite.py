@@ -21,7 +21,7 @@ from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
 from tauro_nb.sources.extension import load_extension
-from tauro_nb.sources.guards import QUERY_NODES
+from tauro_nb.sources.guards import QUERY_NODES, by_position
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,7 @@ CAPABILITY = Capability(
         exp.Group: lambda node: QUERY_NODES[exp.Group](node) and _whole_numbers(node),
         exp.Distinct: lambda node: not node.args.get("on") and _whole_numbers(node),
         exp.Select: lambda node: QUERY_NODES[exp.Select](node) and not node.args.get("distinct"),
-        exp.Union: lambda node: not node.args.get("distinct"),
+        exp.Union: lambda node: by_position(node) and not node.args.get("distinct"),
         exp.Join: lambda node: QUERY_NODES[exp.Join](node) and node.side.upper() in ("", "LEFT"),
         exp.Order: always,
         exp.Ordered: lambda node: family(node.this) == "integer",

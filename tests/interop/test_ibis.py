@@ -88,8 +88,10 @@ def test_a_principal_gets_their_rows_and_columns(config: dict[str, Any]) -> None
 
 def test_catalogs_databases_and_tables(con: Backend) -> None:
     assert con.current_catalog in con.list_catalogs()
-    assert con.list_databases() == ["crm", "main"]
-    assert con.list_tables() == ["crm.people", "orders"]
+    assert con.list_databases() == ["crm", "main", "tauro"]
+    assert con.list_tables() == ["crm.people", "orders", "tauro.audit"]
+    assert con.list_tables(database="tauro") == ["audit"]
+    assert con.table("audit", database="tauro").schema() == con.table("tauro.audit").schema()
     assert con.list_tables(database="crm") == ["people"]
     assert con.list_tables(database="main") == ["orders"]
     assert con.list_tables(database=(con.current_catalog, "main")) == ["orders"]

@@ -13,7 +13,7 @@ from tauro_nb.errors import TauroError, UsageError
 from tauro_nb.magics.commands import TauroMagics
 
 Run = Callable[[str], Any]
-MAGICS = {"vconnect", "vquery", "vcatalog", "vdescribe", "vlineage", "vplan", "vaudit"}
+MAGICS = {"vconnect", "vquery", "vcatalog", "vdescribe", "vprofile", "vlineage", "vplan", "vaudit"}
 
 
 def footprint(shell: InteractiveShell) -> dict[str, Any]:
@@ -69,6 +69,7 @@ NEEDY = (
     "%%vquery\nSELECT 1",
     "%vcatalog",
     "%vdescribe t",
+    "%vprofile t",
     "%vlineage",
     "%vplan",
     "%vaudit",

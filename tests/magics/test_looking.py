@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tauro_nb.errors import AccessDenied
+
 Run = Callable[[str], Any]
 
 
@@ -32,6 +34,10 @@ def test_describe(ana: Run) -> None:
         ("%vdescribe", "which table?"),
         ("%vdescribe custmers", "Did you mean `customers`?"),
         ("%vdescribe tickets", "tickets"),
+        ("%vprofile", "which table?"),
+        ("%vprofile custmers", "Did you mean `customers`?"),
+        ("%vprofile customers nmae", "Did you mean `name`?"),
+        ("%vprofile customers --sample 0", "at least one row"),
         ("%vlineage revenu", "Did you mean `revenue`?"),
         ("%vlineage --dept 3", "Did you mean `--depth`?"),
         ("%vaudit --status nope", "invalid choice"),
@@ -48,6 +54,28 @@ def test_lineage_leaves_queries_out_until_asked(ana: Run) -> None:
     assert "query" not in shown
     assert "query" in ana("%vlineage revenue --queries").shown
     assert "customers" not in ana("%vlineage orders --depth 0").shown
+
+
+def test_profile(ana: Run) -> None:
+    shown = ana("%vprofile customers email country --sample 50")
+    assert shown.shown.startswith("customers as ana: 50 rows, a sample of at most 50")
+    assert "masked (email)" in shown.shown
+    profile = shown.result
+    assert [column.name for column in profile.columns] == ["email", "country"]
+    assert "***" in profile["email"].minimum
+    assert "<script" not in profile._repr_html_()
+    assert ana("%vprofile customers --principal root").result.rows > ana("%vprofile customers").result.rows
+
+
+def test_a_plan_is_for_the_eyes_of_its_principal(ana: Run) -> None:
+    ana("%vconnect catalog --principal root --alias plans")
+    ana("%vquery -q SELECT email FROM customers")
+    assert "no query yet" in str(ana("%vplan --principal ana").error)
+    ana("%vconnect --principal ana")
+    assert "no query yet" in str(ana("%vplan").error)
+    ana("%vquery -q SELECT name FROM customers")
+    assert ana("%vplan").result.value.principal == "ana"
+    assert ana("%vplan --principal root").result.value.principal == "root"
 
 
 def test_plan_of_the_last_query_and_of_a_given_one(ana: Run) -> None:
@@ -71,17 +99,24 @@ def test_audit(ana: Run) -> None:
     assert mine[-1].status == "DENIED"
     assert ana("%vaudit -l 1").result.value == mine[-1:]
     assert [log.table_name for log in ana("%vaudit --status denied -l 1").result.value] == ["tickets"]
-    assert ana("%vaudit --all -l 1").result.value[0].principal == "root"
+    for others in ("%vaudit --all", "%vaudit --principal root"):
+        assert isinstance(ana(others).error, AccessDenied)
     assert {log.table_name for log in ana("%vaudit --table customers").result.value} == {"customers"}
     brief, long = ana("%vaudit").shown, ana("%vaudit -v").shown
     assert "at (UTC)" in long
     assert "at (UTC)" not in brief
+    ana("%vconnect --principal root")
+    ana("%vquery -q SELECT name FROM customers LIMIT 1")
+    assert ana("%vaudit --all -l 1").result.value[0].principal == "root"
+    (log,) = ana("%vaudit --principal ana -l 1").result.value
+    assert log.principal == "ana"
+    assert log.origin["cell"].isdecimal()
 
 
 def test_every_answer_has_html_without_a_script(ana: Run) -> None:
     ana("%vquery -q SELECT 1")
-    for code in ("%vcatalog", "%vdescribe customers", "%vlineage revenue", "%vplan", "%vaudit", "%vconnect --list",
-                 "%vquery -n SELECT email FROM customers"):  # fmt: skip
+    for code in ("%vcatalog", "%vdescribe customers", "%vprofile fx", "%vlineage revenue", "%vplan", "%vaudit",
+                 "%vconnect --list", "%vquery -n SELECT email FROM customers"):  # fmt: skip
         html = ana(code).result._repr_html_()
         assert html.startswith("<div")
         assert html.count("<div") == html.count("</div>")

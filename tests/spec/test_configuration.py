@@ -56,7 +56,7 @@ def test_load_from_yaml() -> None:
         assert len(ctx.query("SELECT * FROM customers").rows()) == 4
         with pytest.raises(ConnectorMissing, match="kafka"):
             ctx.query("SELECT * FROM events")
-        assert [table.name for table in ctx.catalog().tables] == ["customers", "transactions", "events"]
+        assert [table.name for table in ctx.catalog().tables] == ["customers", "transactions", "events", "tauro.audit"]
 
 
 def test_dictionary_with_every_key_of_the_example() -> None:

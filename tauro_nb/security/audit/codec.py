@@ -22,13 +22,13 @@ _SHARED: Final = {
 }  # fmt: skip
 _OBJECT: Final = {
     "table_name": "name", "field_names": "columns", "column_roles": "roles", "masked": "masked", "row_filter": "filter",
-    "policy_hash": "policy",
+    "policy_hash": "policy", "policy_columns": "unseen", "base": "base",
 }  # fmt: skip
 _RESULT: Final = ("status", "denial_reason", "error_class", "row_count", "byte_count", "duration_ms")
 
 ACCESSES: Final = {"query.intent": "query", "access": "access", "deny": "deny"}
 """Events that say what somebody asked for, and what an `AuditLog` calls them."""
-_TUPLES: Final = frozenset({"roles", "literals", "backends", "field_names"})
+_TUPLES: Final = frozenset({"roles", "literals", "backends", "field_names", "policy_columns"})
 
 
 def access_event(event: str, logs: Sequence[AuditLog]) -> dict[str, Any]:
@@ -50,22 +50,25 @@ def access_event(event: str, logs: Sequence[AuditLog]) -> dict[str, Any]:
     }
 
 
-def result_event(logs: Sequence[AuditLog], time: datetime) -> dict[str, Any]:
+def result_event(log: AuditLog, time: datetime) -> dict[str, Any]:
     """The record of how a query ended."""
-    first = logs[0]
     return {
         "event": "query.result",
         "time": time.isoformat(timespec="microseconds"),
-        "query": first.query_id,
-        "principal": first.principal,
-        **_members(first, {name: _SHARED[name] for name in _RESULT}),
+        "query": log.query_id,
+        "principal": log.principal,
+        **_members(log, {name: _SHARED[name] for name in _RESULT}),
     }
 
 
 def _members(log: AuditLog, names: Mapping[str, str]) -> dict[str, Any]:
     found = ((member, getattr(log, name)) for name, member in names.items())
     # 0 rows is an answer, None is none.
-    return {member: value for member, value in found if value is not None and value not in ("", (), {})}
+    return {
+        member: value
+        for member, value in found
+        if value is not None and value is not False and value not in ("", (), {})
+    }
 
 
 def logs_of(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditLog]:
@@ -96,7 +99,7 @@ def _decoded(record: Mapping[str, Any], event: str) -> list[AuditLog]:
         operation=Operation(record.get("operation", "select")),
         sequence=record.get("seq", 0),
         event=event,
-        **{"table_name": "", "row_count": None, "mode": "", **_attributes(record, _SHARED)},
+        **{"principal": "", "table_name": "", "row_count": None, "mode": "", **_attributes(record, _SHARED)},
     )
     return [replace(shared, **_attributes(found, _OBJECT)) for found in record.get("objects", ())]
 

@@ -63,12 +63,16 @@ class AuditLog:
     policy_version
         Content hash of all policies together, when they have one.
     column_roles
-        Column -> `projected`, `filtered`, `joined`, ...; the roles it has in the query. `policy` means that only a policy
+        Column -> `projected`, `filtered`, `joined`, ...; the roles it has in the query. `policy`: only a policy
         reads it.
     masked
         Column -> name of the mask or cipher that applied.
     row_filter
         Whose row filter applied, in words.
+    policy_columns
+        Columns that only the policy reads: for auditors, never for the one who asked.
+    base
+        The query does not name the table: it reads a view over it.
     fingerprint
         Short name of all queries of one shape.
     literals, params
@@ -110,6 +114,8 @@ class AuditLog:
     column_roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masked: Mapping[str, str] = field(default_factory=dict)
     row_filter: str = ""
+    policy_columns: tuple[str, ...] = ()
+    base: bool = False
     fingerprint: str = ""
     literals: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
@@ -121,7 +127,7 @@ class AuditLog:
     def is_policy_only(self) -> bool:
         """Whether only a policy read the table: for auditors to know, and nobody else.
 
-        >>> AuditLog("ana", "rights", ("dept",), column_roles={"dept": POLICY_ONLY}).is_policy_only
+        >>> AuditLog("ana", "rights", column_roles={"dept": POLICY_ONLY}).is_policy_only
         True
         """
         return bool(self.column_roles) and all(roles == POLICY_ONLY for roles in self.column_roles.values())

@@ -7,9 +7,9 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 __all__ = ["LogBusy", "LogFiles", "sync_folder"]
 
@@ -81,23 +81,44 @@ class LogFiles:
 
     def snapshot(self) -> list[tuple[Path, bytes]]:
         """Content of every segment at one moment, the oldest first."""
+        found = []
+        for path, file, size in self._opened():
+            with file:
+                found.append((path, file.read(size)))
+        return found
+
+    def lines(self) -> Iterator[bytes]:
+        """Whole lines of every segment as it was at one moment, read as they are asked for."""
+        # Opened here and now: a segment that is deleted meanwhile can still be read.
+        return _lines(self._opened())
+
+    def _opened(self) -> list[tuple[Path, BinaryIO, int]]:
         with contextlib.ExitStack() as stack:
             # In a folder that can only be read nobody writes, and there is nothing to wait for.
             with contextlib.suppress(PermissionError, FileNotFoundError):
                 stack.enter_context(self.locked(shared=True))
             handles = [(path, path.open("rb")) for path in [*self.closed(), self.path] if path.is_file()]
-            sizes = [os.fstat(file.fileno()).st_size for _, file in handles]
-        found = []
-        for (path, file), size in zip(handles, sizes, strict=True):
-            with file:
-                found.append((path, file.read(size)))
-        return found
+            return [(path, file, os.fstat(file.fileno()).st_size) for path, file in handles]
 
     def close(self) -> None:
         """Let go of the lock file."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def _lines(opened: Sequence[tuple[Path, BinaryIO, int]]) -> Iterator[bytes]:
+    with contextlib.ExitStack() as stack:
+        for _, file, _ in opened:
+            stack.enter_context(file)
+        for _, file, size in opened:
+            read = 0
+            for line in file:
+                read += len(line)
+                # What was written since, and what a crash left half-written, is not of that moment.
+                if read > size or not line.endswith(b"\n"):
+                    break
+                yield line
 
 
 def _acquire(handle: int, kind: int) -> None:

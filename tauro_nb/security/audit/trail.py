@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import secrets
+import socket
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tauro_nb.errors import AuditUnavailable, UsageError
 from tauro_nb.security.audit.codec import access_event, logs_of, result_event
@@ -26,12 +28,17 @@ from tauro_nb.security.audit.keys import AuditKeys, Ring, key_from_file
 from tauro_nb.security.audit.log import DENIED, STARTED, SUCCESS, AuditLog, check_status
 from tauro_nb.security.audit.segments import LogFiles
 from tauro_nb.security.audit.settings import AuditSettings
+from tauro_nb.security.audit.table import audit_reader
 from tauro_nb.security.audit.verify import Verification, verify
 from tauro_nb.security.audit.writer import LogWriter
 from tauro_nb.security.policy import Operation
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 __all__ = ["AuditTrail"]
 
+_NOTED: Final = ("tenant", "query", "origin")
 _FORMATS: Final = {"json": to_json, "jsonl": to_jsonl, "csv": to_csv}
 Details = Mapping[str, Any]
 
@@ -77,14 +84,16 @@ class AuditTrail:
         self.settings = settings or AuditSettings()
         self.failures = 0
         self.session = uuid.uuid4().hex
+        self._host = socket.gethostname()
         self._ring = ring
         self._keys: AuditKeys | None = None
         self._log = None if self.path is None else LogWriter(self.path, self._find_keys, self.settings)
         self._lock = threading.RLock()
+        self.whence: Callable[[], Mapping[str, str]] = dict
         self._sequence = itertools.count(1)
-        self._open: dict[str, list[AuditLog]] = {}
+        self._running: dict[str, AuditLog] = {}
         # Only what is not on disk: without a path everything, with `continue` what could not be written.
-        self._kept: deque[AuditLog] = deque(maxlen=memory)
+        self._kept: deque[Mapping[str, Any]] = deque(maxlen=memory)
 
     # --- writing
 
@@ -100,6 +109,7 @@ class AuditTrail:
         query_id: str | None = None,
         about: Details | None = None,
         objects: Mapping[str, Details] | None = None,
+        along: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         """Record, before it runs, that a query will read these tables and columns; returns its id.
 
@@ -109,6 +119,8 @@ class AuditTrail:
             Further attributes of `AuditLog` that hold for the whole query.
         objects
             Further attributes of single tables.
+        along
+            Events that are written with it, in one go; see `event`.
 
         Raises
         ------
@@ -133,19 +145,18 @@ class AuditTrail:
                 asked,
                 table_name=table,
                 field_names=tuple(columns),
-                policy_hash=(policies or {}).get(table, ""),
-                **(objects or {}).get(table, {}),
+                **{"policy_hash": (policies or {}).get(table, ""), **(objects or {}).get(table, {})},
             )
             for table, columns in tables.items()
         ]
         with self._lock:
-            if query in self._open:
+            if query in self._running:
                 raise UsageError(f"the query id `{query}` is running already")
-            self._open[query] = logs
+            self._running[query] = asked
         try:
-            self._open[query] = self._write("query.intent", logs)
+            self._append([access_event("query.intent", logs), *along], sync=True)
         except BaseException:
-            del self._open[query]
+            del self._running[query]
             raise
         return query
 
@@ -170,25 +181,20 @@ class AuditTrail:
         check_status(status)
         now = datetime.now(UTC)
         with self._lock:
-            logs = self._open.pop(query_id, None)
-        if logs is None:
+            asked = self._running.pop(query_id, None)
+        if asked is None:
             return
-        ended = [
-            replace(
-                log,
-                status=status,
-                row_count=row_count,
-                denial_reason=reason,
-                duration_ms=duration_ms if duration_ms is not None else (now - log.timestamp).total_seconds() * 1e3,
-                byte_count=byte_count,
-                error_class=error_class,
-            )
-            for log in logs
-        ]
+        ended = replace(
+            asked,
+            status=status,
+            row_count=row_count,
+            denial_reason=reason,
+            duration_ms=duration_ms if duration_ms is not None else (now - asked.timestamp).total_seconds() * 1e3,
+            byte_count=byte_count,
+            error_class=error_class,
+        )
         # The next intent, or closing, makes it durable: the access itself is on disk since its intent.
-        self._keep(ended)
-        if self._log is not None:
-            self._numbers([result_event(ended, now)], sync=False)
+        self._append([result_event(ended, now)], sync=False)
 
     def denied(
         self,
@@ -228,8 +234,7 @@ class AuditTrail:
         AuditUnavailable
             It could not be written.
         """
-        check_status(log.status)
-        (written,) = self._write("deny" if log.event == "deny" else "access", [log])
+        (written,) = self.record_all([log])
         return written
 
     def record_all(self, logs: Sequence[AuditLog]) -> list[AuditLog]:
@@ -243,12 +248,12 @@ class AuditTrail:
         for log in logs:
             check_status(log.status)
         events = [access_event("deny" if log.event == "deny" else "access", [log]) for log in logs]
-        numbers = self._numbers(events, sync=True)
-        written = [replace(log, sequence=number) for log, number in zip(logs, numbers, strict=True)]
-        self._keep(written)
-        return written
+        numbers = self._append(events, sync=True)
+        return [replace(log, sequence=number) for log, number in zip(logs, numbers, strict=True)]
 
-    def note(self, event: str, principal: str, **facts: Any) -> None:
+    def note(
+        self, event: str, principal: str, *, roles: Iterable[str] = (), tenant: str | None = None, **facts: Any
+    ) -> None:
         """Record something that is no access: a policy changed, a key was used, the log was verified or exported.
 
         Raises
@@ -256,8 +261,35 @@ class AuditTrail:
         AuditUnavailable
             It could not be written.
         """
+        made = self.event(event, principal, roles=roles, tenant=tenant, origin=self.origin, **facts)
+        self._append([made], sync=True)
+
+    @staticmethod
+    def event(event: str, principal: str, **facts: Any) -> dict[str, Any]:
+        """The record of something that is no access; what is empty is left out.
+
+        Parameters
+        ----------
+        event
+            `policy.change`, `key.use`, `export`, `config`, `audit.verify`, `login`.
+        facts
+            What happened. `roles`, `tenant`, `query` and `origin` have places of their own in a record.
+
+        Examples
+        --------
+        >>> event = AuditTrail.event("policy.change", "root", policy="customers", roles=["admin"])
+        >>> event["roles"], event["facts"]
+        (['admin'], {'policy': 'customers'})
+        """
+        own = {"roles": sorted(facts.pop("roles", ())), **{name: facts.pop(name, None) for name in _NOTED}}
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        self._numbers([{"event": event, "time": now, "principal": principal, "facts": facts}], sync=True)
+        kept = {name: value for name, value in own.items() if value}
+        return {"event": event, "time": now, "principal": principal, **kept, "facts": facts}
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where a request comes from: session, host and process, and what `whence` adds (kernel, notebook, cell)."""
+        return {"session": self.session, "host": self._host, "pid": str(os.getpid()), **self.whence()}
 
     # --- reading
 
@@ -274,7 +306,7 @@ class AuditTrail:
         start, end = _utc(start_time), _utc(end_time)
         found = [
             log
-            for log in self._all()
+            for log in logs_of(self.events())
             if (folded is None or log.table_name.casefold() == folded)
             and (principal is None or log.principal == principal)
             and (status is None or log.status == status.upper())
@@ -283,28 +315,28 @@ class AuditTrail:
         ]
         return sorted(found, key=lambda log: log.sequence)
 
-    def _all(self) -> Iterator[AuditLog]:
+    def events(self) -> Iterator[Mapping[str, Any]]:
+        """Every record, oldest first: those on disk, segment by segment, then those that are only in memory."""
         with self._lock:
             kept = list(self._kept)
-            running = [log for logs in self._open.values() for log in logs if self._log is None or log.sequence == 0]
-        yield from logs_of(self.events())
+        if self.path is not None:
+            yield from self._on_disk(self.path)
         yield from kept
-        yield from running
 
-    def events(self) -> Iterator[dict[str, Any]]:
-        """The records of the log, as they are on disk."""
-        if self.path is None:
-            return
-        files = LogFiles(self.path)
+    def _on_disk(self, path: Path) -> Iterator[dict[str, Any]]:
+        files = LogFiles(path)
         try:
-            segments = files.snapshot()
+            lines = files.lines()
         finally:
             files.close()
-        for _, content in segments:
-            for line in content.split(b"\n")[:-1]:
-                # What is no record any more is for `verify` to name.
-                with contextlib.suppress(ValueError):
-                    yield json.loads(line)
+        for line in lines:
+            # What is no record any more is for `verify` to name.
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)
+
+    def reader(self, columns: Sequence[str]) -> pa.RecordBatchReader:
+        """Columns of the table `tauro.audit`, streamed: see `AUDIT_COLUMNS`."""
+        return audit_reader(self.events(), columns)
 
     def export(self, format: str = "json", logs: Sequence[AuditLog] | None = None) -> str:
         """Write records as `json`, `jsonl` or `csv` (with spreadsheet formulas made harmless)."""
@@ -328,6 +360,26 @@ class AuditTrail:
             return self._find_keys(self.path is not None and self.path.exists())
         except OSError as wrong:
             raise _unreadable(wrong) from None
+
+    def value_keys(self) -> AuditKeys | None:
+        """The keys that literals and parameters are recorded under; begins a log that is not there yet.
+
+        None where a log cannot be written and `on_failure` is `continue`: values are then left out.
+
+        Raises
+        ------
+        AuditUnavailable
+            The log cannot be written.
+        """
+        if self._log is None:
+            return self.keys
+        if self._keys is None:
+            try:
+                self._keys = self._log.keys()
+            except OSError as wrong:
+                if self.on_failure == "fail_operation":
+                    raise _unavailable(wrong) from None
+        return self._keys
 
     def verify(self, checkpoints: Path | None = None) -> Verification:
         """Check every record, and the checkpoints of the second place; see `verify`.
@@ -379,29 +431,20 @@ class AuditTrail:
                 self._keys = key_from_file(place, self._ring, may_create=not exists)
         return self._keys
 
-    def _write(self, event: str, logs: Sequence[AuditLog]) -> list[AuditLog]:
-        """Write what must be on disk before anything else happens; returns the logs with their number."""
-        (number,) = self._numbers([access_event(event, logs)], sync=True)
-        numbered = [replace(log, sequence=number) for log in logs]
-        if event != "query.intent":
-            self._keep(numbered)
-        return numbered
-
-    def _keep(self, logs: Sequence[AuditLog]) -> None:
-        """Remember what is not on disk."""
-        self._kept.extend(log for log in logs if self._log is None or log.sequence == 0)
-
-    def _numbers(self, events: Sequence[Mapping[str, Any]], *, sync: bool) -> list[int]:
-        """Append; the numbers of the records, 0 for what is not on disk although it should be."""
+    def _append(self, events: Sequence[Mapping[str, Any]], *, sync: bool) -> list[int]:
+        """Append records; their numbers, 0 for what is not on disk although it should be."""
         if self._log is None:
-            return [next(self._sequence) for _ in events]
-        try:
-            return self._log.append(events, sync=sync)
-        except OSError as wrong:
-            self.failures += 1
-            if self.on_failure == "fail_operation":
-                raise _unavailable(wrong) from None
-            return [0 for _ in events]
+            numbers = [next(self._sequence) for _ in events]
+        else:
+            try:
+                return self._log.append(events, sync=sync)
+            except OSError as wrong:
+                self.failures += 1
+                if self.on_failure == "fail_operation":
+                    raise _unavailable(wrong) from None
+            numbers = [0 for _ in events]
+        self._kept.extend({**event, "seq": number} for event, number in zip(events, numbers, strict=True))
+        return numbers
 
 
 def _unavailable(wrong: OSError) -> AuditUnavailable:

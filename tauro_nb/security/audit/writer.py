@@ -121,6 +121,19 @@ class LogWriter:
             raise mine.error
         return mine.numbers
 
+    def keys(self) -> AuditKeys:
+        """Keys of the log, which is begun if it is not there.
+
+        Raises
+        ------
+        OSError
+            It cannot be written, or its key is gone.
+        """
+        self._after_fork()
+        with self._writing, self.files.locked():
+            self._current()
+            return self._key(exists=True)
+
     def checkpoint(self) -> None:
         """Sign what is not covered yet.
 

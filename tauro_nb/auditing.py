@@ -1,0 +1,140 @@
+"""The door to the audit log: everybody finds the own records, auditors those of all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tauro_nb.errors import AccessDenied, TauroError
+from tauro_nb.security.audit import AuditLog, Verification
+
+if TYPE_CHECKING:
+    from tauro_nb.layer import VirtualDataLayer
+    from tauro_nb.security.principal import Principal
+
+__all__ = ["AuditDoor"]
+
+
+class AuditDoor:
+    """The part of a context that reads and writes the audit log."""
+
+    layer: VirtualDataLayer
+
+    if TYPE_CHECKING:
+
+        @property
+        def principal(self) -> Principal:
+            """Who asks."""
+
+    def audit_logs(
+        self,
+        table_name: str | None = None,
+        principal: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        status: str | None = None,
+    ) -> list[AuditLog]:
+        """Find audit records, oldest first.
+
+        Whoever holds none of the roles in `audit.readers` finds the own ones, without what only the policy reads; an
+        auditor with a tenant finds those of the tenant.
+
+        Parameters
+        ----------
+        table_name, principal, status
+            Only records of this table, of this principal, or with this status.
+        start_time, end_time
+            Only records between the two, in UTC when they name no zone; both ends count.
+
+        Raises
+        ------
+        AccessDenied
+            This principal is no auditor and asks for somebody else's.
+        """
+        reads = self.reads_audit
+        if not reads and principal not in (None, self.principal.name):
+            self.require_auditor("read the audit records of others")
+        who = principal if reads else self.principal.name
+        found = self.layer.audit_trail.records(table_name, who, start_time, end_time, status)
+        tenant = self.principal.tenant
+        mine = [log for log in found if (reads and tenant is None) or log.tenant == tenant]
+        return mine if reads else [replace(log, policy_columns=()) for log in mine if not log.is_policy_only]
+
+    def export_audit(self, format: str = "jsonl", **filters: Any) -> str:
+        """Audit records as `json`, `jsonl` or `csv`; who exported them is recorded.
+
+        Parameters
+        ----------
+        format
+            In `csv`, cells that a spreadsheet would run as formulas are made harmless.
+        filters
+            As for `audit_logs`.
+
+        Raises
+        ------
+        AccessDenied
+            This principal holds none of the roles in `audit.readers`.
+        """
+        self.require_auditor("export the audit log")
+        logs = self.audit_logs(**filters)
+        text = self.layer.audit_trail.export(format, logs)
+        self._note("export", format=format, records=len(logs))
+        return text
+
+    def verify_audit(self, checkpoints: str | os.PathLike[str] | None = None) -> Verification:
+        """Check the whole audit log, and name the first record that is not as it was written; a record says who asked.
+
+        Parameters
+        ----------
+        checkpoints
+            A file of signed checkpoints from elsewhere, in place of the configured one.
+
+        Raises
+        ------
+        AccessDenied
+            This principal holds none of the roles in `audit.readers`.
+        AuditUnavailable
+            The log cannot be read.
+        """
+        self.require_auditor("verify the audit log")
+        found = self.layer.audit_trail.verify(None if checkpoints is None else Path(checkpoints))
+        self._note("audit.verify", ok=found.ok, records=found.records)
+        return found
+
+    @property
+    def reads_audit(self) -> bool:
+        """Whether this principal may read everybody's audit records."""
+        return self.principal.matches(self.layer.audit_trail.settings.readers)
+
+    def _note(self, event: str, **facts: Any) -> None:
+        who = self.principal
+        self.layer.audit_trail.note(event, who.name, roles=who.roles, tenant=who.tenant, **facts)
+
+    def require_auditor(self, what: str) -> None:
+        """Refuse whoever is no auditor; the refusal is recorded.
+
+        Raises
+        ------
+        AccessDenied
+            This principal holds none of the roles in `audit.readers`.
+        """
+        readers = self.layer.audit_trail.settings.readers
+        if not self.reads_audit:
+            denied = AccessDenied(
+                f"{self.principal.name!r} may not {what}.", hint=f"It is for the roles {', '.join(readers)}."
+            )
+            self._record_refusal(denied)
+            raise denied
+
+    def _record_refusal(
+        self, error: TauroError, query_id: str | None = None, asked: Any = None, params: Any = None
+    ) -> None:
+        """A query that never ran leaves a record all the same."""
+        from tauro_nb.record import record_refusal
+
+        trail, made = self.layer.audit_trail, query_id or uuid.uuid4().hex
+        record_refusal(trail, self.principal, error, made, asked, params)

@@ -1,0 +1,129 @@
+"""What an audit record says of a query: everything that decided, and none of the values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlglot import exp
+
+from tauro_nb.errors import TauroError
+from tauro_nb.query.fingerprint import fingerprint, statement_of
+from tauro_nb.query.parse import parse
+from tauro_nb.query.uses import TableUse, table_uses
+from tauro_nb.security.audit import POLICY_ONLY
+from tauro_nb.security.relations import own_columns
+
+if TYPE_CHECKING:
+    from tauro_nb.query.plan import QueryPlan
+    from tauro_nb.security.audit import AuditKeys
+    from tauro_nb.security.decision import ColumnDecision, TableDecision
+    from tauro_nb.security.principal import Principal
+
+__all__ = ["asked_of", "key_uses", "objects_of", "parts_of", "query_of"]
+
+_MOST_LITERALS: Final = 50
+"""So many literals are recorded one by one; of a longer list (`IN` over thousands) the rest is recorded as one."""
+
+
+def asked_of(principal: Principal) -> dict[str, Any]:
+    """Who asked."""
+    return {"tenant": principal.tenant, "purpose": principal.purpose}
+
+
+def query_of(plan: QueryPlan, statement: str, keys: AuditKeys | None) -> dict[str, Any]:
+    """The query: its shape in clear, its values under the audit key."""
+    return {
+        "policy_version": plan.policy_version,
+        "fingerprint": fingerprint(statement),
+        "literals": tuple(_literals(plan.tree, keys)) if keys is not None else (),
+        "params": {name: _value(keys, value) for name, value in plan.params.items()} if keys is not None else {},
+        "backends": tuple(sorted({part.source for part in plan.fragments})),
+    }
+
+
+def parts_of(asked: str | exp.Expr | None, params: Any) -> dict[str, Any]:
+    """What can be said of a request that was refused: its shape, if it is a query at all."""
+    try:
+        tree = None if asked is None else parse(asked, params).tree
+    except TauroError:
+        return {}
+    if tree is None:
+        return {}
+    statement = statement_of(tree)
+    return {"statement": statement, "fingerprint": fingerprint(statement)}
+
+
+def objects_of(plan: QueryPlan) -> tuple[dict[str, tuple[str, ...]], dict[str, dict[str, Any]]]:
+    """Tables that the record names with their columns, and what was decided and done with each.
+
+    A table whose policy asks for denials only to be recorded is left out; one that only a policy reads is in it.
+    """
+    columns: dict[str, tuple[str, ...]] = {}
+    details: dict[str, dict[str, Any]] = {}
+    for use in table_uses(plan):
+        decision: TableDecision = plan.entries[use.table].decision
+        if decision.audited:
+            columns[use.table] = tuple(use.roles)
+            details[use.table] = _object(use, decision)
+    for table, read in plan.policy_columns.items():
+        if table not in plan.entries:
+            columns[table] = ()
+            details[table] = {"column_roles": dict.fromkeys(read, POLICY_ONLY), "policy_columns": read}
+    return columns, details
+
+
+def _object(use: TableUse, decision: TableDecision) -> dict[str, Any]:
+    found = [decision.columns[name] for name in use.roles]
+    return {
+        "policy_hash": decision.policy_hash,
+        "column_roles": use.roles,
+        "masked": {column.name: column.mask or column.access for column in found if column.tree is not None},
+        "row_filter": decision.filter_rule or "",
+        "policy_columns": tuple(_only_policy(use, decision, found)),
+        "base": not use.direct,
+    }
+
+
+def _only_policy(use: TableUse, decision: TableDecision, used: Iterable[ColumnDecision]) -> list[str]:
+    """Columns that a filter or a mask reads and the query does not."""
+    trees = [tree for tree in (decision.filter_tree, *(column.tree for column in used)) if tree is not None]
+    names = {name.lower(): name for name in decision.columns}
+    asked = {name.lower() for name in use.roles}
+    read = {column.name.lower() for tree in trees for column in own_columns(tree)}
+    return sorted(names[name] for name in read & names.keys() - asked)
+
+
+def key_uses(plan: QueryPlan) -> list[str]:
+    """Columns, with their tables, that are decrypted or encrypted for this query."""
+    found = []
+    for name, columns in plan.columns.items():
+        entry = plan.entries[name]
+        decided = (entry.decision.columns[column] for column in columns)
+        found += [f"{name}.{column.name}" for column in decided if _needs_key(column, entry.stored)]
+    return found
+
+
+def _needs_key(column: ColumnDecision, stored: frozenset[str]) -> bool:
+    held = column.name.lower() in stored
+    return (column.access == "encrypted") != held if column.access in ("clear", "encrypted") else held
+
+
+def _literals(tree: exp.Expr, keys: AuditKeys) -> Iterator[str]:
+    nodes = list(tree.find_all(exp.Literal, bfs=False))
+    for node in nodes[:_MOST_LITERALS]:
+        yield keys.value("text" if node.is_string else "number", str(node.this))
+    if rest := nodes[_MOST_LITERALS:]:
+        digest = hashlib.sha256("\0".join(str(node.this) for node in rest).encode(errors="surrogatepass"))
+        yield f"{len(rest)} more: {keys.value('list', digest.hexdigest())}"
+
+
+def _value(keys: AuditKeys, value: Any) -> str:
+    """A parameter; one that is equal to a literal of a query is recorded as that is."""
+    if isinstance(value, str):
+        return keys.value("text", value)
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return keys.value("number", str(value))
+    return keys.value(type(value).__name__, repr(value))
