@@ -99,7 +99,10 @@ def expand_policy_reads(tree: exp.Expr, table: str, planner: Planner, query: Que
         Whoever reads for the policy is denied the table or one of the columns.
     """
     for node in list(policy_reads(tree)):
-        columns = [column for column in tree.find_all(exp.Column) if column.table == node.alias]
+        # Two conditions of one policy may use one alias, each in a SELECT of its own.
+        around = node.find_ancestor(exp.Select)
+        assert around is not None
+        columns = [column for column in around.find_all(exp.Column) if column.table == node.alias]
         names = tuple(dict.fromkeys(column.name for column in columns))
         with planner.reading_for_policy_of(table, node.catalog) as acting:
             acting.require_access(node.name, names)
