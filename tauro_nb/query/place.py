@@ -88,6 +88,9 @@ class _Cutter:
             return "pushdown is switched off for this query"
         if _reaches_out(query):
             return "it refers to the query around it"
+        names = [select.alias_or_name.lower() for select in query.selects]
+        if len(set(names)) < len(names):
+            return "two columns of its answer go by one name"
         tables = (self.planner.raw(t.name).table for t in query.find_all(exp.Table) if leaf_kind(t) == RAW)
         if query.find(exp.With) is not None and any(table.query for table in tables):
             # The source's own SQL names tables without a mark: a CTE of the user's could take their place.

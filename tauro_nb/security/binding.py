@@ -154,7 +154,7 @@ def _slot_types(
 
 
 def _condition(tree: exp.Expr, found: str, what: str) -> exp.Expr:
-    if found == UNTYPED:
+    if isinstance(tree.unnest(), exp.Null):
         return _unknown()
     if found != "BOOLEAN":
         raise PolicyError(f"{what}: a filter must be true or false, this one is {found}")
