@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["page", "summary"]
+__all__ = ["page", "summary", "table"]
 
 
 _PAGE = """\
@@ -94,7 +94,7 @@ def _geomean(values: Iterable[float]) -> float:
 def _summary_table(found: Mapping[str, Any]) -> str:
     slower = ", ".join(f"Q{number}" for number in found["slower_than_attach"]) or "none"
     read, peak = found["read_bytes"], found["peak_mb"]
-    return _table(
+    return table(
         ["", ""],
         [
             ["queries completed", f"{found['completed']} of {found['queries']}"],
@@ -114,7 +114,7 @@ def _summary_table(found: Mapping[str, Any]) -> str:
 def _query_table(figures: Mapping[str, Any]) -> str:
     header = ["query", "ours min", "median", "attach min", "median", "local min", "ours/attach", "plan", "read MB ours",
               "read MB attach", "same"]  # fmt: skip
-    return _table(header, [_query_row(figures, number) for number in figures["queries"]])
+    return table(header, [_query_row(figures, number) for number in figures["queries"]])
 
 
 def _query_row(figures: Mapping[str, Any], number: Any) -> list[str]:
@@ -139,6 +139,6 @@ def _mb(number: float) -> str:
     return f"{number / 1e6:.2f}"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

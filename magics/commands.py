@@ -262,6 +262,35 @@ class TauroMagics(Magics):
         return panels.plan_panel(_last_plan(connection, ctx), live=self._live)
 
     @magic(
+        option("--principal", metavar="NAME", help="what somebody else gets"),
+        _ALIAS,
+        option("table", nargs="?", help="a virtual table"),
+    )
+    def vaccess(self, line: str) -> Any:
+        """Explain what I, or somebody else, get of a table: which rule decides on it, on its rows, on each column.
+
+        ::
+
+          %vaccess customers
+          %vaccess customers --principal ana
+        """
+        given = read(self.vaccess, line)
+        name = single(given.words, "the table", "%vaccess customers")
+        if name is None:
+            raise UsageError("which table?", hint="`%vaccess customers`; `%vcatalog` lists them.")
+        return self.session.context(given.options.alias).explain_access(given.options.principal, name)
+
+    @magic(_ALIAS)
+    def vposture(self, line: str) -> Any:
+        """Show what this catalog protects and what it does not, and which controls it has.
+
+        ::
+
+          %vposture
+        """
+        return self.session.context(read(self.vposture, line).options.alias).posture()
+
+    @magic(
         option("-t", "--table", metavar="TABLE", help="only this table"),
         option("-s", "--status", metavar="STATUS", type=str.upper, choices=_STATUSES, help=" | ".join(_STATUSES)),
         option("-l", "--limit", metavar="N", type=int, default=20, help="the newest N (default: 20)"),

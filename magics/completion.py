@@ -30,7 +30,7 @@ _MOST: Final = 200
 _CELL: Final = re.compile(r"\s*%%(?P<magic>vquery|vplan)\b(?P<line>[^\n]*)(?P<body>\n.*)?", re.DOTALL)
 _LINE: Final = re.compile(r"(?:^|=)\s*%(?P<magic>v[a-z]+)\b(?P<line>.*)\Z")
 _SQL_MAGICS: Final = frozenset({"vquery", "vplan"})
-_TABLE_MAGICS: Final = frozenset({"vdescribe", "vprofile", "vlineage", "vcatalog"})
+_TABLE_MAGICS: Final = frozenset({"vaccess", "vdescribe", "vprofile", "vlineage", "vcatalog"})
 _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*\Z", re.IGNORECASE)
 _KEYWORDS: Final = (
     "SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT JOIN LEFT RIGHT FULL INNER CROSS ASOF ON USING AS AND OR NOT IN IS "

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tauro_nb.catalog.snapshot import SYSTEM
-from tauro_nb.html import Html, badge, code, el, style
+from tauro_nb.html import Html, badge, code, el
 from tauro_nb.html import table as html_table
+from tauro_nb.report import page
 from tauro_nb.text import count, one_line, plural, size, text_table
 
 if TYPE_CHECKING:
@@ -41,11 +42,6 @@ def note(text: str) -> Shown:
     return Shown(text, str(el("div", text)))
 
 
-def _page(title: str, note: str, *children: object) -> str:
-    head = el("div", el("p", title, class_="t-title"), el("span", note, class_="t-dim"), class_="t-head")
-    return str(el("div", style(), head, *children, class_="tauro"))
-
-
 def _grid(title: str, note: str, rows: Sequence[Sequence[object]], headers: Sequence[str], **looks: Any) -> Shown:
     """A titled table, as text and as HTML; `right` are the positions of numbers, `value` what it shows."""
     right = looks.get("right", ())
@@ -53,7 +49,7 @@ def _grid(title: str, note: str, rows: Sequence[Sequence[object]], headers: Sequ
     if rows:
         text += "\n\n" + text_table(rows, headers, right=right)
     table = html_table(rows, headers, numeric=right, null="") if rows else None
-    return Shown(text, _page(title, note, table), looks.get("value"))
+    return Shown(text, page(title, note, table), looks.get("value"))
 
 
 def connections(session: Session) -> Shown:
@@ -109,7 +105,7 @@ def described(description: TableDescription, principal: str) -> Shown:
         el("p", [[" · " if index else "", el("span", f"{name} ", class_="t-dim"), value]
                  for index, (name, value) in enumerate(facts)]),
     ]  # fmt: skip
-    return Shown(text, _page(table.name, f"as {principal}", prose, html_table(cells, headers)), description)
+    return Shown(text, page(table.name, f"as {principal}", prose, html_table(cells, headers)), description)
 
 
 def _badge(access: str) -> Html:

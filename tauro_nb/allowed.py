@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class WhileAllowed:
     def schema(self) -> pa.Schema:
         """Arrow schema of the result."""
         return self._execution.schema
+
+    @property
+    def shipped(self) -> Mapping[str, int]:
+        """Join keys that were sent to sources, by mark of their filter."""
+        return self._execution.shipped
 
     def _check(self) -> None:
         now = self._version()

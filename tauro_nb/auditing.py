@@ -23,6 +23,7 @@ class AuditDoor:
     """The part of a context that reads and writes the audit log."""
 
     layer: VirtualDataLayer
+    _caller: str
 
     if TYPE_CHECKING:
 
@@ -107,12 +108,12 @@ class AuditDoor:
 
     @property
     def reads_audit(self) -> bool:
-        """Whether this principal may read everybody's audit records."""
-        return self.principal.matches(self.layer.audit_trail.settings.readers)
+        """Whether this principal may read everybody's audit records; nobody may while nobody knows who is who."""
+        return not self.layer.security.book.closed and self.principal.matches(self.layer.audit_trail.settings.readers)
 
     def _note(self, event: str, **facts: Any) -> None:
         who = self.principal
-        self.layer.audit_trail.note(event, who.name, roles=who.roles, tenant=who.tenant, **facts)
+        self.layer.audit_trail.note(event, self._caller or who.name, roles=who.roles, tenant=who.tenant, **facts)
 
     def require_auditor(self, what: str) -> None:
         """Refuse whoever is no auditor; the refusal is recorded.
@@ -137,4 +138,4 @@ class AuditDoor:
         from tauro_nb.record import record_refusal
 
         trail, made = self.layer.audit_trail, query_id or uuid.uuid4().hex
-        record_refusal(trail, self.principal, error, made, asked, params)
+        record_refusal(trail, self.principal, error, made, asked, params, self._caller)

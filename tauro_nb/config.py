@@ -7,7 +7,7 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     security_policies:  table -> what `TableSecurityPolicy.from_mapping` reads
     tag_policies:       tag -> what `TagPolicy.from_mapping` reads
     principals:         name -> {roles: [...], attributes: {...}, tenant, purpose} or just the roles
-    security:           {barrier, policy_readers, default_principal, policies, list_denied}
+    security:           {barrier, policy_readers, simulators, default_principal, policies, list_denied}
     default_access:     allow | deny, for tables without a policy; deny when there is a file of policies
     audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
                         retention_days, key}
@@ -82,8 +82,9 @@ class SecurityConfig:
     """How policies are kept and enforced, whatever they say.
 
     `barrier` is `leakproof` (predicates that cannot leak pass below the policy) or `strict` (none does).
-    `policy_readers` are the roles that may read the text of policies. `default_principal` is who asks when nobody is
-    named. `policies` is a file or folder of policies that is read again whenever it changes (`security/store.py`).
+    `policy_readers` are the roles that may read the text of policies, `simulators` those that besides them may ask with
+    somebody else's rights. `default_principal` is who asks when nobody is named: `admin`, or `nobody` where there is a
+    file of policies. `policies` is that file or folder, read again whenever it changes (`security/store.py`).
     With `list_denied` people find the names of tables and columns that are closed to them in the catalog, marked as
     denied; without it nothing shows that they exist.
     """
@@ -91,6 +92,7 @@ class SecurityConfig:
     barrier: Literal["leakproof", "strict"] = "leakproof"
     policy_readers: tuple[str, ...] = ("admin",)
     default_principal: str = "admin"
+    simulators: tuple[str, ...] = ()
     policies: Path | None = None
     list_denied: bool = False
 
@@ -340,9 +342,12 @@ def _read_security(raw: Any, site: Site) -> Any:
     found = read_fields(raw, site, _SECURITY)
     if found is None or len(site.mistakes) > before:
         return WRONG
-    readers = {"policy_readers": tuple(found["policy_readers"])} if "policy_readers" in found else {}
-    policies = {"policies": Path(found["policies"])} if found.get("policies") else {}
-    return SecurityConfig(**{**found, **readers, **policies})
+    roles: dict[str, Any] = {name: tuple(found[name]) for name in ("policy_readers", "simulators") if name in found}
+    policies: dict[str, Any] = {"policies": Path(found["policies"])} if found.get("policies") else {}
+    # Who keeps policies in files means them: there nobody is an administrator by saying nothing.
+    implied: dict[str, Any] = {"default_principal": "nobody"} if policies else {}
+    values: dict[str, Any] = {**implied, **found, **roles, **policies}
+    return SecurityConfig(**values)
 
 
 def _read_keys(raw: Any, site: Site) -> Any:
@@ -369,6 +374,7 @@ def _one_of(*words: str) -> Parser:
 _SECURITY: Final[Mapping[str, Parser]] = {
     "barrier": _one_of("leakproof", "strict"),
     "policy_readers": listed(text),
+    "simulators": listed(text),
     "default_principal": text,
     "policies": text,
     "list_denied": flag,

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from tauro_nb.auditing import AuditDoor
 from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot
@@ -18,6 +17,7 @@ from tauro_nb.config import load_config
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
+from tauro_nb.oversight import Oversight
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sight import Sight
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["VirtualContext"]
 
 
-class VirtualContext(AuditDoor):
+class VirtualContext(Oversight):
     """One principal's door to a virtual data layer.
 
     Every query, from whatever door, goes through `plan` and `query` here.
@@ -52,7 +52,8 @@ class VirtualContext(AuditDoor):
         A mapping, the path of a YAML file, or None for an empty catalog.
     principal
         Who asks: a name from the configuration's `principals`, any other name (which is then its own
-        role), or a `Principal`. Without one, the configuration's `security.default_principal`, or else `admin`.
+        role), or a `Principal`. Without one, the configuration's `security.default_principal`, or else `admin`, who is
+        `nobody` where policies are in a file.
     layer
         Share an existing layer; `config` is then not read.
 
@@ -78,6 +79,7 @@ class VirtualContext(AuditDoor):
         self.layer = layer if layer is not None else VirtualDataLayer(load_config(config))
         self._who = self.layer.config.security.default_principal if principal is None else principal
         self._claims: Mapping[str, Any] = {}
+        self._caller = ""
         self._planner: Planner | None = None
         self._backend: Backend | None = None
         self.principal  # noqa: B018 - a name that is none is refused at once
@@ -139,7 +141,10 @@ class VirtualContext(AuditDoor):
         """The same catalog, sources and audit trail, seen by someone else; what is not given stays as declared."""
         given = {"roles": roles, "attributes": attributes, "tenant": tenant, "purpose": purpose}
         seen = VirtualContext(principal=name, layer=self.layer)
-        seen._claims = {claim: value for claim, value in given.items() if value is not None}
+        claims: dict[str, Any] = {claim: value for claim, value in given.items() if value is not None}
+        # As the principal keeps them: whoever holds the list that was passed could add a role to it.
+        claimed = replace(seen.principal, **claims)
+        seen._claims = {claim: getattr(claimed, claim) for claim in claims}
         return seen
 
     # --- the road
@@ -186,11 +191,6 @@ class VirtualContext(AuditDoor):
     ) -> QueryPlan:
         """Plan SQL text or a tree; what is refused is in the audit trail, whichever door it came through."""
         return self._shown(self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id))
-
-    @property
-    def reads_policies(self) -> bool:
-        """Whether this principal may read what policies say; everybody else sees a marker in their place."""
-        return self.principal.matches(self.layer.policy_readers)
 
     def _shown(self, plan: QueryPlan) -> QueryPlan:
         """The plan as its principal may see it."""
@@ -286,7 +286,7 @@ class VirtualContext(AuditDoor):
     def _run(self, plan: QueryPlan, query_id: str, started: float) -> Result:
         from tauro_nb.record import Record
 
-        record = Record(self.layer, self.principal, plan, query_id, started)
+        record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
         record.intent()
         return record.run(self._while_allowed, self._shown)
 

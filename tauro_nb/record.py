@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError
 from tauro_nb.monitor import QueryStatistics
 from tauro_nb.query.fingerprint import fingerprint, statement_of
 from tauro_nb.query.result import Result, ResultStats
-from tauro_nb.recorded import asked_of, key_uses, objects_of, parts_of, query_of
+from tauro_nb.recorded import asked_of, key_flows, key_uses, objects_of, parts_of, query_of
 from tauro_nb.security.audit import AuditLog, AuditTrail
 from tauro_nb.security.principal import Principal
 
@@ -33,13 +33,14 @@ def record_refusal(
     query_id: str,
     asked: str | exp.Expr | None = None,
     params: Any = None,
+    caller: str = "",
 ) -> None:
-    """Record a query that never ran; `asked` is its text or tree."""
+    """Record a query that never ran; `asked` is its text or tree, `caller` who asked with the principal's rights."""
     denied = isinstance(error, AccessDenied)
     failed = "CANCELLED" if isinstance(error, QueryCancelled) else "FAILED"
     trail.record(
         AuditLog(
-            principal=principal.name,
+            principal=caller or principal.name,
             roles=tuple(sorted(principal.roles)),
             table_name=error.table or "",
             status="DENIED" if denied else failed,
@@ -48,7 +49,7 @@ def record_refusal(
             query_id=query_id,
             event="deny",
             origin=trail.origin,
-            **asked_of(principal),
+            **asked_of(principal, caller),
             **parts_of(asked, params),
         )
     )
@@ -58,16 +59,24 @@ class Record:
     """The last step of the road for one query: intent before, result after, figures in between."""
 
     def __init__(
-        self, layer: VirtualDataLayer, principal: Principal, plan: QueryPlan, query_id: str, started: float
+        self,
+        layer: VirtualDataLayer,
+        principal: Principal,
+        plan: QueryPlan,
+        query_id: str,
+        started: float,
+        caller: str = "",
     ) -> None:
         self._layer = layer
         self._principal = principal
         self._plan = plan
+        self._caller = caller
         self._query_id = query_id
         self._started = started
         self._ended: float | None = None
         self._rows = 0
         self._bytes = 0
+        self._shipped: Mapping[str, int] = {}
 
     def intent(self) -> None:
         """Write what is about to be read. Without this record nothing runs.
@@ -82,21 +91,22 @@ class Record:
         columns, objects = objects_of(plan)
         if plan.columns and not columns:
             return
-        used = key_uses(plan)
+        used, sent, asker = key_uses(plan), key_flows(plan), self._caller or who.name
+        shared = {"roles": who.roles, "tenant": who.tenant, "query": self._query_id}
+        values = trail.value_keys()
         trail.intent(
-            who.name,
+            asker,
             # A query that reads no table is one all the same.
             columns or {"": ()},
             roles=who.roles,
             statement=statement,
             query_id=self._query_id,
-            about={"origin": trail.origin, **asked_of(who), **query_of(plan, statement, trail.value_keys())},
+            about={"origin": trail.origin, **asked_of(who, self._caller), **query_of(plan, statement, values)},
             objects=objects,
             along=[
-                trail.event("key.use", who.name, roles=who.roles, tenant=who.tenant, query=self._query_id, columns=used)
-            ]
-            if used
-            else [],
+                *([trail.event("key.use", asker, **shared, columns=used)] if used else []),
+                *([trail.event("join.keys", asker, **shared, flows=sent)] if sent else []),
+            ],
         )
 
     def run(self, execute: Callable[[QueryPlan], WhileAllowed], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
@@ -114,6 +124,7 @@ class Record:
         except BaseException as error:
             self._failed(error)
             raise
+        self._shipped = execution.shipped
         self._note_lineage()
         batches = self._watch(execution)
         # A generator that was never started does not notice that nobody wants it any more.
@@ -123,7 +134,9 @@ class Record:
     def stats(self) -> ResultStats:
         """Figures so far."""
         elapsed = ((self._ended or time.perf_counter()) - self._started) * 1000
-        return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed)
+        policed = any(decision.needs_barrier for decision in self._plan.decisions.values())
+        keys = 0 if policed else sum(self._shipped.values())
+        return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed, keys)
 
     def _note_lineage(self) -> None:
         """One node for all queries of one shape, so that the graph stays as small as what people do."""

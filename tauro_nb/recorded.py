@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from tauro_nb.security.decision import ColumnDecision, TableDecision
     from tauro_nb.security.principal import Principal
 
-__all__ = ["asked_of", "key_uses", "objects_of", "parts_of", "query_of"]
+__all__ = ["asked_of", "key_flows", "key_uses", "objects_of", "parts_of", "query_of"]
 
 _MOST_LITERALS: Final = 50
 """So many literals are recorded one by one; of a longer list (`IN` over thousands) the rest is recorded as one."""
 
 
-def asked_of(principal: Principal) -> dict[str, Any]:
-    """Who asked."""
-    return {"tenant": principal.tenant, "purpose": principal.purpose}
+def asked_of(principal: Principal, caller: str = "") -> dict[str, Any]:
+    """With whose rights, where that is not who asked (`caller`), for whom, and what for."""
+    acting_as = principal.name if caller else ""
+    return {"acting_as": acting_as, "tenant": principal.tenant, "purpose": principal.purpose}
 
 
 def query_of(plan: QueryPlan, statement: str, keys: AuditKeys | None) -> dict[str, Any]:
@@ -104,6 +105,15 @@ def key_uses(plan: QueryPlan) -> list[str]:
         decided = (entry.decision.columns[column] for column in columns)
         found += [f"{name}.{column.name}" for column in decided if _needs_key(column, entry.stored)]
     return found
+
+
+def key_flows(plan: QueryPlan) -> list[dict[str, Any]]:
+    """Which tables' values may leave for which connection as join keys: what a plan that runs may send."""
+    return [
+        {"tables": list(key.tables), "column": key.column, "to": fragment.source, "into": list(fragment.tables)}
+        for fragment in plan.fragments
+        for key in fragment.keys
+    ]
 
 
 def _needs_key(column: ColumnDecision, stored: frozenset[str]) -> bool:

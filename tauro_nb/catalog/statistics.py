@@ -24,6 +24,8 @@ class ColumnStatistics:
         Bounds as the source keeps them. These are data: they go to planning, never to an export or a panel.
     average_bytes
         Width of a value.
+    indexed
+        Whether an index finds rows by its values.
     """
 
     distinct_count: int | None = None
@@ -31,6 +33,7 @@ class ColumnStatistics:
     minimum: Any = field(default=None, repr=False)
     maximum: Any = field(default=None, repr=False)
     average_bytes: float | None = None
+    indexed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

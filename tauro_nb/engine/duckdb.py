@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
+from tauro_nb.engine.stages import Stages
 from tauro_nb.errors import ExecutionError, QueryCancelled, TauroError
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import frame_name
@@ -149,6 +150,8 @@ class Execution:
         self._stopped = False
         self._worker = Interruptible(self.cancel)
         self._cursor: duckdb.DuckDBPyConnection | None = None
+        self.shipped: Mapping[str, int] = {}
+        """Join keys that were sent to sources, by mark of their filter."""
         try:
             sources = list(plan.sources.values())
             self._cursor = self._guarded(lambda: engine.cursor(sources, switched_off=plan.switched_off))
@@ -169,12 +172,18 @@ class Execution:
     def _execute(self) -> pa.RecordBatchReader:
         assert self._cursor is not None
         for name, stream in self._plan.streams.items():
-            self._cursor.register(name, self._watched(stream))
+            self._hand(name, stream)
         for name, frame in self._plan.frames.items():
             self._cursor.register(frame_name(name), frame)
-        sql = self._plan.residual.sql("duckdb")
-        params = used_params(self._plan.residual, self._plan.params)
-        return self._cursor.execute(sql, params or None).to_arrow_reader(_BATCH_ROWS)
+        stages = Stages(self._plan, self._cursor, self._hand)
+        residual = stages.run(lambda: self._stopped)
+        self.shipped = stages.shipped
+        params = used_params(residual, self._plan.params)
+        return self._cursor.execute(residual.sql("duckdb"), params or None).to_arrow_reader(_BATCH_ROWS)
+
+    def _hand(self, name: str, stream: Callable[[], pa.RecordBatchReader]) -> None:
+        assert self._cursor is not None
+        self._cursor.register(name, self._watched(stream))
 
     def _watched(self, stream: Callable[[], pa.RecordBatchReader]) -> _Once:
         """The stream, remembering its own error: DuckDB would only pass on its text."""

@@ -20,7 +20,7 @@ from ibis.common import exceptions as exc
 from sqlglot import exp
 
 from tauro_nb.context import VirtualContext
-from tauro_nb.errors import UnknownTable, UnsupportedStatement, UsageError
+from tauro_nb.errors import BindError, UnknownTable, UnsupportedStatement, UsageError
 from tauro_nb.query.parse import parse
 
 if TYPE_CHECKING:
@@ -297,7 +297,14 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
         tree, frames = expression_parts(expr, params, rows)
         if ibis.options.verbose:
             self._log(tree.sql(self.dialect))
-        return self._ctx.query_parts(tree, frames)
+        result = self._ctx.query_parts(tree, frames)
+        expected = expr.as_table().columns
+        if [name.lower() for name in result.columns] != [name.lower() for name in expected]:
+            raise BindError(
+                "an unbound table of this expression has other columns than the virtual table of its name.",
+                hint="Take the table from the connection: con.table(name).",
+            )
+        return result
 
     def to_pyarrow_batches(
         self,

@@ -179,7 +179,17 @@ def _whole_rows(tree: exp.Expr) -> bool:
     if tree.find(exp.TableColumn) is not None:
         return True
     relations = {node.alias_or_name.lower() for node in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
-    return any(not column.table and column.name.lower() in relations for column in tree.find_all(exp.Column))
+    return any(
+        not column.table and column.name.lower() in relations and not _sorts_by_output(column)
+        for column in tree.find_all(exp.Column)
+    )
+
+
+def _sorts_by_output(column: exp.Column) -> bool:
+    """Whether it is the name of an output column behind ORDER BY, where such names come first."""
+    order = column.parent.parent if isinstance(column.parent, exp.Ordered) else None
+    select = order.parent if isinstance(order, exp.Order) else None
+    return isinstance(select, exp.Select) and column.name.lower() in {name.lower() for name in select.named_selects}
 
 
 def _resists(tree: exp.Expr) -> bool:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from tauro_nb.text import count, one_line, plural, size, visible
 
 if TYPE_CHECKING:
-    from tauro_nb.query.plan import Fragment, QueryPlan
+    from tauro_nb.query.plan import Fragment, KeyFilter, QueryPlan, Step
 
-__all__ = ["KINDS", "kind_of", "plan_facts", "plan_text", "sql_lines"]
+__all__ = ["KINDS", "key_text", "kind_of", "plan_facts", "plan_text", "sql_lines"]
 
 #: How the engine gets the rows of a fragment: glyph and words.
 KINDS: Final = {"query": ("⇢", "SQL pushed down"), "relation": ("▤", "scanned"), "stream": ("≋", "streamed")}
@@ -41,6 +41,22 @@ def kind_of(part: Fragment) -> tuple[str, str]:
     return KINDS.get(part.kind, ("·", part.kind))
 
 
+def key_text(key: KeyFilter) -> str:
+    """What is sent to a source before it answers."""
+    about = "" if key.estimated_keys is None else f", about {count(key.estimated_keys)}"
+    return f"{key.target} in the {key.column} of {key.step} ({', '.join(key.tables)}){about}; up to {count(key.most)}"
+
+
+def _step_lines(step: Step) -> list[str]:
+    first, *rest = sql_lines(step.sql, "") or [""]
+    head = f"├─ {one_line(step.id)}  runs first  ({', '.join(map(one_line, step.tables))})"
+    return [
+        f"{head}  ~{count(step.estimated_rows, '?')} rows",
+        f"│  runs   {first}",
+        *(f"│         {line}" for line in rest),
+    ]
+
+
 def sql_lines(text: str, lead: str) -> list[str]:
     """SQL line by line, after `lead`."""
     return [(lead + line).rstrip() for line in visible(text).splitlines()]
@@ -53,6 +69,7 @@ def _fragment_lines(part: Fragment, *, last: bool) -> list[str]:
     head = "  ".join((one_line(part.id), one_line(part.source), kind_of(part)[1], f"({tables})", estimate))
     out = [f"{'└─' if last else '├─'} {head}"]
     out += [f"{below}where  {one_line(text)}" for text in part.predicates]
+    out += [f"{below}keys   {one_line(key_text(key))}" for key in part.keys]
     out += [f"{below}why    {one_line(part.reason)}"] if part.reason else []
     sql = sql_lines(part.sql, "")
     out += [f"{below}{'      ' if index else 'asked '} {line}".rstrip() for index, line in enumerate(sql)]
@@ -76,6 +93,8 @@ def plan_text(plan: QueryPlan) -> str:
     last = len(plan.fragments) - 1
     lines = [f"Plan as {one_line(plan.principal)}: {', '.join(plan_facts(plan))}", "", "residual  in the engine"]
     lines += sql_lines(plan.residual_sql, "│  " if plan.fragments else "   ")
+    for step in plan.steps:
+        lines += _step_lines(step)
     for index, part in enumerate(plan.fragments):
         lines += _fragment_lines(part, last=index == last)
     if plan.rules:

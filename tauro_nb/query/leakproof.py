@@ -33,6 +33,7 @@ _NUMBER: Final = re.compile(r"(\d+)(?:\.(\d*))?")
 _WIDEST: Final = 38
 """Digits of DuckDB's widest decimal."""
 # Whole numbers have up to 20 digits: beside a literal of no more than this they still fit the widest decimal.
+_MOST_WHOLE: Final = 20
 _MOST_DIGITS: Final = 15
 
 
@@ -77,11 +78,11 @@ class _Judge:
         return self.columns.get(node.name.lower()) if isinstance(node, exp.Column) else None
 
     def _compare(self, left: exp.Expr, right: exp.Expr) -> bool:
-        """A column with a constant that leaves it as it is, or two columns of one type."""
+        """A column with a constant that leaves it as it is, or two columns of which neither loses a value."""
         left, right = left.unnest(), right.unnest()
         one, other = self._kind(left), self._kind(right)
         if one is not None and other is not None:
-            return one == other
+            return _meet(one, other)
         if one is None and other is not None:
             one, right = other, left
         return one is not None and self._leaves(one, right)
@@ -129,6 +130,26 @@ def _takes_number(kind: str, digits: str) -> bool:
         return False
     width, own = int(decimal[1]), int(decimal[2])
     return max(width - own, whole) + max(own, scale) <= _WIDEST
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether values of two types are compared without a conversion that can fail."""
+    if one == other:
+        return True
+    first, second = _digits(one), _digits(other)
+    if first is None or second is None:
+        return False
+    if one in _FLOATS or other in _FLOATS or (one in _WHOLE and other in _WHOLE):
+        return True
+    return max(first[0], second[0]) + max(first[1], second[1]) <= _WIDEST
+
+
+def _digits(kind: str) -> tuple[int, int] | None:
+    """Digits before and after the decimal point that values of a number type may have."""
+    if kind in _WHOLE or kind in _FLOATS:
+        return (_MOST_WHOLE, 0)
+    decimal = _DECIMAL.fullmatch(kind)
+    return None if decimal is None else (int(decimal[1]) - int(decimal[2]), int(decimal[2]))
 
 
 _RULES: Final[tuple[tuple[Any, Callable[[_Judge, Any], bool]], ...]] = (

@@ -11,6 +11,7 @@ __all__ = [
     "LOCAL",
     "MARKER",
     "RAW",
+    "STEP",
     "VISIBLE",
     "display_sql",
     "frame_name",
@@ -31,6 +32,9 @@ LOCAL = "~local"
 FRAGMENT = "~fragment"
 """The answer of a fragment (in the residual)."""
 
+STEP = "~step"
+"""The rows of a step that ran before (in the residual and in later steps)."""
+
 HANDED = "main"
 """Schema (of the engine's `temp` catalog) where streams and frames are registered. In a tree they are always
 written with catalog and schema, so that no CTE of the user can take their name."""
@@ -38,7 +42,7 @@ written with catalog and schema, so that no CTE of the user can take their name.
 MARKER = "[REDACTED]"
 """Stands, in what is shown, for everything a policy does to one relation: hidden rows, masks, the barrier."""
 
-_MARKS = (VISIBLE, RAW, LOCAL, FRAGMENT)
+_MARKS = (VISIBLE, RAW, LOCAL, FRAGMENT, STEP)
 
 
 def leaf_table(name: str, kind: str, alias: str | None = None) -> exp.Table:

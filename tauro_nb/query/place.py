@@ -11,8 +11,9 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
-from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, frame_name, handed_table, leaf_kind
-from tauro_nb.query.plan import Fragment, QueryPlan
+from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.placement.reduce import reduce_joins
+from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
@@ -82,7 +83,7 @@ class _Cutter:
             found = source
         return found
 
-    def _refusal(self, query: exp.Expr, source: Source) -> str | None:
+    def _refusal(self, query: exp.Query, source: Source) -> str | None:
         assert source.capability is not None
         if not self.pushdown:
             return "pushdown is switched off for this query"
@@ -228,9 +229,11 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         tree = type_literals(_annotate(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
-    tree = root.this
-    fragments = tuple(cutter.fragments)
-    residual = _materialize(bare(tree).copy(), fragments, planner)
+    tree = bare(root.this)
+    reduction = reduce_joins(tree.copy(), tuple(cutter.fragments), query.frames, planner) if query.qualified else None
+    fragments = tuple(cutter.fragments) if reduction is None else reduction.fragments
+    fragments = tuple(_with_fallback(fragment, planner) for fragment in fragments)
+    residual = _materialize(tree.copy() if reduction is None else reduction.tree, fragments, planner)
     rows = [fragment.estimated_rows or 0 for fragment in fragments]
     return QueryPlan(
         sql=query.text,
@@ -241,7 +244,12 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         fragments=fragments,
         residual=residual,
         shown=tree,
-        streams={fragment.id: fragment.scan.stream for fragment in fragments if fragment.scan and fragment.scan.stream},
+        steps=() if reduction is None else _real_steps(reduction.steps, fragments, planner),
+        streams={
+            fragment.id: fragment.scan.stream
+            for fragment in fragments
+            if fragment.scan and fragment.scan.stream and not fragment.keys
+        },
         schema=query.schema or {},
         policy_columns=_merged(query.policy_leaves),
         journal=query.journal,
@@ -275,7 +283,12 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
     by_id = {fragment.id: fragment for fragment in fragments}
     root = exp.Subquery(this=tree)
     for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == FRAGMENT]:
-        node.replace(_answering(by_id[node.name]))
+        if not by_id[node.name].keys:
+            node.replace(_answering(by_id[node.name]))
+    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == STEP]:
+        ran = handed_table(node.name)
+        ran.set("alias", node.args.get("alias"))
+        node.replace(ran)
     for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) in (RAW, LOCAL)]:
         local = leaf_kind(node) == LOCAL
         relation = handed_table(frame_name(node.name)) if local else planner.raw(node.name).relation.copy()
@@ -284,6 +297,17 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
         node.replace(relation)
     materialized: exp.Expr = root.this
     return materialized
+
+
+def _real_steps(steps: tuple[Step, ...], fragments: tuple[Fragment, ...], planner: Planner) -> tuple[Step, ...]:
+    return tuple(replace(step, tree=_materialize(step.tree, fragments, planner)) for step in steps)
+
+
+def _with_fallback(fragment: Fragment, planner: Planner) -> Fragment:
+    """A fragment that waits for keys also knows how it is read without them."""
+    if not fragment.keys:
+        return fragment
+    return replace(fragment, unkeyed=_materialize(_answering(fragment), (), planner))
 
 
 def _answering(fragment: Fragment) -> exp.Expr:

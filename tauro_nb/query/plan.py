@@ -13,7 +13,7 @@ from sqlglot import exp
 from tauro_nb.query.names import display_sql
 from tauro_nb.query.trees import conjuncts, cuts_below_join, scanning_twice
 
-__all__ = ["ExecutionStrategy", "Fragment", "QueryPlan", "RuleFired", "Sealed", "whole"]
+__all__ = ["ExecutionStrategy", "Fragment", "KeyFilter", "QueryPlan", "RuleFired", "Sealed", "Step", "whole"]
 
 
 _STATISTICS: Final = frozenset({"statistics_propagation"})
@@ -77,6 +77,67 @@ class Sealed:
 
 
 @dataclass(frozen=True)
+class KeyFilter:
+    """Keys of a relation that runs first, which the source of a fragment is asked to answer for alone.
+
+    The join itself stays in the engine: these keys only leave out what would find no partner.
+
+    Parameters
+    ----------
+    step, column
+        The step whose rows the keys are taken from, and their column there.
+    target
+        The fragment's column.
+    mark
+        What stands for the keys until they are known.
+    tables
+        Virtual tables whose data leaves with the keys.
+    most
+        With more different keys all rows are asked for.
+    estimated_keys
+        How many are expected.
+    """
+
+    step: str
+    column: str
+    target: str
+    mark: str
+    tables: tuple[str, ...]
+    most: int
+    estimated_keys: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a query that runs before the rest, into a table of the engine's, and is not run again.
+
+    Parameters
+    ----------
+    id
+        Name of that table (`r0`, `r1`, ...).
+    tree
+        What fills it, over real relations and fragments.
+    shown
+        The same in virtual names.
+    tables
+        Virtual tables it reads.
+    estimated_rows
+        None when nothing is known.
+    """
+
+    id: str
+    tree: exp.Expr = field(repr=False)
+    shown: exp.Expr = field(repr=False)
+    tables: tuple[str, ...]
+    estimated_rows: int | None = None
+
+    @cached_property
+    def sql(self) -> str:
+        """What runs, in virtual names."""
+        return display_sql(self.shown)
+
+
+@dataclass(frozen=True)
 class Fragment:
     """The part of a query that one source answers.
 
@@ -104,6 +165,12 @@ class Fragment:
         Read for a policy's sake only, such as the table of a subquery in a row filter.
     scan
         How the engine reads it (`sources.base.Scan`); None when the engine scans by itself.
+    keys
+        Filters whose values come from steps.
+    keyed
+        How the engine reads it once their keys are known (`sources.base.Keyed`).
+    unkeyed
+        The relation to read when they cannot be sent.
     """
 
     id: str
@@ -118,6 +185,9 @@ class Fragment:
     sealed: bool = False
     policy: bool = False
     scan: Any = field(default=None, repr=False, compare=False)
+    keys: tuple[KeyFilter, ...] = ()
+    keyed: Any = field(default=None, repr=False, compare=False)
+    unkeyed: exp.Expr | None = field(default=None, repr=False, compare=False)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -141,11 +211,11 @@ class QueryPlan:
     """A secured, placed query, ready to run.
 
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
-    `residual` the same over real relations and `streams`. `sources` are read by it; `entries` are all tables as
-    they were found and decided: it runs only while that holds, and while the `checks` of what policies read pass.
-    `policy_columns` are tables and columns that policies read. Behind a barrier (`fenced`) DuckDB must not reason from
-    the minimum and maximum of hidden rows; behind a `strict` one it must not filter by what a join or
-    a sort found either.
+    `residual` the same over real relations and `streams`; `steps` run before it, in order. `sources` are read by it;
+    `entries` are all tables as they were found and decided: it runs only while that holds, and while the `checks` of
+    what policies read pass. `policy_columns` are tables and columns that policies read. Behind a barrier (`fenced`)
+    DuckDB must not reason from the minimum and maximum of hidden rows; behind a `strict` one it must not filter by what
+    a join or a sort found either.
 
     `policy_version` is the content hash of all policies it was made under.
 
@@ -165,6 +235,7 @@ class QueryPlan:
     residual: exp.Expr = field(repr=False)
     shown: exp.Expr = field(repr=False)
     schema: Mapping[str, str]
+    steps: tuple[Step, ...] = ()
     journal: tuple[RuleFired, ...] = field(default=(), repr=False)
     params: Mapping[str, Any] = field(default_factory=dict)
     frames: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -180,7 +251,7 @@ class QueryPlan:
     pushdown_predicates: tuple[Any, ...] = ()
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None
-    policy_version: str = ""
+    policy_version: str = field(default="", repr=False)
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     policy_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     checks: tuple[Callable[[], None], ...] = field(default=(), repr=False, compare=False)
@@ -191,8 +262,10 @@ class QueryPlan:
         """DuckDB's optimizers without which the engine must run this plan."""
         off = set(_STATISTICS) if self.fenced else set()
         off |= _DYNAMIC_FILTERS if self.strict else set()
-        off |= {"join_filter_pushdown"} if cuts_below_join(self.residual) else set()
-        return frozenset(off | (scanning_twice(self.residual) if self.streams else set()))
+        trees = (self.residual, *(step.tree for step in self.steps))
+        off |= {"join_filter_pushdown"} if any(map(cuts_below_join, trees)) else set()
+        streamed = any(part.scan is not None and part.scan.stream is not None for part in self.fragments)
+        return frozenset(off.union(*map(scanning_twice, trees)) if streamed else off)
 
     @property
     def decisions(self) -> dict[str, Any]:

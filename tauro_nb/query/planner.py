@@ -33,12 +33,13 @@ from tauro_nb.query.literals import bind_literals, used_params
 from tauro_nb.query.names import RAW
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
+from tauro_nb.query.placement.knowledge import Knowledge
 from tauro_nb.query.plan import Fragment, QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
-from tauro_nb.security.encryption import stored_types
+from tauro_nb.security.encryption import searched_keys, stored_types
 from tauro_nb.security.relations import INVOKER, OWNER
 from tauro_nb.security.sight import Sight, seen_statistics
 
@@ -72,7 +73,8 @@ class TableEntry:
     """A virtual table as one principal's query meets it.
 
     `columns` are those a policy speaks of, `held` the same with the types the source has them in: text where it holds
-    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view.
+    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view. `keys`
+    are those whose tokens a plan may look for.
     """
 
     table: VirtualTable
@@ -83,6 +85,7 @@ class TableEntry:
     relation: exp.Expr
     decision: TableDecision
     stored: frozenset[str] = frozenset()
+    keys: frozenset[int] = frozenset()
 
     @property
     def held(self) -> dict[str, str]:
@@ -114,11 +117,16 @@ class Services:
     refresh: Callable[[Source], None]
     physical: dict[str, Physical] = field(default_factory=dict)
     described: set[int] = field(default_factory=set)
+    knowledge: Knowledge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.knowledge = Knowledge(self.registry)
 
     def forget(self, tables: tuple[str, ...]) -> None:
         """Drop what is remembered of some tables, after one of them failed."""
         for name in tables:
             self.physical.pop(name, None)
+            self.knowledge.forget(name)
 
 
 class Planner:
@@ -244,6 +252,9 @@ class Planner:
         if table != entry.table or decision != entry.decision:
             message = f"`{name}`, or what {self.principal.name!r} may see of it, changed since this plan was made."
             raise UsageError(message, hint="Plan again.")
+        if entry.keys != searched_keys(decision, self.services.security.keys):
+            message = f"the keys of `{name}` changed since this plan was made."
+            raise UsageError(message, hint="Plan again.")
         if source is not None and self._physical(table, source, source.relation(table)).facts != entry.facts:
             message = f"the columns of `{name}` changed at its source since this plan was made."
             raise SchemaMismatch(message, hint="Plan again.")
@@ -335,7 +346,8 @@ class Planner:
         held = stored_types(columns, stored)
         typed = source.typed_relation(table, relation, held, physical.facts)
         casted = _cast_relation(typed, held, physical.facts)
-        return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored)
+        keys = searched_keys(decision, self.services.security.keys) if stored else frozenset()
+        return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored, keys)
 
     def _with_parameters(self, table: VirtualTable) -> VirtualTable:
         """The table with the request's values for the `{{ name }}`s of its query; its own are the defaults."""
@@ -436,25 +448,18 @@ class Planner:
 
     def row_count(self, name: str) -> int | None:
         """Rows of a table, as far as its source's own catalog knows."""
-        return self._statistics(name).row_count
+        return self.statistics(name).row_count
 
-    def _statistics(self, name: str) -> TableStatistics:
-        """What the source's own catalog knows; asked once, then remembered."""
-        known = self.registry.get_table_statistics(name)
-        if known is not None:
-            return known
+    def statistics(self, name: str) -> TableStatistics:
+        """What is known of a table; its source is asked now and then."""
         entry = self.raw(name)
-        if entry.source is None:
-            return TableStatistics()
-        statistics = entry.source.statistics(entry.table)
-        self.registry.record_statistics(name, statistics)
-        return statistics
+        return self.services.knowledge.of(entry.table, entry.source)
 
     def shown_statistics(self, name: str) -> TableStatistics:
         """What this principal may know of a table's size and values, as it is now."""
         with self._lock:
             decision = self.fresh_entry(name).decision.require()
-            return seen_statistics(self._statistics(decision.table), decision)
+            return seen_statistics(self.statistics(decision.table), decision)
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""

@@ -25,12 +25,16 @@ _CELL_WIDTH = 40
 
 @dataclass(frozen=True, slots=True)
 class ResultStats:
-    """What a query took: rows, Arrow bytes, milliseconds for planning and in all."""
+    """What a query took: rows, Arrow bytes, milliseconds for planning and in all.
+
+    `keys_shipped` are the join keys that were sent to sources; not counted where a policy stands on one of the tables.
+    """
 
     rows: int
     bytes: int
     plan_ms: float
     elapsed_ms: float
+    keys_shipped: int = 0
 
 
 class Result:
@@ -150,7 +154,7 @@ class Result:
 
     def _cells(self) -> list[list[str]]:
         head = self.to_arrow().slice(0, self.display_rows)
-        columns = [[_cell(value) for value in column.to_pylist()] for column in head.columns]
+        columns = [[_cell(value) for value in _values(column)] for column in head.columns]
         return [list(row) for row in zip(*columns, strict=True)]
 
     def __repr__(self) -> str:
@@ -163,11 +167,22 @@ class Result:
 
     def _repr_html_(self) -> str:
         head = self.to_arrow().slice(0, self.display_rows)
-        columns = [column.to_pylist() for column in head.columns]
+        columns = [_values(column) for column in head.columns]
         return str(html_table(list(zip(*columns, strict=True)), self.columns, caption=self._footer()))
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.columns
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Values to show; dates and times that Python cannot hold (before the year 1, after 9999) as a note."""
+    import pyarrow as pa
+
+    try:
+        values: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError):
+        values = column.cast(pa.string()).to_pylist()
+    return values
 
 
 def _cell(value: Any) -> str:

@@ -85,7 +85,7 @@ def _hide_in(select: exp.Select) -> None:
     parts = list(conjuncts(where.this)) if where is not None else []
     own = [part for part in parts if not is_policy(part)]
     hidden = len(own) < len(parts)
-    if limit is not None and is_policy(limit.expression):
+    if isinstance(limit, exp.Limit) and is_policy(limit.expression):
         select.set("limit", None)
         hidden = True
     for item in list(select.expressions):
@@ -115,12 +115,17 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
     names = {old: f"f{number}" for number, old in enumerate(open_)}
     shown = _renamed(without_policy(plan.shown), names)
     fragments = tuple(_shown_fragment(part, names[part.id], plan) for part in open_.values())
+    # Whether a join sends keys goes by how many rows are expected, and so by what a policy leaves of any table.
+    policed = any(_policed(plan.entries, name) for name in plan.entries)
+    if policed:
+        fragments = tuple(replace(part, keys=()) for part in fragments)
     rows = [part.estimated_rows or 0 for part in fragments]
     return replace(
         plan,
         fragments=fragments,
         residual=shown,
         shown=shown,
+        steps=() if policed else tuple(replace(step, tree=step.shown) for step in plan.steps),
         journal=tuple(_shown_rule(rule) for rule in plan.journal),
         streams={},
         sources={},
@@ -152,6 +157,8 @@ def _shown_fragment(part: Fragment, name: str, plan: QueryPlan) -> Fragment:
         estimated_bytes=None if policed else part.estimated_bytes,
         reason=_WHY if policed else part.reason,
         scan=None,
+        keyed=None,
+        unkeyed=None,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from tauro_nb.errors import CipherError
 from tauro_nb.security.keys.entry import Key, Slot, prefixed
 from tauro_nb.security.keys.ring import KeyRing
+from tauro_nb.security.written import is_miswritten
 
 __all__ = ["PREFIX", "Cipher", "FieldSpec"]
 
@@ -121,7 +122,16 @@ class Cipher:
         self._generation = -1
 
     def encrypt(self, values: Sequence[str]) -> list[str]:
-        """One token for each text."""
+        """One token for each text.
+
+        Raises
+        ------
+        CipherError
+            The column is searchable, and a whole number, date or UUID is not written as DuckDB writes it: another
+            token than that of an equal value would never be found.
+        """
+        if self.spec.searchable and any(is_miswritten(value, self.spec.type) for value in values):
+            raise self.spec.refuse("is searchable, and a value is not written in the one way of its type")
         return _as_text(self.seal([value.encode("utf-8", "surrogatepass") for value in values]))
 
     def decrypt(self, tokens: Sequence[str]) -> list[str]:

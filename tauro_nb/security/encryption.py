@@ -15,12 +15,22 @@ from sqlglot import exp
 from tauro_nb.catalog.table import EncryptionConfig
 from tauro_nb.errors import PolicyError
 from tauro_nb.security.cipher import FieldSpec
+from tauro_nb.security.decision import TableDecision
 from tauro_nb.security.functions import CHECK, DECRYPT, ENCRYPT, call
 from tauro_nb.security.keys.ring import KeyRing
 from tauro_nb.security.policy import FieldSecurityPolicy
 from tauro_nb.security.types import UNTYPED, data_type, is_integer, is_text
 
-__all__ = ["CIPHERTEXT", "Encryptions", "Finder", "stored_columns", "stored_types"]
+__all__ = [
+    "CIPHERTEXT",
+    "Encryptions",
+    "Finder",
+    "Opened",
+    "opened_spec",
+    "searched_keys",
+    "stored_columns",
+    "stored_types",
+]
 
 CIPHERTEXT: Final = "VARCHAR"
 """The type of ciphertext, at a source and in a result."""
@@ -117,6 +127,37 @@ class Encryptions:
             # No source can answer a mask of what it cannot read.
             found.meta.clear()
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A column that is decrypted: where its ciphertext is, and what its tokens are bound to."""
+
+    column: exp.Column
+    spec: FieldSpec
+
+
+def opened_spec(tree: exp.Expr | None, ring: KeyRing) -> Opened | None:
+    """What an expression decrypts, when it does nothing else: the inverse of `Encryptions.opened`.
+
+    >>> spec, ring = FieldSpec("people", "ssn", "BIGINT"), KeyRing()
+    >>> found = opened_spec(Encryptions("people", {}, None, ring).opened("ssn", "BIGINT"), ring)
+    >>> found.column.name, found.spec == spec
+    ('ssn', True)
+    """
+    inner = tree.this if isinstance(tree, exp.Cast) else tree
+    if not isinstance(inner, exp.Anonymous) or inner.name.casefold() != DECRYPT:
+        return None
+    handle, column = inner.expressions
+    spec = ring.job(handle.name)
+    return Opened(column, spec) if isinstance(spec, FieldSpec) and isinstance(column, exp.Column) else None
+
+
+def searched_keys(decision: TableDecision, ring: KeyRing) -> frozenset[int]:
+    """The ids of the keys that still open the columns a principal may search: values have a token under each."""
+    trees = (column.tree for column in decision.columns.values() if column.access == "clear")
+    found = [opened for tree in trees if (opened := opened_spec(tree, ring)) is not None]
+    return frozenset(key.id for opened in found if opened.spec.searchable for key in ring.live(opened.spec.slot))
 
 
 def stored_columns(

@@ -6,12 +6,12 @@ import copy
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Literal
 
 from tauro_nb.catalog.table import EncryptionConfig
 from tauro_nb.errors import AccessDenied, PolicyError, UsageError
-from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
+from tauro_nb.security.audit import AuditLog, AuditTrail
+from tauro_nb.security.audited import AuditedAccess
 from tauro_nb.security.book import UNUSABLE, Book, Edition, PolicyBook
 from tauro_nb.security.compiled import ParsedPolicy
 from tauro_nb.security.decision import Barrier, TableDecision
@@ -33,7 +33,7 @@ from tauro_nb.security.tags import Labels, TagCatalog, guard_signature, make_gua
 __all__ = ["SecurityEnforcer"]
 
 
-class SecurityEnforcer:
+class SecurityEnforcer(AuditedAccess):
     r"""Holds the policies, decides, and records.
 
     Queries and row lists go through the same compiled policy: `decide` for the former, `apply_row_level_security` and
@@ -390,6 +390,29 @@ class SecurityEnforcer:
         compiled = self._current(table_name)
         return OWNER if compiled is None else compiled.policy.run_as
 
+    @property
+    def store(self) -> PolicyStore | None:
+        """Where policies are kept in files, if they are."""
+        return self._books.store
+
+    def rules_of(self, table_name: str) -> ParsedPolicy | None:
+        """The rules about a table, parsed, tags included; None where there are none.
+
+        Raises
+        ------
+        PolicyError
+            They do not go together.
+        """
+        compiled = self._current(table_name)
+        return None if compiled is None else compiled.parsed
+
+    def tables_without_rules(self) -> list[str]:
+        """Tables of the catalog that no policy speaks of."""
+        ruled = self._governed(self.book)
+        return [
+            name for name in (self._labels.names() if self._labels is not None else ()) if name.casefold() not in ruled
+        ]
+
     def check_table(self, table_name: str, principal: str | Principal) -> None:
         """Refuse before anything is known of a table's columns; records nothing.
 
@@ -489,50 +512,6 @@ class SecurityEnforcer:
                 self._rows_of(table_name, compiled, who).mask(rows, masked)
         self._record(table_name, who, compiled, masked)
         return masked
-
-    def audit_access(
-        self,
-        principal: str | Principal,
-        table_name: str,
-        field_names: Sequence[str] | None = None,
-        row_count: int = 0,
-        status: str = SUCCESS,
-        denial_reason: str = "",
-        operation: Operation = Operation.SELECT,
-    ) -> AuditLog:
-        """Record an access that happened elsewhere.
-
-        Raises
-        ------
-        AuditUnavailable
-            It could not be written.
-        """
-        return self.trail.record(
-            AuditLog(
-                principal=principal.name if isinstance(principal, Principal) else str(principal),
-                table_name=table_name,
-                field_names=tuple(field_names or ()),
-                row_count=row_count,
-                status=status,
-                denial_reason=denial_reason,
-                operation=operation,
-            )
-        )
-
-    def get_audit_logs(
-        self,
-        table_name: str | None = None,
-        principal: str | None = None,
-        start_time: datetime | None = None,
-        end_time: datetime | None = None,
-        status: str | None = None,
-    ) -> list[AuditLog]:
-        """Find audit records, oldest first; times without a zone are UTC."""
-        return self.trail.records(table_name, principal, start_time, end_time, status)
-
-    def export_audit_trail(self, format: str = "json") -> str:
-        """All records as `json`, `jsonl` or `csv`."""
-        return self.trail.export(format)
 
     def close(self) -> None:
         """Close the audit file and the private engine; both open again when needed."""

@@ -15,11 +15,15 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConfigError, UsageError
 from tauro_nb.query.literals import literal
 from tauro_nb.query.template import mark_templates, missing_value
-from tauro_nb.sources.base import ColumnFacts, Scan
+from tauro_nb.sources.base import ColumnFacts, Keyed, Scan
+from tauro_nb.sources.keys import put_keys
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.query.plan import Fragment
+    from tauro_nb.sources.capability import Capability
     from tauro_nb.sources.extension import Preparation
 
 __all__ = ["AttachedSource", "is_plain_scan", "table_query"]
@@ -62,6 +66,7 @@ def table_query(table: VirtualTable, dialect: str) -> exp.Query:
 class AttachedSource:
     """A database that the engine attaches read-only under the name `alias`."""
 
+    capability: Capability | None = None
     dialect = "duckdb"
     default_schema: str | None = "main"
     preparation: ClassVar[Preparation | None] = None
@@ -108,6 +113,28 @@ class AttachedSource:
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Only sources with a capability get fragments."""
         raise UsageError(f"`{self.connection.id}` is scanned by the engine.")
+
+    def keyed(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Keyed:
+        """Its SQL once, with marks; the keys take their places when they are known."""
+        form = None if self.capability is None else self.capability.keys
+        if form is None:
+            raise UsageError(f"`{self.connection.id}` takes no keys.")
+        sql = self.asked_sql(fragment, tables, params)
+
+        def scan(keys: Mapping[str, pa.Array | None]) -> Scan | None:
+            full = put_keys(sql, keys, form)
+            return None if full is None else self.answer(full, fragment)
+
+        return scan
+
+    def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
+        """A fragment in the source's own SQL."""
+        raise NotImplementedError
+
+    def answer(self, sql: str, fragment: Fragment) -> Scan:
+        """How the engine reads the answer to SQL of the source's own."""
+        del fragment
+        return Scan(sql=sql, relation=self.remote_relation(sql))
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """Nothing known."""

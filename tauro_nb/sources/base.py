@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tauro_nb.sources.capability import Capability
     from tauro_nb.sources.extension import Preparation
 
-__all__ = ["ColumnFacts", "Scan", "Source"]
+__all__ = ["ColumnFacts", "Keyed", "Scan", "Source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,18 @@ class ColumnFacts:
 class Scan:
     """How the engine reads a fragment: a relation it can see, or a stream it is handed.
 
-    Exactly one of `relation` and `stream` is set. `sql` is for display.
+    At most one of `relation` and `stream` is set; with none the engine scans the table. `sql` is for display, `rows`
+    what the source expects where it was asked.
     """
 
     sql: str
     relation: exp.Expr | None = None
     stream: Callable[[], pa.RecordBatchReader] | None = None
+    rows: int | None = None
+
+
+Keyed = Callable[[Mapping[str, "pa.Array | None"]], Scan | None]
+"""Given the keys by mark: how the engine reads a fragment of those keys; None when they cannot be written."""
 
 
 class Source(Protocol):
@@ -84,6 +90,9 @@ class Source(Protocol):
 
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Turn a fragment into something the engine can read."""
+
+    def keyed(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Keyed:
+        """The same for a fragment with marks for keys that are not known yet."""
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """What the source's own catalog knows; never makes it compute anything."""

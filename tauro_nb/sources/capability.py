@@ -8,6 +8,8 @@ from typing import Protocol
 
 from sqlglot import exp
 
+from tauro_nb.sources.keys import KeyForm
+
 __all__ = ["MASK", "Capability", "Guard", "always", "carries_mask", "families", "family", "operands"]
 
 MASK = "mask"
@@ -106,11 +108,14 @@ class Capability:
     masks
         Names of the masks that the source answers itself, in its own words: on the real server each gives what DuckDB
         gives. Their trees are not looked into.
+    keys
+        How it is asked for the rows that have one of many keys; None when it is not.
     """
 
     dialect: str
     nodes: Mapping[type[exp.Expr], Guard]
     masks: frozenset[str] = frozenset()
+    keys: KeyForm | None = None
 
     def masks_alike(self, node: exp.Expr) -> bool:
         """Whether a node is a mask that is proven here, over nothing but its own column, a text that is one here too.

@@ -14,7 +14,7 @@ from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SourceUnavailable, UsageError, nearest
 from tauro_nb.query.literals import literal
-from tauro_nb.sources.base import ColumnFacts, Scan
+from tauro_nb.sources.base import ColumnFacts, Keyed, Scan
 
 if TYPE_CHECKING:
     import duckdb
@@ -157,20 +157,25 @@ class FileSource:
         """Never called with work: files have no capability beyond being scanned."""
         raise UsageError(f"files of `{self.connection.id}` are scanned by the engine.")
 
+    def keyed(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Keyed:
+        """Never called: files take no keys."""
+        raise UsageError(f"files of `{self.connection.id}` take no keys.")
+
     def statistics(self, table: VirtualTable) -> TableStatistics:
-        """Bytes on disk, and rows from the Parquet footers."""
+        """Bytes on disk, and what Parquet footers tell."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
+
+        from tauro_nb.sources.parquet_statistics import footers
 
         paths = self.paths(table)
         try:
-            parquet = file_format(table) == "parquet"
-            rows = sum(pq.read_metadata(path).num_rows for path in paths) if parquet else None
+            if file_format(table) == "parquet":
+                return footers(paths)
             size = sum(Path(path).stat().st_size for path in paths)
         except (OSError, pa.ArrowException):
             # Whoever reads the file will say what is wrong with it; it may not even be read.
             return TableStatistics(source="files")
-        return TableStatistics(row_count=rows, size_bytes=size, source="files")
+        return TableStatistics(size_bytes=size, source="files")
 
     def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Nothing is cached."""

@@ -234,11 +234,14 @@ class MySQLSource(AttachedSource):
 
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Translate a fragment to MySQL's SQL."""
+        return self.answer(self.asked_sql(fragment, tables, params), fragment)
+
+    def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
+        """A fragment in MySQL's SQL."""
         tree = bind_literals(fragment.tree, params)
         assert isinstance(tree, exp.Query)
         raw = {name: self._raw(table, self._known.get(name) or self._columns(table)) for name, table in tables.items()}
-        sql = translate(tree, fragment.schema, raw).sql(self.dialect)
-        return Scan(sql=sql, relation=self.remote_relation(sql))
+        return translate(tree, fragment.schema, raw).sql(self.dialect)
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """What information_schema estimates; never runs ANALYZE."""

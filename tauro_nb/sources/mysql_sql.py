@@ -14,6 +14,7 @@ from tauro_nb.query.trees import conjuncts
 from tauro_nb.sources.attached import is_plain_scan
 from tauro_nb.sources.capability import Capability, Guard, always, families, family, operands
 from tauro_nb.sources.guards import QUERY_NODES, bare_like, is_condition, sortable, typed_literal
+from tauro_nb.sources.keys import KeyForm, key_list
 from tauro_nb.sources.mysql_columns import Column, as_bytes, as_text, as_utf8
 
 __all__ = ["CAPABILITY", "RawTable", "translate"]
@@ -168,7 +169,9 @@ _OWN: dict[type[exp.Expr], Guard] = {
 
 # INTERSECT and EXCEPT came with MySQL 8.0.31; FULL JOIN never did.
 CAPABILITY = Capability(
-    "mysql", {node: guard for node, guard in QUERY_NODES.items() if node not in (exp.Intersect, exp.Except)} | _OWN
+    "mysql",
+    {node: guard for node, guard in QUERY_NODES.items() if node not in (exp.Intersect, exp.Except)} | _OWN,
+    keys=KeyForm(frozenset({"integer", "decimal"}), key_list, most=50_000),
 )
 
 

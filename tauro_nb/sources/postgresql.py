@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import duckdb
@@ -15,11 +16,13 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
+from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, carries_mask, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import QUERY_NODES, bare_like, sortable, typed_literal
+from tauro_nb.sources.keys import KeyForm, array_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -80,6 +83,7 @@ CAPABILITY = Capability(
         exp.Ordered: sortable,
     },
     masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact", "redact shape"}),
+    keys=KeyForm(frozenset({"integer", "decimal", "date", "timestamp", "text"}), array_of, most=500_000),
 )
 
 # DuckDB type -> how PostgreSQL is asked for it, so that nothing arrives wider or narrower than the plan says.
@@ -252,26 +256,29 @@ class PostgreSQLSource(AttachedSource):
 
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Translate a fragment to PostgreSQL's SQL, and decide between asking for it and scanning."""
-        tree = self._translate(fragment, tables, params)
-        sql = tree.sql("postgres")
+        sql = self.asked_sql(fragment, tables, params)
         # Scanned, a masked column would come over as it is, for the engine to mask.
         scannable = not fragment.sealed and is_plain_scan(fragment.tree) and not carries_mask(fragment.tree)
         named = not any(tables[name].query for name in fragment.tables)
-        if scannable and named and not self._is_worth_asking(fragment, sql):
-            return Scan(sql=sql)
-        return Scan(sql=sql, relation=self.remote_relation(sql))
+        rows = self._expected(fragment, sql)
+        if scannable and named and (rows is None or rows > _SELECTIVE_ROWS):
+            return Scan(sql=sql, rows=rows)
+        return replace(self.answer(sql, fragment), rows=rows)
 
-    def _is_worth_asking(self, fragment: Fragment, sql: str) -> bool:
-        """Whether conditions leave so much less than the table that SQL beats the scanner.
+    def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
+        """A fragment in PostgreSQL's SQL."""
+        return self._translate(fragment, tables, params).sql(self.dialect)
+
+    def _expected(self, fragment: Fragment, sql: str) -> int | None:
+        """The rows that the server expects, if its conditions may leave much less than the table.
 
         Of a small table there is nothing to save, and a scan tells the engine how many rows to expect; of the
         answer to SQL it knows nothing when it orders its joins.
         """
         whole = fragment.estimated_rows
         if fragment.tree.args.get("where") is None or (whole is not None and whole <= _SELECTIVE_ROWS):
-            return False
-        rows = self.estimate(sql)
-        return rows is not None and rows <= _SELECTIVE_ROWS
+            return None
+        return self.estimate(sql)
 
     def _translate(
         self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]
@@ -292,19 +299,11 @@ class PostgreSQLSource(AttachedSource):
         return exp.select(*selects).from_(tree.subquery("answer"))
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
-        """The planner's estimates in pg_class; never runs ANALYZE."""
+        """The planner's estimates in pg_class and pg_stats; never runs ANALYZE."""
         if table.query:
             return TableStatistics(source="pg_class")
         schema, _, name = (table.table_name or table.name).rpartition(".")
-        rows = self._ask(
-            "SELECT c.reltuples::bigint, pg_total_relation_size(c.oid) FROM pg_class c "
-            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
-            [schema or self.default_schema, name],
-        )
-        if not rows:
-            return TableStatistics(source="pg_class")
-        count, size = rows[0]
-        return TableStatistics(row_count=count if count >= 0 else None, size_bytes=size, source="pg_class")
+        return postgresql_statistics.read(self._ask(postgresql_statistics.QUERY, [schema or self.default_schema, name]))
 
     def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Make the engine read the server's catalog again."""

@@ -22,6 +22,7 @@ from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import QUERY_NODES, by_position
+from tauro_nb.sources.keys import KeyForm, json_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,6 +47,12 @@ def _integers_or_given_text(node: exp.Expr) -> bool:
     return found == {"integer"} or (found == {"text"} and isinstance(node.expression, exp.Literal))
 
 
+def _integers_or_given_texts(node: exp.Expr) -> bool:
+    """The same of `IN`."""
+    given = bool(node.expressions) and all(isinstance(item, exp.Literal) for item in node.expressions)
+    return family(node.this) == "integer" or (family(node.this) == "text" and given)
+
+
 _COMPARISONS = (exp.GT, exp.GTE, exp.LT, exp.LTE)
 
 # SQLite keeps dates as text, decimals as floats and compares text by each column's own collation.
@@ -55,7 +62,7 @@ CAPABILITY = Capability(
     | dict.fromkeys((*_COMPARISONS, exp.Between), operands("integer"))
     | dict.fromkeys((exp.EQ, exp.NEQ), _integers_or_given_text)
     | {
-        exp.In: lambda node: QUERY_NODES[exp.In](node) and family(node.this) == "integer",
+        exp.In: lambda node: QUERY_NODES[exp.In](node) and _integers_or_given_texts(node),
         exp.Group: lambda node: QUERY_NODES[exp.Group](node) and _whole_numbers(node),
         exp.Distinct: lambda node: not node.args.get("on") and _whole_numbers(node),
         exp.Select: lambda node: QUERY_NODES[exp.Select](node) and not node.args.get("distinct"),
@@ -65,6 +72,7 @@ CAPABILITY = Capability(
         exp.Ordered: lambda node: family(node.this) == "integer",
     },
     masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact"}),
+    keys=KeyForm(frozenset({"integer", "text"}), json_array, most=200_000),
 )
 
 
@@ -170,18 +178,26 @@ class SQLiteSource(AttachedSource):
 
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Translate a fragment to SQLite's SQL; rows come as an Arrow stream."""
+        sql = self.asked_sql(fragment, tables, params)
+        whole = is_plain_scan(fragment.tree) and fragment.tree.args.get("where") is None
+        if whole and not any(tables[name].query for name in fragment.tables):
+            return Scan(sql=sql)
+        return self.answer(sql, fragment)
+
+    def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
+        """A fragment in SQLite's SQL."""
         tree = self.capability.translate_masks(bind_literals(fragment.tree, params))
         for node in list(tree.find_all(exp.Table)):
             if node.db == RAW:
                 physical = self.physical(tables[node.name])
                 physical.set("alias", node.args.get("alias"))
                 node.replace(physical)
-        for literal in list(tree.find_all(exp.EQ, exp.NEQ)):
-            _binary_collation(literal)
-        sql = tree.sql("sqlite")
-        whole = is_plain_scan(fragment.tree) and fragment.tree.args.get("where") is None
-        if whole and not any(tables[name].query for name in fragment.tables):
-            return Scan(sql=sql)
+        for comparison in list(tree.find_all(exp.EQ, exp.NEQ, exp.In)):
+            _binary_collation(comparison)
+        return tree.sql("sqlite")
+
+    def answer(self, sql: str, fragment: Fragment) -> Scan:
+        """Rows come as an Arrow stream."""
         return Scan(sql=sql, stream=lambda: self._stream(sql, fragment))
 
     def _stream(self, sql: str, fragment: Fragment) -> pa.RecordBatchReader:
@@ -234,7 +250,8 @@ class SQLiteSource(AttachedSource):
 
 def _binary_collation(node: exp.Expr) -> None:
     """A column declared NOCASE compares without case; DuckDB never does."""
-    if isinstance(node.expression, exp.Literal) and node.expression.is_string:
+    given = node.expressions or [node.expression]
+    if all(isinstance(item, exp.Literal) and item.is_string for item in given):
         node.set("this", exp.Collate(this=node.this, expression=exp.Var(this="BINARY")))
 
 

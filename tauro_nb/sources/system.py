@@ -9,7 +9,8 @@ from sqlglot import exp
 
 from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
-from tauro_nb.sources.base import ColumnFacts, Scan
+from tauro_nb.errors import UsageError
+from tauro_nb.sources.base import ColumnFacts, Keyed, Scan
 from tauro_nb.sources.capability import Capability
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class SystemSource:
         (name,) = fragment.tables
         columns = [column for column in fragment.schema if column != _EMPTY]
         return Scan(sql=name, stream=lambda: self._stream(tables[name], columns))
+
+    def keyed(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Keyed:
+        """Never called: it takes no keys."""
+        raise UsageError("system tables take no keys.")
 
     def _stream(self, table: VirtualTable, columns: list[str]) -> pa.RecordBatchReader:
         import pyarrow as pa

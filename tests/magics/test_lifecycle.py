@@ -13,7 +13,10 @@ from tauro_nb.errors import TauroError, UsageError
 from tauro_nb.magics.commands import TauroMagics
 
 Run = Callable[[str], Any]
-MAGICS = {"vconnect", "vquery", "vcatalog", "vdescribe", "vprofile", "vlineage", "vplan", "vaudit"}
+MAGICS = {"vconnect", "vquery", "vcatalog", "vdescribe", "vprofile", "vlineage", "vplan", "vaudit"} | {
+    "vaccess",
+    "vposture",
+}
 
 
 def footprint(shell: InteractiveShell) -> dict[str, Any]:

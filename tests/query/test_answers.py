@@ -156,3 +156,16 @@ def test_what_duckdb_takes_for_a_condition(fresh_postgres_database: str, conditi
     with VirtualContext(config) as ctx, duckdb.connect() as plain:
         plain.execute(f"CREATE TABLE n AS FROM ({rows}) AS v(a, b)")
         assert [tuple(row.values()) for row in ctx.query(sql).rows()] == plain.execute(sql).fetchall()
+
+
+def test_moments_that_python_cannot_hold_do_not_stop_the_others(admin: VirtualContext) -> None:
+    result = admin.query("SELECT TIMESTAMP '290000-01-01 00:00:00' AS t, DATE '2024-01-01' AS d")
+    assert "out of range" in repr(result)
+    assert "out of range" in result._repr_html_()
+
+
+def test_a_plan_with_fetch_first_is_shown(admin: VirtualContext) -> None:
+    analyst = admin.as_principal("ana", roles=["analyst"])
+    result = analyst.query("SELECT id FROM people ORDER BY id FETCH FIRST 1 ROWS ONLY")
+    assert result.rows() == [{"id": 1}]
+    assert "LIMIT 1" in str(result.plan)

@@ -16,7 +16,7 @@ from tauro_nb.query.binder import Binder
 from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.plan import QueryPlan, whole
-from tauro_nb.query.trees import BARRIER, conjuncts
+from tauro_nb.query.trees import conjuncts
 
 # Type -> values at the ends of it.
 EXTREMES = {
@@ -122,11 +122,10 @@ def open_context(folder: Path, *, barrier: str = "leakproof", own: str = "leakpr
 
 
 def below(plan: QueryPlan) -> list[str]:
-    """The conditions that stand below the barrier, the policy's own among them."""
+    """The conditions that stand beside the policy's own, that one among them."""
     leaves = [
         select for fragment in whole(plan).fragments for select in fragment.tree.find_all(sqlglot.exp.Select)
-        if select.args.get("limit") and select.args["limit"].expression.name == BARRIER
-        and leaf_kind(select.args["from_"].this) == RAW
+        if leaf_kind(select.args["from_"].this) == RAW
     ]  # fmt: skip
     return [part.sql("duckdb") for leaf in leaves for part in conjuncts(leaf.args["where"].this)]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules.fold_constants import fold_constants
+from tauro_nb.query.rules.lift_barriers import lift_barriers
 from tauro_nb.query.rules.prune_columns import prune_columns
 from tauro_nb.query.rules.push_predicates import push_predicates
 
@@ -19,5 +20,6 @@ RULES: tuple[Callable[[Query, Planner], Query], ...] = (
     prune_columns,
     fold_constants,
     push_predicates,
+    lift_barriers,
 )
-"""In this order: fewer columns first, then constants as literals, then predicates to the leaves."""
+"""Fewer columns first, then constants as literals, then predicates to the leaves, then barriers nobody needs."""

@@ -11,12 +11,13 @@ from sqlglot import exp
 from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.query import Query
-from tauro_nb.query.secrecy import below_policy
+from tauro_nb.query.sealed import sealed_condition
+from tauro_nb.query.secrecy import below_policy, mark_policy
 from tauro_nb.query.secure import is_fenced
 from tauro_nb.query.trees import conjuncts, disjuncts
 
 if TYPE_CHECKING:
-    from tauro_nb.query.planner import Planner
+    from tauro_nb.query.planner import Planner, TableEntry
 
 __all__ = ["push_predicates"]
 
@@ -27,7 +28,8 @@ _IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest
 def push_predicates(query: Query, planner: Planner) -> Query:
     """Move single-relation conditions of WHERE and ON into their leaf.
 
-    Below a barrier go only leak-proof predicates on unmasked columns, and none when it is strict. A
+    Below a barrier go only leak-proof predicates on unmasked columns, and none when it is strict. Of a column that is
+    encrypted at its source, what an equality says of the ciphertext goes below, and the equality stays. A
     condition on the null-supplied side of an outer join stays where it is.
     """
     if not query.qualified or not query.pushdown:
@@ -124,6 +126,7 @@ class _Pusher:
         if any(column.name.lower() not in names for column in columns):
             return False
         if is_fenced(inner) and not self._may_pass(part, inner, names):
+            self._search(part, inner, names)
             return False
         moved = part.copy()
         if isinstance(moved, exp.Column):
@@ -134,11 +137,22 @@ class _Pusher:
         inner.where(exp.paren(moved) if isinstance(moved, exp.Or) else moved, copy=False)
         return True
 
+    def _search(self, part: exp.Expr, leaf: exp.Select, names: Mapping[str, exp.Expr]) -> None:
+        """Ask for the ciphertext that a condition looks for: comparing it cannot fail, and who asks may open it."""
+        if self._entry(leaf).decision.is_strict:
+            return
+        condition = sealed_condition(part, names, self.params, self.planner.services.security.keys)
+        if condition is not None:
+            leaf.where(mark_policy(condition), copy=False)
+
+    def _entry(self, leaf: exp.Select) -> TableEntry:
+        return self.planner.raw(leaf.args["from_"].this.name)
+
     def _may_pass(self, part: exp.Expr, leaf: exp.Select, names: Mapping[str, exp.Expr]) -> bool:
         """Whether a condition may stand below the barrier of a leaf: it speaks of clear columns, and cannot fail."""
         if below_policy(leaf):
             return False
-        entry = self.planner.entry(leaf.args["from_"].this.name)
+        entry = self._entry(leaf)
         if entry.decision.is_strict:
             return False
         types = {name.lower(): kind for name, kind in entry.columns.items()}

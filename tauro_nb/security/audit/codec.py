@@ -14,7 +14,8 @@ __all__ = ["ACCESSES", "access_event", "logs_of", "result_event"]
 
 # Attribute of AuditLog -> member of the record. What is empty is left out.
 _SHARED: Final = {
-    "principal": "principal", "roles": "roles", "tenant": "tenant", "purpose": "purpose", "origin": "origin",
+    "principal": "principal", "acting_as": "as", "roles": "roles", "tenant": "tenant", "purpose": "purpose",
+    "origin": "origin",
     "mode": "mode", "query_id": "query", "parent_id": "parent", "statement": "statement", "fingerprint": "fingerprint",
     "literals": "literals", "params": "params", "backends": "backends", "policy_version": "policies",
     "status": "outcome", "denial_reason": "reason", "error_class": "error", "row_count": "rows",

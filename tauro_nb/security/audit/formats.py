@@ -14,8 +14,8 @@ __all__ = ["to_csv", "to_json", "to_jsonl"]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 _COLUMNS = (
     "timestamp", "principal", "roles", "operation", "table_name", "field_names", "row_count", "status",
-    "denial_reason", "query_id", "statement", "policy_hash", "duration_ms", "event", "parent_id", "tenant", "purpose",
-    "origin", "mode", "policy_version", "column_roles", "masked", "row_filter", "policy_columns", "base",
+    "acting_as", "denial_reason", "query_id", "statement", "policy_hash", "duration_ms", "event", "parent_id", "tenant",
+    "purpose", "origin", "mode", "policy_version", "column_roles", "masked", "row_filter", "policy_columns", "base",
     "fingerprint", "literals", "params", "backends", "byte_count", "error_class", "sequence",
 )  # fmt: skip
 

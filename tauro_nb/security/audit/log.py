@@ -54,6 +54,8 @@ class AuditLog:
         `query`, `access` (rows at hand), `deny` (refused before it was planned or run).
     parent_id
         The query this one belongs to, if any.
+    acting_as
+        Whose rights were used, where `principal` looked through somebody else's eyes.
     tenant, purpose
         For whom and what for, as the principal declared.
     origin
@@ -106,6 +108,7 @@ class AuditLog:
     sequence: int = 0
     event: str = "access"
     parent_id: str = ""
+    acting_as: str = ""
     tenant: str | None = None
     purpose: str | None = None
     origin: Mapping[str, str] = field(default_factory=dict)

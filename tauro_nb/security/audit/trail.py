@@ -271,7 +271,7 @@ class AuditTrail:
         Parameters
         ----------
         event
-            `policy.change`, `key.use`, `export`, `config`, `audit.verify`, `login`.
+            `policy.change`, `key.use`, `join.keys`, `export`, `config`, `audit.verify`, `login`.
         facts
             What happened. `roles`, `tenant`, `query` and `origin` have places of their own in a record.
 

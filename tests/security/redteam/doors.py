@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -19,7 +20,7 @@ from tauro_nb.widgets import PlanView, plan_html
 from tests.security.redteam.sites import ANALYST, Site, arrow
 from tests.security.redteam.staff import COLUMNS, EMP, OPEN_ROWS, VIEW
 
-__all__ = ["DOORS", "Answer", "Visit", "offered"]
+__all__ = ["DOORS", "Answer", "Visit", "displayed", "offered"]
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,19 @@ def by_dbapi(visit: Visit, sql: str) -> Answer:
 
 def by_magics(visit: Visit, sql: str) -> Answer:
     visit.shell.user_ns["catalog"] = visit.site.analyst
+    shown = [displayed(visit.shell, cell) for cell in ("%vconnect catalog", f"%%vquery found\n{sql}", "found")]
+    return Answer(visit.shell.user_ns["found"].to_arrow(), "\n".join(shown))
+
+
+def displayed(shell: InteractiveShell, cell: str) -> str:
+    """Everything a cell shows, in every form a notebook would keep; its error is raised."""
+    run: Any = shell.run_cell
     with capture_output() as captured:
-        visit.shell.run_cell("%vconnect catalog").raise_error()
-        visit.shell.run_cell(f"%%vquery found\n{sql}").raise_error()
-        visit.shell.run_cell("found").raise_error()
-    texts = [captured.stdout, captured.stderr, *(json.dumps(output.data, default=str) for output in captured.outputs)]
-    return Answer(visit.shell.user_ns["found"].to_arrow(), "\n".join(texts))
+        done = run(cell)
+        forms = {} if done.result is None else shell.display_formatter.format(done.result)[0]
+    done.raise_error()
+    outputs = [json.dumps(output.data, default=str) for output in captured.outputs]
+    return "\n".join([captured.stdout, captured.stderr, *outputs, json.dumps(forms, default=str)])
 
 
 def by_rows(visit: Visit, sql: str) -> Answer:

@@ -1,0 +1,203 @@
+"""What somebody gets of a table, rule by rule and in words: which rule decides, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tauro_nb.errors import AccessDenied
+from tauro_nb.html import Html, badge
+from tauro_nb.report import Report, Sheet
+
+if TYPE_CHECKING:
+    from tauro_nb.context import VirtualContext
+    from tauro_nb.security.compiled import ParsedPolicy
+    from tauro_nb.security.compose import Ruling
+    from tauro_nb.security.decision import TableDecision
+    from tauro_nb.security.principal import Principal
+
+__all__ = ["AccessExplanation", "ColumnAccess", "explain_access"]
+
+ACCESS_BADGES: Final[Mapping[str, Html]] = {
+    "masked": badge("◐", "masked", "warn"),
+    "encrypted": badge("◐", "encrypted", "warn"),
+    "denied": badge("⊘", "denied", "bad"),
+}
+
+
+@dataclass(frozen=True)
+class ColumnAccess:
+    """What somebody gets of one column.
+
+    Parameters
+    ----------
+    name, type
+        The column; the type as it is shown.
+    access
+        `clear`, `masked`, `encrypted` or `denied`.
+    mask
+        The mask's name when masked.
+    why
+        The rule that decides, in words.
+    others
+        Rules that speak of the column, too, and are less strict.
+    policy
+        What the deciding rules say, as they are written; only for those who may read policies.
+    """
+
+    name: str
+    type: str
+    access: str
+    mask: str | None
+    why: str
+    others: tuple[str, ...] = ()
+    policy: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class AccessExplanation(Report):
+    """What somebody gets of one table, and why.
+
+    Parameters
+    ----------
+    table, principal, roles
+        Who, and what.
+    allowed, why
+        Whether the table may be read, and which rule says so.
+    rows
+        Whose conditions restrict the rows, in words.
+    row_policy
+        The conditions as they are written; only for those who may read policies.
+    columns
+        One entry a column; none where they are not known, or the table is closed to whoever asks.
+    policy_version
+        The version of all policies that this was true for.
+    """
+
+    table: str
+    principal: str
+    roles: tuple[str, ...]
+    allowed: bool
+    why: str
+    rows: str
+    row_policy: tuple[str, ...]
+    columns: tuple[ColumnAccess, ...]
+    policy_version: str
+
+    def sheets(self) -> Sequence[Sheet]:
+        """The table of columns, under what holds for the table."""
+        roles = f" ({', '.join(self.roles)})" if self.roles else ""
+        state = "may be read" if self.allowed else "may not be read"
+        lead = [f"Table: {state}; {self.why}."]
+        if self.allowed:
+            lead.append(f"Rows: {self.rows}.")
+            lead += [f"  {text}" for text in self.row_policy]
+        shows_policy = any(column.policy for column in self.columns)
+        headers = ("column", "type", "gets", "why", "less strict", "policy")[: 6 if shows_policy else 5]
+        if not shows_policy and not any(column.others for column in self.columns):
+            headers = headers[:4]
+        rows = tuple(
+            (c.name, c.type, c.access, c.why, "; ".join(c.others), c.policy)[: len(headers)] for c in self.columns
+        )
+        badges = {(2, access): mark for access, mark in ACCESS_BADGES.items()}
+        return (Sheet(self.table, f"as {self.principal}{roles}", headers, rows, tuple(lead), badges=badges),)
+
+
+def explain_access(ctx: VirtualContext, who: Principal, name: str) -> AccessExplanation:
+    """Explain what `who` gets of a table, as far as the context's own principal may know.
+
+    Raises
+    ------
+    UnknownTable
+        There is no such table.
+    """
+    table = ctx.sight.resolve(name).name
+    seen = ctx.as_principal(who)
+    columns = _columns(ctx, seen, table)
+    decision = ctx.security.decide(table, columns, who)
+    parsed = ctx.security.rules_of(table)
+    readable = ctx.reads_policies
+    shown = columns if decision.allowed or readable else {}
+    return AccessExplanation(
+        table=table,
+        principal=who.name,
+        roles=tuple(sorted(who.roles)),
+        allowed=decision.allowed,
+        why=decision.reason or _allowed_by(parsed, who),
+        rows=decision.filter_rule or _all_rows(parsed, who),
+        row_policy=tuple(_row_texts(parsed, who)) if readable and parsed is not None and decision.allowed else (),
+        columns=tuple(_column(decision, column, parsed, who, readable=readable) for column in shown),
+        policy_version=ctx.policy_version,
+    )
+
+
+def _columns(ctx: VirtualContext, seen: VirtualContext, table: str) -> Mapping[str, str]:
+    """The table's columns, as who asks or who is asked about may know them."""
+    for context in (seen, ctx):
+        try:
+            return context.planner.fresh_entry(table).columns
+        except AccessDenied:
+            continue
+    return ctx.layer.schema_registry.resolve(table).schema
+
+
+def _allowed_by(parsed: ParsedPolicy | None, who: Principal) -> str:
+    if parsed is None:
+        return "it has no policy, and `default_access` is `allow`"
+    policy = parsed.policy
+    held = [role for role in policy.allowed_roles if who.matches((role,))]
+    if held:
+        return f"its `allowed_roles` list `{held[0]}`"
+    return "its policy names no `allowed_roles`, so everybody may"
+
+
+def _all_rows(parsed: ParsedPolicy | None, who: Principal) -> str:
+    if parsed is None or not parsed.conditions.permissive.templates:
+        return "all; no row filter applies"
+    roles = [role for role in parsed.conditions.permissive.of(who) if not parsed.policy.row_level_filters[role].strip()]
+    return f"all; the row filter of `{roles[0]}` is empty" if roles else "all"
+
+
+def _row_texts(parsed: ParsedPolicy, who: Principal) -> Iterator[str]:
+    """The conditions that restrict somebody's rows, as they are written."""
+    policy, conditions = parsed.policy, parsed.conditions
+    if policy.tenant_column is not None:
+        yield f"tenant: {policy.tenant_column} = {{tenant}}"
+    for role in conditions.restrictive.of(who):
+        yield f"restrictive, `{role}`: {policy.restrictive_filters[role]}"
+    if not conditions.lifting(who):
+        for role in conditions.permissive.of(who):
+            yield f"`{role}`: {policy.row_level_filters[role]}"
+
+
+def _column(
+    decision: TableDecision, name: str, parsed: ParsedPolicy | None, who: Principal, *, readable: bool
+) -> ColumnAccess:
+    column = decision.columns[name]
+    rulings = [] if parsed is None or not decision.allowed else parsed.rulings(name, who)
+    others = tuple(dict.fromkeys(ruling.says for ruling in rulings if ruling.access != column.access))
+    deciding = [ruling for ruling in rulings if ruling.access == column.access]
+    return ColumnAccess(
+        name,
+        column.shown_type,
+        column.access,
+        column.mask,
+        column.rule or "no rule speaks of it",
+        others,
+        "; ".join(filter(None, map(_rule_text, deciding))) if readable else "",
+    )
+
+
+def _rule_text(ruling: Ruling) -> str:
+    """A ruling's masks as they are written, or the level and roles of its rule."""
+    if ruling.masks:
+        return "; ".join(
+            " ".join(filter(None, (f"mask {mask.masker.name}", f"when {mask.when}" if mask.when else "", mask.origin)))
+            for mask in ruling.masks
+        )
+    rule = ruling.rule
+    if rule is None:
+        return ""
+    roles = [f"{key}: {', '.join(value)}" for key in ("allowed_roles", "denied_roles") if (value := getattr(rule, key))]
+    return "; ".join([rule.access_level.value, *roles])

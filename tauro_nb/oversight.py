@@ -1,0 +1,135 @@
+"""What those who answer for a catalog ask of it: who gets what and why, what others see, what is protected at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from tauro_nb.auditing import AuditDoor
+from tauro_nb.errors import AccessDenied
+
+if TYPE_CHECKING:
+    from tauro_nb.access import AccessExplanation
+    from tauro_nb.context import VirtualContext
+    from tauro_nb.posture import Posture
+    from tauro_nb.security.principal import Principal
+    from tauro_nb.simulation import Simulation
+
+__all__ = ["Oversight"]
+
+
+class Oversight(AuditDoor):
+    """The part of a context that looks through other eyes."""
+
+    if TYPE_CHECKING:
+
+        def as_principal(self, name: str | Principal) -> VirtualContext:
+            """The same catalog, seen by someone else."""
+
+    @property
+    def reads_policies(self) -> bool:
+        """Whether this principal may read what policies say; everybody else sees a marker in their place."""
+        return self.reads_policies_as(self.principal)
+
+    def reads_policies_as(self, who: Principal) -> bool:
+        """Whether somebody may read what policies say; nobody may while they cannot be used."""
+        return who.matches(self.layer.policy_readers)
+
+    def acting_as(self, who: str | Principal) -> VirtualContext:
+        """The same catalog with somebody else's rights; records name this principal as the one who asked.
+
+        Raises
+        ------
+        AccessDenied
+            This principal may not read policies, and holds none of the roles in `security.simulators`.
+        """
+        self.require_simulator()
+        seen = self.as_principal(who)
+        seen._caller = self._caller or self.principal.name  # noqa: SLF001 - its own kind
+        return seen
+
+    def require_simulator(self) -> None:
+        """Refuse whoever may not see with other eyes; the refusal is recorded.
+
+        Raises
+        ------
+        AccessDenied
+            This principal may not read policies, and holds none of the roles in `security.simulators`.
+        """
+        if self.reads_policies or self.principal.matches(self.layer.config.security.simulators):
+            return
+        denied = AccessDenied(
+            f"{self.principal.name!r} may not look through somebody else's eyes.",
+            hint="It is for those who may read policies, and for the roles in `security.simulators`.",
+        )
+        self._record_refusal(denied)
+        raise denied
+
+    def explain_access(self, principal: str | Principal | None, table: str) -> AccessExplanation:
+        """Which rule decides what somebody gets of a table, of each column and of the rows, and why. Reads no rows.
+
+        Parameters
+        ----------
+        principal
+            About whom; None for oneself.
+        table
+            A virtual table. Its source is asked for its columns where the catalog does not declare them.
+
+        Raises
+        ------
+        AccessDenied
+            About others only those may ask who may simulate. What policies say is shown to policy readers only.
+        UnknownTable
+            There is no such table.
+
+        Examples
+        --------
+        >>> policy = {"field_policies": {"a": {"mask": "null", "allowed_roles": ["boss"]}}}
+        >>> one = {"query": "SELECT 1 AS a"}
+        >>> ctx = VirtualContext({"virtual_tables": {"one": one}, "security_policies": {"one": policy}}, "ana")
+        >>> print(ctx.explain_access(None, "one"))
+        one: as ana (ana)
+        Table: may be read; its policy names no `allowed_roles`, so everybody may.
+        Rows: all; no row filter applies.
+        <BLANKLINE>
+        column  type     gets    why
+        ------  -------  ------  ----------------------
+        a       INTEGER  masked  masked except for boss
+        """
+        from tauro_nb.access import explain_access
+
+        who = self.principal if principal is None else self.layer.security.principal(principal)
+        if who.key != self.principal.key:
+            self.require_simulator()
+            self._note("policy.explain", about=who.name, table=table)
+        return explain_access(cast("VirtualContext", self), who, table)
+
+    def simulate(
+        self, query: Any, principals: Iterable[str | Principal], params: Any = None, *, limit: int | None = None
+    ) -> Simulation:
+        """Run a query with the rights of several people, and show side by side what each would get.
+
+        Every run takes the road, and its record names both: who asked, and whose rights were used.
+
+        Parameters
+        ----------
+        query, params, limit
+            As for `query`; all rows are kept in memory.
+        principals
+            Whose rights.
+
+        Raises
+        ------
+        AccessDenied
+            This principal may not simulate. That somebody is denied something is part of the answer.
+        """
+        from tauro_nb.simulation import simulate
+
+        self.require_simulator()
+        return simulate(cast("VirtualContext", self), query, principals, params, limit)
+
+    def posture(self) -> Posture:
+        """What this deployment protects and what it does not; see `tauro_nb.posture`."""
+        from tauro_nb.posture import posture
+
+        return posture(cast("VirtualContext", self))

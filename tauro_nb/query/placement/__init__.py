@@ -1,0 +1,1 @@
+"""What goes where: estimates, costs, and which joins send keys."""

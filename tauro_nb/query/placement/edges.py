@@ -1,0 +1,182 @@
+"""Which relations may leave out rows of which others: where an equality must hold for a row to survive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from tauro_nb.query.names import STEP, leaf_kind, leaf_table
+from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
+from tauro_nb.query.secrecy import is_policy
+from tauro_nb.query.trees import conjuncts
+
+__all__ = ["Edge", "Slot", "edges"]
+
+# Their value is not that of one row, or not the same twice.
+_IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in a tree where a relation stands: in FROM or a join of a SELECT, or behind `IN`."""
+
+    scope: exp.Expr = field(compare=False, repr=False)
+    scope_id: int
+    alias: str
+
+    @classmethod
+    def of(cls, scope: exp.Expr, alias: str = "") -> Slot:
+        """The place of a relation in a SELECT, or of the query of an `IN`."""
+        return cls(scope, id(scope), alias)
+
+    @property
+    def relation(self) -> exp.Expr:
+        """What stands there now."""
+        if isinstance(self.scope, exp.Select):
+            return relations(self.scope)[self.alias]
+        query: exp.Expr = self.scope.args["query"]
+        source = query.this.args.get("from_")
+        return source.this if source is not None and leaf_kind(source.this) == STEP else query
+
+    @property
+    def around(self) -> Mapping[str, exp.Expr]:
+        """The relations that conditions there may speak of."""
+        return relations(self.scope) if isinstance(self.scope, exp.Select) else {}
+
+    def conditions(self) -> list[exp.Expr]:
+        """Conditions of WHERE that speak of this relation alone, and may be asked of it before it is joined."""
+        if not isinstance(self.scope, exp.Select) or self.alias in null_supplied(self.scope):
+            return []
+        where = self.scope.args.get("where")
+        return [
+            part
+            for part in conjuncts(where.this if where is not None else None)
+            if part.find(*_IMMOVABLE) is None
+            and {column.table.lower() for column in part.find_all(exp.Column)} == {self.alias}
+        ]
+
+    def put_step(self, name: str) -> None:
+        """Let a step's rows stand in the place of the relation."""
+        relation = self.relation
+        if isinstance(self.scope, exp.Select):
+            relation.replace(leaf_table(name, STEP, relation.alias))
+            return
+        column = exp.column(exp.to_identifier(relation.this.selects[0].alias_or_name, quoted=True))
+        relation.this.replace(exp.select(column).from_(leaf_table(name, STEP)))
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Rows of `target` whose `column` is no `key` of `reducer` find no partner."""
+
+    reducer: Slot
+    key: str
+    target: Slot
+    column: str
+
+
+def edges(select: exp.Select) -> Iterator[Edge]:
+    """Every such pair in the joins of a SELECT, and between it and the `IN` and `EXISTS` of its WHERE.
+
+    The sides of an inner join reduce each other, and so do those of an equality in WHERE, whatever joined them. The
+    preserved side of an outer join reduces the other one, never the other way round; what `NOT EXISTS` looks through
+    may be reduced, and reduces nothing.
+
+    >>> import sqlglot
+    >>> absent = "NOT EXISTS (SELECT 1 FROM c WHERE c.z = a.x)"
+    >>> tree = sqlglot.parse_one(f"SELECT 1 FROM a LEFT JOIN b ON a.x = b.y WHERE {absent}")
+    >>> [(edge.reducer.alias, edge.target.alias) for edge in edges(tree)]
+    [('a', 'c'), ('a', 'b')]
+    """
+    if not plain_joins(select) or select.args.get("sample"):
+        return
+    where = select.args.get("where")
+    condition = where.this if where is not None else None
+    for left, right in _equalities(condition, select):
+        yield from _both(select, left, right)
+    for part in conjuncts(condition):
+        if not is_policy(part):
+            yield from _semi(select, part.unnest())
+    for join in select.args.get("joins") or []:
+        yield from _joined(select, join)
+
+
+def _joined(select: exp.Select, join: exp.Join) -> Iterator[Edge]:
+    own, side = join.this.alias_or_name.lower(), join.side.upper()
+    for left, right in _equalities(join.args.get("on"), select):
+        if not side:
+            yield from _both(select, left, right)
+        elif own in (left.table.lower(), right.table.lower()):
+            inner, outer = (left, right) if left.table.lower() == own else (right, left)
+            if side == "LEFT":
+                yield _edge(select, outer, select, inner)
+            elif side == "RIGHT":
+                yield _edge(select, inner, select, outer)
+
+
+def _semi(select: exp.Select, node: exp.Expr) -> Iterator[Edge]:
+    """Between a SELECT and the query that one of its conditions looks through."""
+    negated = isinstance(node, exp.Not)
+    inner = node.this.unnest() if negated else node
+    if isinstance(inner, exp.Exists):
+        yield from _exists(select, inner.this.unnest(), negated=negated)
+    elif isinstance(inner, exp.In) and not negated and inner.args.get("query") is not None:
+        yield from _member(select, inner)
+
+
+def _exists(select: exp.Select, query: exp.Expr, *, negated: bool) -> Iterator[Edge]:
+    clauses = ("group", "having", "limit", "offset", "qualify", "sample")
+    if not isinstance(query, exp.Select) or any(query.args.get(clause) for clause in clauses):
+        return
+    if not plain_joins(query) or any(item.find(exp.AggFunc, exp.Window) for item in query.expressions):
+        return
+    outside, inside = relations(select), relations(query)
+    where = query.args.get("where")
+    for part in conjuncts(where.this if where is not None else None):
+        node = part.unnest()
+        if not (isinstance(node, exp.EQ) and isinstance(node.this, exp.Column)):
+            continue
+        if not isinstance(node.expression, exp.Column):
+            continue
+        for own, outer in ((node.this, node.expression), (node.expression, node.this)):
+            name = outer.table.lower()
+            if own.table.lower() in inside and name in outside and name not in inside:
+                yield _edge(select, outer, query, own)
+                if not negated:
+                    yield _edge(query, own, select, outer)
+
+
+def _member(select: exp.Select, node: exp.In) -> Iterator[Edge]:
+    column, query = node.this, node.args["query"]
+    if not isinstance(column, exp.Column) or column.table.lower() not in relations(select):
+        return
+    if not isinstance(query, exp.Subquery) or not isinstance(query.this, exp.Select) or len(query.this.selects) != 1:
+        return
+    inside, outside = Slot.of(node), Slot.of(select, column.table.lower())
+    name = query.this.selects[0].alias_or_name
+    yield Edge(inside, name, outside, column.name)
+    yield Edge(outside, column.name, inside, name)
+
+
+def _equalities(condition: exp.Expr | None, select: exp.Select) -> Iterator[tuple[exp.Column, exp.Column]]:
+    known = relations(select)
+    for part in conjuncts(condition):
+        node = part.unnest()
+        if not isinstance(node, exp.EQ):
+            continue
+        left, right = node.this, node.expression
+        if isinstance(left, exp.Column) and isinstance(right, exp.Column):
+            aliases = {left.table.lower(), right.table.lower()}
+            if len(aliases) == 2 and aliases <= known.keys():
+                yield left, right
+
+
+def _both(select: exp.Select, left: exp.Column, right: exp.Column) -> Iterator[Edge]:
+    yield _edge(select, left, select, right)
+    yield _edge(select, right, select, left)
+
+
+def _edge(scope: exp.Select, reducer: exp.Column, other: exp.Select, target: exp.Column) -> Edge:
+    return Edge(Slot.of(scope, reducer.table.lower()), reducer.name, Slot.of(other, target.table.lower()), target.name)

@@ -1,0 +1,268 @@
+"""How many rows a tree gives, and how many different values a column of it has, as far as statistics tell."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from sqlglot import exp
+
+from tauro_nb.catalog.statistics import ColumnStatistics, TableStatistics
+from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind
+from tauro_nb.query.placement.reach import relations
+from tauro_nb.query.plan import Fragment
+from tauro_nb.query.trees import BARRIER, conjuncts, disjuncts
+
+__all__ = ["Estimator"]
+
+Statistics = Callable[[str], TableStatistics]
+
+# Taken when nothing is known.
+_ROWS: Final = 100_000.0
+_DISTINCT_SHARE: Final = 0.1
+_TEXT_BYTES: Final = 24.0
+_NUMBER_BYTES: Final = 8.0
+
+# The part of the rows that a condition keeps, where no statistics tell.
+_EQUAL: Final = 0.01
+_RANGE: Final = 0.3
+_KEEPS: Final[Mapping[type[exp.Expr], float]] = {
+    exp.NEQ: 0.9, exp.GT: _RANGE, exp.GTE: _RANGE, exp.LT: _RANGE, exp.LTE: _RANGE, exp.Between: 0.15, exp.Like: 0.1,
+    exp.ILike: 0.1, exp.Is: 0.05, exp.Exists: 0.3, exp.In: 0.3, exp.EQ: _EQUAL,
+}  # fmt: skip
+
+
+class Estimator:
+    """Estimates over one placed tree; every node is looked at once.
+
+    Parameters
+    ----------
+    statistics
+        Of a raw table, by name.
+    fragments
+        By id; where a source was asked how many rows it expects, that counts.
+    scale
+        The part of a fragment's rows that keys leave, by its id.
+    known
+        Rows of steps by id, and of frames by name.
+    steps
+        What a step's rows are of, by its id.
+    """
+
+    def __init__(
+        self,
+        statistics: Statistics,
+        fragments: Mapping[str, Fragment],
+        scale: Mapping[str, float] | None = None,
+        known: Mapping[str, float] | None = None,
+        steps: Mapping[str, exp.Expr] | None = None,
+    ) -> None:
+        self._statistics = statistics
+        self._fragments = fragments
+        self._scale = scale or {}
+        self._known = known or {}
+        self._steps = steps or {}
+        self._rows: dict[int, float] = {}
+        self._kept: list[exp.Expr] = []
+
+    def rows(self, node: exp.Expr) -> float:
+        """Rows of a relation or query."""
+        key = id(node)
+        if key not in self._rows:
+            # The node is kept, so that no other can get its id.
+            self._kept.append(node)
+            self._rows[key] = max(self._count(node), 1.0)
+        return self._rows[key]
+
+    def _count(self, node: exp.Expr) -> float:
+        if isinstance(node, exp.Subquery):
+            return self.rows(node.this)
+        if isinstance(node, exp.Select):
+            return self._selected(node)
+        if isinstance(node, exp.SetOperation):
+            return self.rows(node.left) + self.rows(node.right)
+        kind = leaf_kind(node)
+        if kind == RAW:
+            return float(self._statistics(node.name).row_count or _ROWS)
+        if kind == FRAGMENT:
+            fragment = self._fragments[node.name]
+            expected = None if fragment.scan is None else fragment.scan.rows
+            rows = float(expected) if expected is not None else self.rows(fragment.tree)
+            return rows * self._scale.get(node.name, 1.0)
+        return self._known.get(node.name, _ROWS) if kind in (STEP, LOCAL) else _ROWS
+
+    def _selected(self, select: exp.Select) -> float:
+        around = relations(select)
+        rows = 1.0
+        for relation in around.values():
+            rows *= self.rows(relation)
+        where = select.args.get("where")
+        conditions = list(conjuncts(where.this)) if where is not None else []
+        for join in select.args.get("joins") or []:
+            conditions += conjuncts(join.args.get("on")) if not join.side else ()
+            if join.side and join.args.get("on") is not None:
+                # At least every row of the preserved side stays; how many more is not known.
+                rows /= self.rows(join.this)
+        for condition in conditions:
+            rows *= self.keeps(condition, around)
+        rows = self._grouped(select, max(rows, 1.0))
+        limit = select.args.get("limit")
+        if limit is not None and isinstance(limit.expression, exp.Literal) and limit.expression.name != BARRIER:
+            rows = min(rows, float(limit.expression.name))
+        return rows
+
+    def _grouped(self, select: exp.Select, rows: float) -> float:
+        group = select.args.get("group")
+        if group is None:
+            aggregated = any(isinstance(item.unalias(), exp.AggFunc) for item in select.expressions)
+            return 1.0 if aggregated else rows
+        groups = 1.0
+        for part in group.expressions:
+            groups *= self.distinct_of(part, relations(select)) if isinstance(part, exp.Column) else 100.0
+        rows = min(groups, rows)
+        return rows * _RANGE if select.args.get("having") is not None else rows
+
+    def keeps(self, condition: exp.Expr, around: Mapping[str, exp.Expr]) -> float:
+        """The part of all combinations of rows that a condition keeps."""
+        node = condition.unnest()
+        if isinstance(node, exp.Or):
+            return min(sum(self.keeps(part, around) for part in disjuncts(node)), 1.0)
+        if isinstance(node, exp.And):
+            kept = 1.0
+            for part in conjuncts(node):
+                kept *= self.keeps(part, around)
+            return kept
+        if isinstance(node, exp.Not):
+            return max(1.0 - self.keeps(node.this, around), 0.05)
+        return self._compared(node, around)
+
+    def _compared(self, node: exp.Expr, around: Mapping[str, exp.Expr]) -> float:
+        left, right = node.this, node.args.get("expression")
+        if isinstance(node, exp.EQ) and isinstance(left, exp.Column) and isinstance(right, exp.Column):
+            return 1.0 / max(self.distinct_of(left, around), self.distinct_of(right, around))
+        column = left if isinstance(left, exp.Column) else right if isinstance(right, exp.Column) else None
+        usual = _KEEPS.get(type(node), _RANGE)
+        if column is None:
+            return usual
+        facts = self._facts(column, around)
+        if isinstance(node, exp.EQ):
+            return 1.0 / facts.distinct_count if facts is not None and facts.distinct_count else usual
+        if isinstance(node, exp.In) and node.expressions:
+            one = 1.0 / facts.distinct_count if facts is not None and facts.distinct_count else _EQUAL
+            return min(one * len(node.expressions), 1.0)
+        span = None if facts is None else _span(node, column, facts)
+        return usual if span is None else span
+
+    def distinct_of(self, column: exp.Column, around: Mapping[str, exp.Expr]) -> float:
+        """Different values of a column of one of the relations around it."""
+        relation = around.get(column.table.lower())
+        return _ROWS if relation is None else self.distinct(relation, column.name)
+
+    def distinct(self, relation: exp.Expr, name: str) -> float:
+        """Different values of a relation's column: never more than it has rows."""
+        rows = self.rows(relation)
+        found = self._origin(relation, name)
+        if found is None:
+            return max(rows * _DISTINCT_SHARE, min(rows, 100.0))
+        table, facts = found
+        whole = float(self._statistics(table).row_count or _ROWS)
+        if facts is None or facts.distinct_count is None:
+            return max(min(rows, whole * _DISTINCT_SHARE), 1.0)
+        different = float(facts.distinct_count)
+        # Rows taken at random: with few values for many rows nearly all values are still there.
+        share = min(rows / whole, 1.0)
+        each = whole / max(different, 1.0)
+        return float(max(min(rows, different * (1.0 - (1.0 - share) ** each)), 1.0))
+
+    def width(self, relation: exp.Expr, names: Mapping[str, str]) -> float:
+        """Bytes of a row of a relation with the given columns and types."""
+        total = 0.0
+        for name, kind in names.items():
+            found = self._origin(relation, name)
+            known = found[1].average_bytes if found is not None and found[1] is not None else None
+            total += known if known is not None else _TEXT_BYTES if kind == "VARCHAR" else _NUMBER_BYTES
+        return total
+
+    def stored(self, tree: exp.Expr) -> float:
+        """Rows of all raw tables below, which a source looks at when no index helps."""
+        return sum(self.rows(table) for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW)
+
+    def is_indexed(self, relation: exp.Expr, name: str) -> bool:
+        """Whether the source finds rows by a column's value without looking at all of them; yes when not known."""
+        found = self._origin(relation, name)
+        return found is None or found[1] is None or found[1].indexed is not False
+
+    def _facts(self, column: exp.Column, around: Mapping[str, exp.Expr]) -> ColumnStatistics | None:
+        relation = around.get(column.table.lower())
+        found = None if relation is None else self._origin(relation, column.name)
+        return None if found is None else found[1]
+
+    def _origin(self, node: exp.Expr, name: str) -> tuple[str, ColumnStatistics | None] | None:
+        """The raw table and statistics of a column that passes through unchanged."""
+        if isinstance(node, exp.Subquery):
+            node = node.this
+        if isinstance(node, exp.Select):
+            item = next((item for item in node.expressions if item.alias_or_name.lower() == name.lower()), None)
+            column = None if item is None else item.unalias()
+            column = column.this if isinstance(column, exp.Cast) else column
+            if not isinstance(column, exp.Column):
+                return None
+            inside = relations(node)
+            below = inside.get(column.table.lower()) or (next(iter(inside.values())) if len(inside) == 1 else None)
+            return None if below is None else self._origin(below, column.name)
+        if leaf_kind(node) == FRAGMENT:
+            return self._origin(self._fragments[node.name].tree, name)
+        if leaf_kind(node) == STEP and node.name in self._steps:
+            return self._origin(self._steps[node.name], name)
+        if leaf_kind(node) != RAW:
+            return None
+        columns = self._statistics(node.name).columns
+        known = next((facts for key, facts in columns.items() if key.lower() == name.lower()), None)
+        return node.name, known
+
+
+def _span(node: exp.Expr, column: exp.Column, facts: ColumnStatistics) -> float | None:
+    """The part of the way from minimum to maximum that a range covers."""
+    low, high = _number(facts.minimum), _number(facts.maximum)
+    if low is None or high is None or high <= low:
+        return None
+    if isinstance(node, exp.Between):
+        start, end = _literal(node.args["low"]), _literal(node.args["high"])
+    elif isinstance(node, (exp.GT, exp.GTE, exp.LT, exp.LTE)):
+        other = node.expression if node.this is column else node.this
+        bound = _literal(other)
+        upward = isinstance(node, (exp.GT, exp.GTE)) == (node.this is column)
+        start, end = (bound, high) if upward else (low, bound)
+    else:
+        return None
+    if start is None or end is None:
+        return None
+    return min(max((min(end, high) - max(start, low)) / (high - low), 0.0), 1.0)
+
+
+def _literal(node: exp.Expr) -> float | None:
+    if isinstance(node, exp.Cast):
+        node = node.this
+    if isinstance(node, exp.Neg):
+        inner = _literal(node.this)
+        return None if inner is None else -inner
+    return _number(node.name) if isinstance(node, exp.Literal) else None
+
+
+def _number(value: Any) -> float | None:
+    """A number or a moment as a number."""
+    if isinstance(value, dt.datetime):
+        return value.timestamp() / 86_400
+    if isinstance(value, dt.date):
+        return float(value.toordinal())
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        pass
+    try:
+        return float(dt.date.fromisoformat(str(value)[:10]).toordinal())
+    except ValueError:
+        return None

@@ -1,0 +1,253 @@
+"""Bind joins: the side of a join with few keys runs first, and the other side's source is asked for those alone."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlglot import exp
+
+from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind, leaf_table
+from tauro_nb.query.placement.cost import LOCAL_ROW, RATES, Rates, asked, scanned
+from tauro_nb.query.placement.edges import Edge, Slot, edges
+from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.reach import fragment_column, reach
+from tauro_nb.query.plan import Fragment, KeyFilter, Step
+from tauro_nb.query.secrecy import below_policy
+from tauro_nb.query.trees import bare
+from tauro_nb.sources.capability import family
+from tauro_nb.sources.keys import KeyForm, key_condition
+
+if TYPE_CHECKING:
+    from tauro_nb.query.planner import Planner
+    from tauro_nb.sources.base import Source
+
+__all__ = ["Reduction", "reduce_joins"]
+
+_WORTH: Final = 0.003
+"""Seconds that sending keys must be expected to save."""
+_CHEAP: Final = 5.0
+"""A side that may keep fewer rows than are estimated is tried if running it first costs so many times less than all
+rows of the other side: how many keys there are is seen then."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A tree in which some relations are steps, with these steps and the fragments that wait for their keys."""
+
+    tree: exp.Expr
+    steps: tuple[Step, ...]
+    fragments: tuple[Fragment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """An edge that pays: seconds saved, the fragment it reaches, and the most keys that still pay."""
+
+    edge: Edge
+    saved: float
+    fragment: str
+    target: str
+    keys: float
+    most: int
+    share: float
+
+
+@dataclass
+class _Reducer:
+    """Chooses edges one SELECT after the other, the innermost first; the best edge first, until none pays.
+
+    What policies read takes no part: keys of rows that nobody has judged yet must not leave their source.
+    """
+
+    planner: Planner
+    fragments: dict[str, Fragment]
+    frames: Mapping[str, Any]
+    steps: list[Step] = field(default_factory=list)
+    scale: dict[str, float] = field(default_factory=dict)
+
+    def reduce(self, tree: exp.Expr) -> exp.Expr:
+        """The tree with steps in it."""
+        root = exp.Paren(this=tree)
+        for select in reversed(list(root.find_all(exp.Select, bfs=False))):
+            self._in_select(select)
+        reduced: exp.Expr = root.this
+        return reduced
+
+    def _in_select(self, select: exp.Select) -> None:
+        if below_policy(select):
+            return
+        found = list(dict.fromkeys(edges(select)))
+        while found:
+            choices = [choice for edge in found if (choice := self._weigh(edge)) is not None]
+            if not choices:
+                return
+            best = max(choices, key=lambda choice: choice.saved)
+            self._apply(best)
+            done = (best.edge.target, best.edge.column)
+            found = [edge for edge in found if (edge.target, edge.column) != done]
+
+    def _weigh(self, edge: Edge) -> _Choice | None:
+        reducer, target = edge.reducer.relation, edge.target.relation
+        if leaf_kind(target) == STEP or not (leaf_kind(reducer) == STEP or _stands_alone(reducer)):
+            return None
+        reached = fragment_column(target, edge.column)
+        if reached is None:
+            return None
+        fragment = self.fragments[reached[0]]
+        form = self._accepts(fragment, reached[1])
+        return None if form is None else self._price(edge, fragment, reached[1], form)
+
+    def _accepts(self, fragment: Fragment, column: str) -> KeyForm | None:
+        """How the fragment's source takes keys for a column; None when it does not."""
+        place = reach(fragment.tree, column)
+        source = _source(fragment, self.planner)
+        if place is None or source.capability is None or source.capability.keys is None:
+            return None
+        if any(self.planner.raw(name).decision.is_strict for name in fragment.tables):
+            return None
+        kinds = {name.lower(): kind for name, kind in self.planner.raw(place.table).exact_types().items()}
+        typed = exp.column("x")
+        typed.type = exp.DataType.build(kinds.get(place.origin.lower(), "UNKNOWN"), dialect="duckdb")
+        form = source.capability.keys
+        return form if family(typed) in form.families else None
+
+    def _estimator(self) -> Estimator:
+        steps = {step.id: float(step.estimated_rows or 1) for step in self.steps}
+        handed = {name: float(frame.num_rows) for name, frame in self.frames.items()}
+        trees = {step.id: step.shown.args["from_"].this for step in self.steps}
+        return Estimator(self.planner.statistics, self.fragments, self.scale, steps | handed, trees)
+
+    def _price(self, edge: Edge, fragment: Fragment, column: str, form: KeyForm) -> _Choice | None:
+        estimator = self._estimator()
+        reducer = edge.reducer.relation
+        answer = exp.Subquery(this=fragment.tree)
+        left = estimator.rows(reducer)
+        for condition in edge.reducer.conditions():
+            left *= estimator.keeps(condition, edge.reducer.around)
+        keys = min(estimator.distinct(reducer, edge.key), left)
+        rows = estimator.rows(_read(fragment))
+        distinct = min(estimator.distinct(answer, column), rows)
+        width = estimator.width(answer, fragment.schema)
+        rates = RATES[_source(fragment, self.planner).connection.type]
+        plain = _plain_cost(fragment, rates, rows, width)
+        visited = 0.0 if estimator.is_indexed(answer, column) else estimator.stored(fragment.tree) * rates.visited_row
+        each = rates.key + rows / distinct * (rates.row + width / rates.bandwidth)
+        most = int(min((plain - rates.latency - visited) / each, distinct * 0.9, form.most))
+        before = 0.0 if leaf_kind(reducer) == STEP else left * LOCAL_ROW
+        share = min(keys / distinct, 1.0)
+        saved = plain - asked(rates, rows * share, width, keys) - visited - before
+        cheap = before * _CHEAP < plain and plain > _WORTH * _CHEAP and _is_restricted(edge.reducer)
+        if most < 1 or (saved < _WORTH and not cheap):
+            return None
+        return _Choice(edge, saved, fragment.id, column, keys, most, share)
+
+    def _apply(self, choice: _Choice) -> None:
+        edge = choice.edge
+        if leaf_kind(edge.reducer.relation) != STEP:
+            self._make_step(edge.reducer)
+        step = next(step for step in self.steps if step.id == edge.reducer.relation.name)
+        fragment = self.fragments[choice.fragment]
+        key = KeyFilter(
+            step=step.id,
+            column=edge.key,
+            target=choice.target,
+            mark=f"keys_{uuid.uuid4().hex}",
+            tables=step.tables,
+            most=choice.most,
+            estimated_keys=round(choice.keys),
+        )
+        self.fragments[fragment.id] = replace(fragment, keys=(*fragment.keys, key))
+        self.scale[fragment.id] = self.scale.get(fragment.id, 1.0) * choice.share
+
+    def _make_step(self, slot: Slot) -> None:
+        estimator, conditions = self._estimator(), slot.conditions()
+        rows = estimator.rows(slot.relation)
+        for condition in conditions:
+            rows *= estimator.keeps(condition, slot.around)
+        relation = slot.relation.copy()
+        if not relation.alias_or_name:
+            relation.set("alias", exp.TableAlias(this=exp.to_identifier("members", quoted=True)))
+        tree = exp.select("*").from_(bare(relation), copy=False)
+        if conditions:
+            tree = tree.where(*(bare(part.copy()) for part in conditions), copy=False)
+        step = Step(f"r{len(self.steps)}", tree, tree.copy(), self._tables(tree), round(rows))
+        self.steps.append(step)
+        slot.put_step(step.id)
+
+    def _tables(self, tree: exp.Expr) -> tuple[str, ...]:
+        """Virtual tables below, those of fragments and of steps before included."""
+        by_step = {step.id: step.tables for step in self.steps}
+        found: dict[str, None] = {}
+        for node in tree.find_all(exp.Table):
+            kind = leaf_kind(node)
+            if kind == FRAGMENT:
+                found.update(dict.fromkeys(self.fragments[node.name].tables))
+            elif kind == STEP:
+                found.update(dict.fromkeys(by_step[node.name]))
+            elif kind == RAW:
+                found[node.name] = None
+        return tuple(found)
+
+
+def reduce_joins(
+    tree: exp.Expr, fragments: tuple[Fragment, ...], frames: Mapping[str, Any], planner: Planner
+) -> Reduction:
+    """Choose the joins that send keys, and write them into the tree and the fragments.
+
+    The reduction is one more condition at a source: whatever the estimates, the join in the engine decides.
+    """
+    reducer = _Reducer(planner, {fragment.id: fragment for fragment in fragments}, frames)
+    reduced = reducer.reduce(tree)
+    made = tuple(_keyed(reducer.fragments[fragment.id], planner) for fragment in fragments)
+    return Reduction(reduced, tuple(reducer.steps), made)
+
+
+def _keyed(fragment: Fragment, planner: Planner) -> Fragment:
+    """The fragment with its source's words for the keys it waits for."""
+    if not fragment.keys:
+        return fragment
+    tree = fragment.tree.copy()
+    for key in fragment.keys:
+        place = reach(tree, key.target)
+        assert place is not None
+        place.select.where(key_condition(place.column.copy(), key.mark), copy=False)
+    tables = {name: planner.raw(name).table for name in fragment.tables}
+    keyed = _source(fragment, planner).keyed(replace(fragment, tree=tree), tables, planner.params)
+    return replace(fragment, keyed=keyed)
+
+
+def _source(fragment: Fragment, planner: Planner) -> Source:
+    source = planner.raw(fragment.tables[0]).source
+    assert source is not None
+    return source
+
+
+def _read(fragment: Fragment) -> exp.Expr:
+    return leaf_table(fragment.id, FRAGMENT)
+
+
+def _plain_cost(fragment: Fragment, rates: Rates, rows: float, width: float) -> float:
+    """Seconds to get a fragment's answer without keys."""
+    is_scan = fragment.scan is not None and fragment.scan.relation is None and fragment.scan.stream is None
+    return scanned(rates, rows, width) if is_scan else asked(rates, rows, width)
+
+
+def _stands_alone(relation: exp.Expr) -> bool:
+    """Whether a relation can run before the query it is in: it reads no CTE and no column from outside."""
+    if leaf_kind(relation) == LOCAL:
+        return True
+    if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample", "joins")):
+        return False
+    if any(leaf_kind(table) is None for table in relation.find_all(exp.Table)):
+        return False
+    inner = relation.this
+    own = {node.alias_or_name.lower() for node in inner.find_all(exp.Table, exp.Subquery) if node.alias_or_name}
+    return not any(column.table and column.table.lower() not in own for column in inner.find_all(exp.Column))
+
+
+def _is_restricted(slot: Slot) -> bool:
+    """Whether anything keeps rows away, so that fewer may come than are estimated."""
+    return slot.relation.find(exp.Where, exp.Having, exp.Limit) is not None or bool(slot.conditions())

@@ -1,0 +1,236 @@
+"""Take the barriers away where nothing of the query could fail on a hidden row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import Scope, traverse_scope
+
+from tauro_nb.query.leakproof import is_leakproof
+from tauro_nb.query.names import RAW, leaf_kind
+from tauro_nb.query.query import Query
+from tauro_nb.query.secure import INNER, is_fenced
+from tauro_nb.query.trees import conjuncts
+
+if TYPE_CHECKING:
+    from tauro_nb.query.binder import Binder
+    from tauro_nb.query.planner import Planner
+
+__all__ = ["lift_barriers"]
+
+_DECIMAL: Final = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+_ABOVE: Final = "~above"
+"""Stands before the type of a value that is computed from groups, if that is known: no condition on such values alone
+can be moved below the grouping."""
+_TOTAL: Final = (exp.Substring, exp.Left, exp.Lower, exp.Upper)
+"""Functions of a text and whole numbers that are constants, which no text makes fail."""
+_TYPES: Final[tuple[tuple[type[exp.Expr], str], ...]] = ((exp.Avg, "DOUBLE"), (exp.Count, "BIGINT"))
+
+
+def lift_barriers(query: Query, planner: Planner) -> Query:
+    """Drop the LIMIT of every leaf when all conditions of the query are leak-proof.
+
+    What an optimizer moves to a row before the policy has judged it are conditions: of WHERE, ON, HAVING and
+    QUALIFY, in whatever query they stand. If none of them can fail, there is nothing to keep above, and a barrier
+    would only keep the optimizer from ordering joins and from reading less. One doubtful condition keeps all barriers.
+    Columns computed by an inner query count as doubtful in the conditions outside of it.
+    """
+    if not query.fenced or query.strict or not query.qualified:
+        return query
+    # Judging writes into the conditions it has judged.
+    if not _Judge(planner, query.params, planner.binder).is_harmless(query.tree.copy()):
+        return query
+    tree = query.tree.copy()
+    for leaf in [node for node in tree.find_all(exp.Select) if _is_leaf(node) and is_fenced(node)]:
+        leaf.set("limit", None)
+    return query.evolve("lift_barriers", tree)
+
+
+def _is_leaf(node: exp.Expr | None) -> bool:
+    if not isinstance(node, exp.Select) or node.args.get("from_") is None:
+        return False
+    source = node.args["from_"].this
+    return isinstance(source, exp.Expr) and source.alias == INNER
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    planner: Planner
+    params: Mapping[str, Any]
+    binder: Binder
+    types: dict[int, dict[str, str | None]] = field(default_factory=dict)
+
+    def is_harmless(self, tree: exp.Expr) -> bool:
+        """Whether every condition of every query that is not a policy's own is leak-proof."""
+        return all(self._scope_is_harmless(scope) for scope in traverse_scope(tree) if not _of_a_policy(scope))
+
+    def _scope_is_harmless(self, scope: Scope) -> bool:
+        select = scope.expression
+        if not isinstance(select, exp.Select):
+            return isinstance(select, (exp.SetOperation, exp.Values, exp.Subquery))
+        if any(join.method or join.args.get("using") for join in select.args.get("joins") or []):
+            return False
+        return all(self._condition_is_harmless(part, scope) for part in _conditions(select))
+
+    def _condition_is_harmless(self, part: exp.Expr, scope: Scope) -> bool:
+        """Judge a condition with every value in it that is no constant replaced by a column of its type."""
+        kinds: dict[str, str] = {}
+        doubtful = False
+
+        def stand_in(node: exp.Expr) -> exp.Expr:
+            nonlocal doubtful
+            if isinstance(node, exp.Exists) or self._is_plain_like(node, scope):
+                return exp.true()
+            if not isinstance(node, (exp.Column, exp.AggFunc, exp.Subquery, *_TOTAL)):
+                return node
+            kind = self._kind(node, scope)
+            doubtful = doubtful or kind is None
+            name = f"c{len(kinds)}"
+            kinds[name] = kind or ""
+            return exp.column(name)
+
+        judged = _asked_by_columns(part).transform(stand_in, copy=False)
+        if doubtful:
+            return False
+        if kinds and all(kind.startswith(_ABOVE) for kind in kinds.values()):
+            return True
+        types = {name: kind.removeprefix(_ABOVE) for name, kind in kinds.items()}
+        return is_leakproof(judged, types, self.params, self.binder)
+
+    def _is_plain_like(self, node: exp.Expr, scope: Scope) -> bool:
+        """LIKE with a constant pattern, in which nothing is escaped."""
+        if not isinstance(node, exp.Like) or not isinstance(node.expression, exp.Literal):
+            return False
+        return "\\" not in node.expression.name and self._kind(node.this, scope) == "VARCHAR"
+
+    # -- types
+
+    def _kind(self, node: exp.Expr | None, scope: Scope) -> str | None:
+        """The type of a value, behind `_ABOVE` if it is computed from groups; None when in doubt."""
+        if isinstance(node, exp.Paren):
+            return self._kind(node.this, scope)
+        if isinstance(node, exp.Column):
+            return self._kind_of_column(node, scope)
+        if isinstance(node, _TOTAL):
+            counts = list(node.iter_expressions())[1:]
+            constant = all(isinstance(count, exp.Literal) and count.is_int for count in counts)
+            return "VARCHAR" if constant and self._kind(node.this, scope) == "VARCHAR" else None
+        if isinstance(node, exp.Subquery):
+            inner = next((s for s in scope.subquery_scopes if s.expression is node.this), None)
+            return self._kind_of_output(inner, 0) if inner is not None else None
+        return self._kind_above(node, scope)
+
+    def _kind_above(self, node: exp.Expr | None, scope: Scope) -> str | None:
+        """What is computed from groups; its type where that is plain, for comparisons with what is not."""
+        if node is None or not node.find(exp.AggFunc, exp.Subquery):
+            return None
+        if any(column.find_ancestor(exp.AggFunc, exp.Subquery) is None for column in node.find_all(exp.Column)):
+            return None
+        return _ABOVE + (self._plain_type(node, scope) or "")
+
+    def _plain_type(self, node: exp.Expr, scope: Scope) -> str | None:
+        if isinstance(node, exp.Paren):
+            return self._plain_type(node.this, scope)
+        if isinstance(node, exp.Mul):
+            return _product(*(self._plain_type(side, scope) for side in (node.this, node.expression)))
+        if isinstance(node, exp.Literal) and not node.is_string:
+            whole, _, fraction = node.name.partition(".")
+            return (
+                f"DECIMAL({len(whole) + len(fraction)},{len(fraction)})" if (whole + fraction).isdigit() else "DOUBLE"
+            )
+        if isinstance(node, exp.Sum) and isinstance(node.this, exp.Column):
+            return _sum(self._kind_of_column(node.this, scope))
+        if isinstance(node, (exp.Min, exp.Max)) and isinstance(node.this, exp.Column):
+            return (self._kind_of_column(node.this, scope) or "").removeprefix(_ABOVE)
+        return next((kind for of, kind in _TYPES if isinstance(node, of)), None)
+
+    def _kind_of_column(self, column: exp.Column, scope: Scope) -> str | None:
+        table, name = column.table, column.name.lower()
+        while table not in scope.sources:
+            if scope.parent is None:
+                return None
+            scope = scope.parent
+        source = scope.sources[table]
+        return self._outputs(source).get(name) if isinstance(source, Scope) else None
+
+    def _kind_of_output(self, scope: Scope, position: int) -> str | None:
+        return list(self._outputs(scope).values())[position] if self._outputs(scope) else None
+
+    def _outputs(self, scope: Scope) -> dict[str, str | None]:
+        """The columns of a relation, by lower-case name."""
+        if id(scope) not in self.types:
+            self.types[id(scope)] = {}  # a recursive query speaks of itself
+            self.types[id(scope)] = self._outputs_of(scope)
+        return self.types[id(scope)]
+
+    def _outputs_of(self, scope: Scope) -> dict[str, str | None]:
+        select = scope.expression
+        if not isinstance(select, exp.Select):
+            return {}
+        if _is_leaf(select):
+            return self._columns_of_leaf(select)
+        return {item.alias_or_name.lower(): self._kind_of_item(item.unalias(), scope) for item in select.selects}
+
+    def _kind_of_item(self, item: exp.Expr, scope: Scope) -> str | None:
+        """A column of an inner query: passed on as it is, or computed from groups."""
+        return self._kind(item, scope) if isinstance(item, exp.Column) else self._kind_above(item, scope)
+
+    def _columns_of_leaf(self, leaf: exp.Select) -> dict[str, str | None]:
+        source = leaf.args["from_"].this
+        if leaf_kind(source) != RAW:
+            return {}  # a view with a policy of its own
+        decided = {name.lower(): column for name, column in self.planner.entry(source.name).decision.columns.items()}
+        return {item.alias.lower(): decided[item.alias.lower()].shown_type if item.alias.lower() in decided else None
+                for item in leaf.expressions}  # fmt: skip
+
+
+def _sum(kind: str | None) -> str | None:
+    """DuckDB's type of a sum, as far as it is a decimal or a float."""
+    if kind is not None and (found := _DECIMAL.fullmatch(kind)) is not None:
+        return f"DECIMAL(38,{found[2]})"
+    return "DOUBLE" if kind in ("DOUBLE", "FLOAT") else None
+
+
+def _product(one: str | None, other: str | None) -> str | None:
+    """DuckDB's type of a product, as far as it is a decimal or a float."""
+    if one is None or other is None:
+        return None
+    if "DOUBLE" in (one, other):
+        return "DOUBLE"
+    first, second = _DECIMAL.fullmatch(one), _DECIMAL.fullmatch(other)
+    if first is None or second is None:
+        return None
+    return f"DECIMAL({min(38, int(first[1]) + int(second[1]))},{int(first[2]) + int(second[2])})"
+
+
+def _asked_by_columns(part: exp.Expr) -> exp.Expr:
+    """`x IN (SELECT ...)` compares as `x = (SELECT ...)` does."""
+
+    def compare(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.In) and isinstance(node.args.get("query"), exp.Subquery):
+            return exp.EQ(this=node.this, expression=node.args["query"])
+        return node
+
+    return part.transform(compare, copy=False)
+
+
+def _conditions(select: exp.Select) -> Iterator[exp.Expr]:
+    for clause in ("where", "having", "qualify"):
+        if (found := select.args.get(clause)) is not None:
+            yield from conjuncts(found.this)
+    for join in select.args.get("joins") or []:
+        yield from conjuncts(join.args.get("on"))
+
+
+def _of_a_policy(scope: Scope) -> bool:
+    """Whether a query is a leaf, or stands inside the policy that a leaf applies."""
+    node: exp.Expr | None = scope.expression
+    while node is not None:
+        if _is_leaf(node) and leaf_kind(node.args["from_"].this) == RAW:
+            return True
+        node = node.parent
+    return False

@@ -1,0 +1,171 @@
+"""Posture says what is so: every fact and control turns with the setting that decides it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tauro_nb import VirtualContext
+from tauro_nb.posture import posture
+from tauro_nb.security.claims import CLAIMS, claims_page
+from tests.security.operating.conftest import POLICIES, Write
+
+Config = dict[str, Any]
+
+
+def weights(ctx: VirtualContext) -> dict[str, str]:
+    return {fact.about: fact.weight for fact in posture(ctx).facts}
+
+
+def results(ctx: VirtualContext) -> dict[tuple[str, str], str]:
+    return {(found.regulation, found.control): found.result for found in posture(ctx).checks}
+
+
+def test_the_page_is_written_from_the_claims(root: Path) -> None:
+    assert (root / "docs" / "security" / "claims.md").read_text() == claims_page()
+
+
+def test_every_claim_begins_with_an_answer() -> None:
+    for claim in CLAIMS:
+        assert re.match(r"(yes|no|partly)\b", claim.embedded), claim
+        assert claim.gateway == "not built"
+    assert [claim.holds for claim in CLAIMS].count(False) >= 7
+
+
+def test_posture_shows_what_is_not_protected(ctx: VirtualContext) -> None:
+    found = ctx.posture()
+    for form in (str(found), found._repr_html_()):
+        assert "who runs the notebook has the credentials" in form
+        assert "not built" in form
+    words = str(found).casefold().split("controls mapped")[0]
+    assert "compliant" not in words
+    assert found.to_pandas().columns.tolist() == ["what people expect", "embedded (here)", "delegated", "gateway"]
+
+
+SWITCHES: list[tuple[Config, str, str]] = [
+    ({}, "audit trail", "warn"),
+    ({"audit": {"path": "{tmp}/a.jsonl"}}, "audit trail", "ok"),
+    ({"audit": {"path": "{tmp}/a.jsonl"}}, "audit checkpoints", "warn"),
+    ({"audit": {"path": "{tmp}/a.jsonl", "checkpoints": "{tmp}/c.jsonl"}}, "audit checkpoints", "ok"),
+    ({}, "audit failures", "ok"),
+    ({"audit": {"path": "{tmp}/a.jsonl", "on_failure": "continue"}}, "audit failures", "bad"),
+    ({}, "keys", "warn"),
+    ({"encryption": {"keyset": "{tmp}/k.json", "kek": {"passphrase": "for a test"}, "create": True}}, "keys", "ok"),
+    ({}, "default access", "bad"),
+    ({"default_access": "deny"}, "default access", "ok"),
+    ({}, "implicit principal", "warn"),
+    ({"security_policies": {"orders": {}}}, "implicit principal", "bad"),
+    ({"security": {"default_principal": "guest"}}, "implicit principal", "ok"),
+    ({"security": {"policies": "{tmp}/policies.yaml"}}, "implicit principal", "ok"),
+    ({}, "barrier", "note"),
+    ({"security": {"barrier": "strict"}}, "barrier", "ok"),
+    ({}, "policies", "note"),
+    ({"security": {"policies": "{tmp}/policies.yaml"}}, "policies", "ok"),
+    ({"security": {"policies": "{tmp}/missing.yaml"}}, "policies", "bad"),
+]
+
+
+def placed(value: Any, tmp_path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: placed(item, tmp_path) for key, item in value.items()}
+    return value.replace("{tmp}", str(tmp_path)) if isinstance(value, str) else value
+
+
+@pytest.mark.usefixtures("policy_file")
+@pytest.mark.parametrize(("extra", "about", "weight"), SWITCHES)
+def test_facts_turn_with_their_setting(catalog: Config, tmp_path: Path, extra: Config, about: str, weight: str) -> None:
+    with VirtualContext({**catalog, **placed(extra, tmp_path)}, principal="ana") as ctx:
+        assert weights(ctx)[about] == weight
+
+
+def test_mistakes_are_for_those_who_may_read_policies(ctx: VirtualContext, write: Write, policy_file: Path) -> None:
+    write(POLICIES.replace("mask: email", "mask: emial"))
+    assert weights(ctx)["policies"] == "bad"
+    assert not ctx.posture().mistakes
+    admin = VirtualContext(principal="admin", layer=ctx.layer)
+    (mistake,) = admin.posture().mistakes
+    assert "emial" in mistake
+    assert "emial" not in str(ctx.posture())
+    write(POLICIES)
+    policy_file.chmod(0o666)
+    assert weights(ctx)["policy file"] == "bad"
+
+
+def tagged(catalog: Config, columns: Config, **more: Any) -> Config:
+    tables = {**catalog["virtual_tables"]}
+    tables["people"] = {**tables["people"], "column_tags": columns}
+    return {**catalog, "virtual_tables": tables, **more}
+
+
+MASKED = {"people": {"field_policies": {"email": {"mask": "email"}}}}
+ENCRYPTED = {"people": {"field_policies": {"email": {"access_level": "encrypted"}}}}
+FILTERED = {"people": {"row_level_filters": {"x": "id = 1"}}}
+ENCRYPT, MASK = ("GDPR", "personal columns are encrypted or closed"), ("CCPA", "personal columns are masked or more")
+ROWS = ("GDPR", "rows about people are filtered by who asks")
+CARDS = ("PCI-DSS", "payment columns are encrypted or closed")
+
+
+@pytest.mark.parametrize(
+    ("columns", "policies", "expected"),
+    [
+        ({}, {}, {ENCRYPT: "not applicable", MASK: "not applicable", ROWS: "not applicable", CARDS: "not applicable"}),
+        ({"email": ["pii"]}, {}, {ENCRYPT: "fail", MASK: "fail", ROWS: "fail", CARDS: "not applicable"}),
+        ({"email": ["PII"]}, MASKED, {ENCRYPT: "fail", MASK: "pass", ROWS: "fail"}),
+        ({"email": ["pii"]}, ENCRYPTED, {ENCRYPT: "pass", MASK: "pass"}),
+        ({"email": ["pii"]}, FILTERED, {ROWS: "pass", MASK: "fail"}),
+        ({"email": ["pci"]}, ENCRYPTED, {CARDS: "pass", ENCRYPT: "not applicable"}),
+    ],
+)
+def test_controls_look_at_the_rules(catalog: Config, columns: Config, policies: Config, expected: Config) -> None:
+    with VirtualContext(tagged(catalog, columns, security_policies=policies)) as ctx:
+        assert {found.reason for found in ctx.as_principal("ana").posture().checks} == {
+            "told to those who may read policies"
+        }
+        found = results(ctx)
+        assert {control: found[control] for control in expected} == expected
+
+
+def test_a_tag_policy_is_a_control(catalog: Config) -> None:
+    config = tagged(catalog, {"email": ["pii"]}, tag_policies={"pii": {"access_level": "restricted"}})
+    with VirtualContext(config) as ctx:
+        assert results(ctx)[ENCRYPT] == "pass"
+
+
+def test_controls_of_the_audit_trail(catalog: Config, tmp_path: Path) -> None:
+    kept, shown = (
+        ("HIPAA", "the audit trail is kept for six years"),
+        ("SOC2", "the audit trail shows when it was changed"),
+    )
+    log = str(tmp_path / "a.jsonl")
+    for audit, expected in [
+        ({}, ("fail", "fail", "fail")),
+        ({"path": log}, ("pass", "pass", "fail")),
+        ({"path": log, "retention_days": 400}, ("pass", "fail", "fail")),
+        ({"path": log, "checkpoints": log + ".c"}, ("pass", "pass", "pass")),
+        ({"path": log, "checkpoints": log + ".c", "on_failure": "continue"}, ("fail", "fail", "fail")),
+    ]:
+        with VirtualContext({**catalog, "audit": audit}) as ctx:
+            found = results(ctx)
+            assert (found["GDPR", "accesses are recorded"], found[kept], found[shown]) == expected
+
+
+def test_every_control_says_what_decided_it(ctx: VirtualContext) -> None:
+    for found in ctx.posture().checks:
+        assert found.result in ("pass", "fail", "not applicable")
+        assert found.reason
+        assert found.rule
+
+
+def test_the_implicit_principal(catalog: Config, policy_file: Path) -> None:
+    with VirtualContext(catalog) as plain:
+        assert plain.principal.name == "admin"
+    config = {**catalog, "security": {"policies": str(policy_file)}}
+    with VirtualContext(config) as ctx:
+        assert ctx.principal.name == "nobody"
+        assert ctx.catalog().tables == ()
+    named = {"policies": str(policy_file), "default_principal": "root"}
+    with VirtualContext({**catalog, "security": named}) as ctx:
+        assert len(ctx.query("SELECT * FROM people")) == 3
