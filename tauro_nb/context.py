@@ -194,11 +194,10 @@ class VirtualContext(Oversight):
 
     def _shown(self, plan: QueryPlan) -> QueryPlan:
         """The plan as its principal may see it."""
-        if self.reads_policies:
-            return plan
+        from tauro_nb.query.plan import own
         from tauro_nb.query.secrecy import shown_plan
 
-        return shown_plan(plan)
+        return own(plan) if self.reads_policies else shown_plan(plan)
 
     def _plan(
         self,
@@ -281,7 +280,7 @@ class VirtualContext(Oversight):
             return query, {}, None
         from tauro_nb.interop.ibis import expression_parts
 
-        return (*expression_parts(query), None)
+        return (*expression_parts(query, asked_by=self.principal), None)
 
     def _run(self, plan: QueryPlan, query_id: str, started: float) -> Result:
         from tauro_nb.record import Record

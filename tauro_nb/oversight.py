@@ -10,6 +10,7 @@ from tauro_nb.errors import AccessDenied
 
 if TYPE_CHECKING:
     from tauro_nb.access import AccessExplanation
+    from tauro_nb.classification import Classification
     from tauro_nb.context import VirtualContext
     from tauro_nb.posture import Posture
     from tauro_nb.security.principal import Principal
@@ -127,6 +128,38 @@ class Oversight(AuditDoor):
 
         self.require_simulator()
         return simulate(cast("VirtualContext", self), query, principals, params, limit)
+
+    def classify(self, table: str, *, sample: int = 1000) -> Classification:
+        """Propose tags for the columns of a table, from their names and from values. Nothing is applied.
+
+        Parameters
+        ----------
+        table
+            A virtual table.
+        sample
+            How many rows to look at, the first ones; 0 judges by names only. They are read on the usual road, as this
+            principal: masked, encrypted and denied values are not looked at.
+
+        Raises
+        ------
+        AccessDenied
+            The table is denied.
+
+        Examples
+        --------
+        >>> ctx = VirtualContext({"virtual_tables": {"one": {"query": "SELECT 'ana@example.com' AS a, 1 AS b"}}})
+        >>> print(ctx.classify("one"))
+        one: 1 proposal from 1 row, as admin
+        Nothing is applied: keep what is right in `column_tags` of the table.
+        <BLANKLINE>
+        column  type     tags            proposed  because                        values
+        ------  -------  --------------  --------  -----------------------------  ------
+        a       VARCHAR  not classified  pii       e-mail address: 1 of 1 value        1
+        b       INTEGER  not classified                                                1
+        """
+        from tauro_nb.classification import classify
+
+        return classify(cast("VirtualContext", self), table, sample)
 
     def posture(self) -> Posture:
         """What this deployment protects and what it does not; see `tauro_nb.posture`."""

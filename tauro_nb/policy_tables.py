@@ -64,8 +64,8 @@ class PolicyTables:
         SourceUnavailable
             What the policy reads is not available.
         """
+        from tauro_nb.query.blame import reading_for
         from tauro_nb.query.over_rows import plan_over_rows
-        from tauro_nb.query.planner import reading_for
 
         plan = plan_over_rows(table, select, rows, self._planner(principal))
         self._record(plan, principal)

@@ -44,9 +44,13 @@ class TableNotFound(UnknownTable, exc.TableNotFound):
 
 
 def expression_parts(
-    expr: ir.Expr, params: Mapping[ir.Scalar, Any] | None = None, limit: int | None = None
+    expr: ir.Expr,
+    params: Mapping[ir.Scalar, Any] | None = None,
+    limit: int | None = None,
+    *,
+    asked_by: Principal,
 ) -> tuple[sge.Expression, dict[str, pa.Table]]:
-    """The tree of an expression and the in-memory tables it carries.
+    """The tree of an expression and the in-memory tables it carries, for whom it is `asked_by`.
 
     Raises
     ------
@@ -70,7 +74,9 @@ def expression_parts(
                 f"{what} belongs to another Ibis backend ({relation.source.name}).",
                 hint="Register it as a virtual table, or pass its rows with ibis.memtable().",
             )
-        frames |= relation.source.frames_named_in(tree)
+        # What somebody else kept of an answer is theirs.
+        if relation.source.ctx.principal.key == asked_by.key:
+            frames |= relation.source.frames_named_in(tree)
     frames |= {table.name: table.data.to_pyarrow(table.schema) for table in node.find(ops.InMemoryTable)}
     return tree, frames
 
@@ -294,7 +300,7 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
 
         self._register_in_memory_tables(expr)
         rows: Any = ibis.options.sql.default_limit if limit == "default" else limit
-        tree, frames = expression_parts(expr, params, rows)
+        tree, frames = expression_parts(expr, params, rows, asked_by=self._ctx.principal)
         if ibis.options.verbose:
             self._log(tree.sql(self.dialect))
         result = self._ctx.query_parts(tree, frames)
@@ -401,7 +407,7 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
 
     def to_json(self, expr: ir.Table, /, path: str | Path, **_: Any) -> None:
         """Write the rows to a file as one JSON array of objects, as DuckDB writes them."""
-        tree, frames = expression_parts(expr)
+        tree, frames = expression_parts(expr, asked_by=self._ctx.principal)
         row = exp.to_identifier("row", quoted=True)
         rows = exp.Subquery(this=tree, alias=exp.TableAlias(this=row))
         text = exp.func("to_json", exp.Column(this=row.copy()), dialect="duckdb")

@@ -17,7 +17,7 @@ from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
-from tauro_nb.query.trees import bare, conjuncts
+from tauro_nb.query.trees import bare, conjuncts, copied, every
 from tauro_nb.sources.capability import Capability, carries_mask
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Cutter:
 
     def has_choice(self, tree: exp.Expr) -> bool:
         """Whether any table lives at a source that can be asked."""
-        sources = (self.planner.raw(t.name).source for t in tree.find_all(exp.Table) if leaf_kind(t) == RAW)
+        sources = (self.planner.raw(t.name).source for t in every(tree, exp.Table) if leaf_kind(t) == RAW)
         return any(source is not None and source.capability is not None for source in sources)
 
     def cut(self, node: exp.Expr) -> None:
@@ -72,7 +72,7 @@ class _Cutter:
     def _site(self, query: exp.Expr) -> Source | None:
         """The one source with a capability that holds every raw table below; None when there is no such."""
         found: Source | None = None
-        for table in query.find_all(exp.Table):
+        for table in every(query, exp.Table):
             if leaf_kind(table) != RAW:
                 if not _defined_below(table, query):
                     return None
@@ -92,14 +92,14 @@ class _Cutter:
         names = [select.alias_or_name.lower() for select in query.selects]
         if len(set(names)) < len(names):
             return "two columns of its answer go by one name"
-        tables = (self.planner.raw(t.name).table for t in query.find_all(exp.Table) if leaf_kind(t) == RAW)
-        if query.find(exp.With) is not None and any(table.query for table in tables):
+        tables = (self.planner.raw(t.name).table for t in every(query, exp.Table) if leaf_kind(t) == RAW)
+        if every(query, exp.With) and any(table.query for table in tables):
             # The source's own SQL names tables without a mark: a CTE of the user's could take their place.
             return "a CTE could take the place of a table in the source's own query"
         return source.capability.refusal(query)
 
     def _take(self, query: exp.Query, source: Source, reason: str) -> None:
-        tree = bare(query).copy()
+        tree = copied(bare(query))
         assert isinstance(tree, exp.Query)
         schema = self.planner.describe_raw(tree)
         fragment = self._asked(self._fragment(source, tree, schema, reason, below_policy(query)), source)
@@ -149,7 +149,7 @@ class _Cutter:
         if entry.source is None:
             return
         schema = {select.alias_or_name: "" for select in leaf.expressions}
-        tree = bare(leaf).copy()
+        tree = copied(bare(leaf))
         made = self._fragment(entry.source, tree, schema, _LOCAL_REASON, below_policy(leaf))
         self.fragments.append(replace(made, tables=(entry.table.name,)))
 
@@ -223,7 +223,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     is the source's capability table's word; files and DuckDB databases are scanned by the engine, whose
     optimizer reaches into the scan.
     """
-    tree = query.tree.copy()
+    tree = copied(query.tree)
     cutter = _Cutter(planner, query.pushdown, sealed=_misleads_scanners(tree))
     if query.qualified and cutter.has_choice(tree):
         tree = type_literals(_annotate(tree, planner))
@@ -326,9 +326,10 @@ def _misleads_scanners(tree: exp.Expr) -> bool:
     ORDER BY x NULLS FIRST LIMIT 3 OFFSET 20: the filter keeps nothing but NULLs, and no row comes. A comparison
     with IS [NOT] DISTINCT FROM inside an OR: not implemented. Asked in SQL, the source's answer takes no filters.
     """
-    if tree.find(exp.NullSafeEQ, exp.NullSafeNEQ) is not None:
-        return True
-    return any(ordered.args.get("nulls_first") for ordered in tree.find_all(exp.Ordered))
+    return any(
+        not isinstance(node, exp.Ordered) or node.args.get("nulls_first")
+        for node in every(tree, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Ordered)
+    )
 
 
 def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
@@ -362,12 +363,12 @@ def _defined_below(table: exp.Table, query: exp.Expr) -> bool:
     """Whether a relation without mark is a CTE that belongs to `query` itself."""
     if table.db or isinstance(table.this, exp.Func):
         return False
-    return any(cte.alias.lower() == table.name.lower() for cte in query.find_all(exp.CTE))
+    return any(cte.alias.lower() == table.name.lower() for cte in every(query, exp.CTE))
 
 
 def _reaches_out(query: exp.Expr) -> bool:
     """Whether a column below belongs to a relation outside, or a scalar subquery depends on its own outside."""
-    return _has_strangers(query, frozenset()) or any(map(_correlated, query.find_all(exp.Subquery)))
+    return _has_strangers(query, frozenset()) or any(map(_correlated, every(query, exp.Subquery)))
 
 
 def _has_strangers(node: exp.Expr, known: frozenset[str]) -> bool:

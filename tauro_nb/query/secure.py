@@ -11,7 +11,7 @@ from tauro_nb.query.bind import leaf_columns
 from tauro_nb.query.names import RAW, VISIBLE, leaf_kind, leaf_table
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.secrecy import mark_policy
-from tauro_nb.query.trees import BARRIER
+from tauro_nb.query.trees import BARRIER, copied, every
 from tauro_nb.security.relations import policy_reads, qualified
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def _with_tables_below(leaves: tuple[Leaf, ...], planner: Planner) -> tuple[Leaf
 
 def secure(query: Query, planner: Planner) -> Query:
     """Replace every visible relation by its secured leaf: row filter, then masks, behind a barrier."""
-    tree = query.tree.copy()
+    tree = copied(query.tree)
     used = leaf_columns(tree) if query.qualified else {}
     secured = query
-    for node in [node for node in tree.find_all(exp.Table) if leaf_kind(node) == VISIBLE]:
+    for node in [node for node in every(tree, exp.Table) if leaf_kind(node) == VISIBLE]:
         leaf, secured = _leaf_of(node.name, used.get(id(node), ("", None))[1], planner, secured)
         alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
         outer = exp.Subquery(this=leaf, alias=alias)
@@ -84,6 +84,8 @@ def _leaf_of(name: str, wanted: set[str] | None, planner: Planner, query: Query)
             policy_leaves=(*query.policy_leaves, *body.policy_leaves),
         )
     leaf = secured_leaf(entry.decision, source, wanted, inner)
+    if entry.view is not None and body.qualified:
+        _as_qualified(leaf, inner)
     fenced, strict = query.fenced or entry.decision.needs_barrier, query.strict or entry.decision.is_strict
     return leaf, expand_policy_reads(leaf, entry.table.name, planner, replace(query, fenced=fenced, strict=strict))
 
@@ -144,6 +146,14 @@ def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | N
     if decision.needs_barrier:
         leaf = leaf.limit(mark_policy(exp.Literal.number(BARRIER)), copy=False)
     return leaf
+
+
+def _as_qualified(leaf: exp.Select, inner: str) -> None:
+    """Write a view's columns as its qualified body does, in lower case: rules compare names letter by letter."""
+    for part in (*leaf.expressions, leaf.args.get("where")):
+        for column in part.find_all(exp.Column) if part is not None else ():
+            if column.table == inner:
+                column.this.set("this", column.name.lower())
 
 
 def is_fenced(leaf: exp.Expr) -> bool:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import ibis
 import pytest
 
+import tauro_nb
 from tauro_nb import VirtualContext
 from tauro_nb.catalog.table import EncryptionConfig
 from tauro_nb.errors import AccessDenied, CipherError, ConfigError, KeysetError, PolicyError, SchemaMismatch, TauroError
+from tauro_nb.interop import dbapi
 from tauro_nb.security import FieldSecurityPolicy, Principal, SecurityEnforcer, TableSecurityPolicy
 from tauro_nb.security.cipher import Cipher, FieldSpec
 from tauro_nb.security.keys import KeyRing
@@ -221,15 +224,23 @@ def test_what_does_not_belong_is_one_clear_error(kind: str, tmp_path: Path, what
             # Only opening it can tell: whoever has no right gets the ciphertext as it is.
             assert bad in of(them.query(SELECT), "ssn")
             return
+        given = [dict(zip(("id", "ssn", "pay"), row, strict=True)) for row in rows]
         for read in (
             lambda: them.query(SELECT).rows(),
             lambda: them.query("SELECT max(ssn) m FROM people").rows(),
+            lambda: them.query("SELECT id FROM people WHERE ssn LIKE '%1%'").rows(),
             lambda: them.table("people").execute(),
+            lambda: them.table("people").to_pyarrow(),
+            lambda: tauro_nb.connect(them).cursor().execute(SELECT).fetchall(),
+            lambda: ibis.tauro.connect(them).sql(SELECT).execute(),
+            lambda: them.layer.security.apply_field_masking("people", who, given),
         ):
-            with pytest.raises(CipherError, match=f"column `ssn` of `people` .*{words}") as caught:
+            with pytest.raises(
+                (CipherError, dbapi.DatabaseError), match=f"column `ssn` of `people` .*{words}"
+            ) as caught:
                 read()
-            assert bad not in str(caught.value)
-            assert str(tmp_path) not in str(caught.value)
+            for hidden in (bad, bad[5:30], str(tmp_path), "123-45-6789"):
+                assert hidden not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
         assert ctx.audit_logs(status="FAILED")
         assert them.query("SELECT count(*) n FROM people").rows() == [{"n": 6}]
 

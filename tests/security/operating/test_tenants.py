@@ -1,0 +1,112 @@
+"""Tenants: rows, keys and audit records of one are nothing to another, whatever else two people have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tauro_nb import TableSecurityPolicy, VirtualContext
+from tauro_nb.errors import AccessDenied, TauroError
+
+SQL = "SELECT id, email, name FROM people ORDER BY id"
+RULES = {
+    "people": {
+        "tenant_column": "tenant",
+        "field_policies": {
+            "email": {"mask": "hmac", "allowed_roles": ["boss"]},
+            "name": {"encryption_enabled": True, "searchable": "equality", "allowed_roles": ["boss"]},
+        },
+    }
+}
+WHO = {
+    "ana": {"roles": ["analyst"], "tenant": "acme"},
+    "zoe": {"roles": ["analyst"], "tenant": "zeta"},
+    "aud": {"roles": ["auditor"], "tenant": "acme"},
+    "all": {"roles": ["auditor"]},
+}
+
+
+@pytest.fixture
+def shared(catalog: dict[str, Any], tmp_path: Path) -> Iterator[VirtualContext]:
+    audit = {"path": str(tmp_path / "audit.jsonl")}
+    with VirtualContext({**catalog, "security_policies": RULES, "principals": WHO, "audit": audit}, "ana") as ctx:
+        yield ctx
+
+
+def test_the_same_query_has_the_own_rows_only(shared: VirtualContext) -> None:
+    for _ in range(2):
+        assert [row["id"] for row in shared.query(SQL).rows()] == [1, 2]
+        assert [row["id"] for row in shared.as_principal("zoe").query(SQL).rows()] == [3]
+        assert [row["id"] for row in shared.as_principal("ana", tenant="zeta").query(SQL).rows()] == [3]
+
+
+def test_nobody_without_a_tenant_and_no_name_of_one_that_is_sql(shared: VirtualContext) -> None:
+    with pytest.raises(AccessDenied, match="has no tenant"):
+        shared.as_principal("all", roles=["analyst"]).query(SQL)
+    for tenant in ("x' OR '1'='1", "%", "../acme", "ACME", "acme "):
+        assert len(shared.as_principal("ana", tenant=tenant).query(SQL)) == 0
+
+
+def test_keys_are_the_tenants_own(shared: VirtualContext) -> None:
+    """Equal values, seen from two tenants, have nothing in common: neither pseudonyms nor ciphertexts."""
+    rows = [{"id": 1, "email": "ana@example.com", "name": "Ana"}]
+    here = shared.security.apply_field_masking("people", shared.principal, rows)
+    there = shared.security.apply_field_masking("people", shared.as_principal("zoe").principal, rows)
+    again = shared.security.apply_field_masking("people", shared.principal, rows)
+    assert here == again
+    assert here[0]["email"] != there[0]["email"]
+    assert here[0]["name"] != there[0]["name"]
+    assert "Ana" not in here[0]["name"]
+
+
+def test_a_ciphertext_of_one_tenant_does_not_open_for_another(catalog: dict[str, Any]) -> None:
+    rule = {"encryption_enabled": True, "encrypted_at": "source", "allowed_roles": ["boss"]}
+    sealing = {"people": {"field_policies": {"name": {"encryption_enabled": True, "allowed_roles": ["boss"]}}}}
+    with VirtualContext({**catalog, "security_policies": sealing, "principals": WHO}, principal="ana") as ctx:
+        (row,) = ctx.security.apply_field_masking("people", ctx.principal, [{"name": "Ana"}])
+        ctx.security.remove_policy("people")
+        ctx.security.register_policy(TableSecurityPolicy.from_mapping("people", {"field_policies": {"name": rule}}))
+        boss = ctx.as_principal("bo", roles=["boss"], tenant="acme").principal
+        assert ctx.security.apply_field_masking("people", boss, [row]) == [{"name": "Ana"}]
+        other = ctx.as_principal("bo", roles=["boss"], tenant="zeta").principal
+        with pytest.raises(TauroError) as refused:
+            ctx.security.apply_field_masking("people", other, [row])
+        assert "Ana" not in str(refused.value)
+
+
+def test_an_auditor_with_a_tenant_sees_that_tenant(shared: VirtualContext) -> None:
+    zoe = shared.as_principal("zoe")
+    shared.query(SQL).rows()
+    zoe.query(SQL).rows()
+    with pytest.raises(TauroError):
+        zoe.query("SELECT nothing FROM people")
+    asked = "SELECT DISTINCT principal, tenant FROM tauro.audit WHERE table_name = 'people' ORDER BY ALL"
+    own, everything = shared.as_principal("aud"), shared.as_principal("all")
+    assert own.query(asked).rows() == [{"principal": "ana", "tenant": "acme"}]
+    assert {log.tenant for log in own.audit_logs(table_name="people")} == {"acme"}
+    assert own.audit_logs(principal="zoe") == []
+    assert "zeta" not in own.export_audit()
+    assert {row["tenant"] for row in everything.query(asked).rows()} == {"acme", "zeta"}
+    assert {log.tenant for log in everything.audit_logs(table_name="people")} == {"acme", "zeta"}
+    for curious in (shared, zoe):
+        assert {log.principal for log in curious.audit_logs()} == {curious.principal.name}
+        with pytest.raises(AccessDenied):
+            curious.query("SELECT * FROM tauro.audit")
+
+
+def test_a_simulation_is_filed_under_the_tenant_it_looked_at(shared: VirtualContext) -> None:
+    admin = shared.as_principal("admin")
+    admin.simulate(SQL, ["ana", "zoe"])
+    filed = [(log.principal, log.acting_as, log.tenant) for log in admin.audit_logs(table_name="people")]
+    assert filed == [("admin", "ana", "acme"), ("admin", "zoe", "zeta")]
+    assert [log.acting_as for log in shared.as_principal("aud").audit_logs(table_name="people")] == ["ana"]
+
+
+def test_who_is_renamed_into_another_tenant_keeps_nothing(shared: VirtualContext) -> None:
+    plan = shared.plan(SQL)
+    moved = shared.as_principal("ana", tenant="zeta")
+    with pytest.raises(TauroError):
+        moved.run(plan)
