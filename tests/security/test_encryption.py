@@ -260,6 +260,42 @@ def test_values_that_are_equal_and_look_different_cannot_be_searched(type: str) 
         enforcer.register_policy(TableSecurityPolicy("people", field_policies={"id": rule}))
 
 
+def joinable(folder: Path, domains: tuple[str, str]) -> VirtualContext:
+    """Two tables sealed at their sources, the second half of the rows after a rotation."""
+    ring = KeyRing()
+    tables, policies = {}, {}
+    for (name, column), domain in zip((("people", "ssn"), ("visits", "patient")), domains, strict=True):
+        cipher = Cipher(FieldSpec(name, column, domain=domain, searchable=True, joined=True), ring)
+        tokens = cipher.encrypt(["a", "b"])
+        ring.rotate(cipher.spec.slot)
+        tokens += cipher.encrypt(["b", "c"])
+        with duckdb.connect() as engine:
+            engine.execute(f"CREATE TABLE t (id BIGINT, {column} VARCHAR)")
+            engine.executemany("INSERT INTO t VALUES (?, ?)", list(enumerate(tokens)))
+            engine.execute(f"COPY t TO '{folder / name}.parquet'")
+        tables[name] = {"path": str(folder / f"{name}.parquet"), "schema": {"id": "BIGINT", column: "VARCHAR"}}
+        field = AT_SOURCE | {"searchable": "equality", "domain": domain}
+        policies[name] = {"field_policies": {column: field}}
+    ctx = VirtualContext({"virtual_tables": tables, "security_policies": policies})
+    ctx.layer.keys._keyset = ring._keyset
+    return ctx
+
+
+def test_a_domain_can_be_joined_plain_and_on_ciphertext(tmp_path: Path) -> None:
+    join = "SELECT p.id, v.id AS v FROM people p JOIN visits v ON p.ssn = v.patient"
+    with joinable(tmp_path, ("person", "person")) as ctx:
+        hr, ana = ctx.as_principal(HR), ctx.as_principal(ANA)
+        pairs = sorted((row["id"], row["v"]) for row in hr.query(join).rows())
+        # Whatever key they were sealed with.
+        assert pairs == [(0, 0), (1, 1), (1, 2), (2, 1), (2, 2), (3, 3)]
+        assert len(hr.query(f"{join} WHERE p.ssn = 'b'").rows()) == 4
+        # The second table was sealed from the key on that the first one ended with.
+        assert sorted((row["id"], row["v"]) for row in ana.query(join).rows()) == [(2, 1)]
+    with joinable(tmp_path, ("person", "visitor")) as ctx:
+        assert ctx.as_principal(ANA).query(join).rows() == []
+        assert len(ctx.as_principal(HR).query(join).rows()) == 6
+
+
 # --- what the catalog says
 
 
