@@ -73,7 +73,7 @@ class Record:
         self._caller = caller
         self._query_id = query_id
         self._started = started
-        self._statement = statement_of(plan.tree)
+        self._statement: str = plan.once("statement", lambda: statement_of(plan.tree))
         self._ended: float | None = None
         self._rows = 0
         self._bytes = 0
@@ -88,7 +88,7 @@ class Record:
             It could not be written.
         """
         trail, plan, who = self._layer.audit_trail, self._plan, self._principal
-        columns, objects = objects_of(plan)
+        columns, objects = plan.once("objects", lambda: objects_of(plan))
         if plan.columns and not columns:
             return
         used, sent, asker = key_uses(plan), key_flows(plan), self._caller or who.name

@@ -38,7 +38,7 @@ def query_of(plan: QueryPlan, statement: str, keys: AuditKeys | None) -> dict[st
     return {
         "policy_version": plan.policy_version,
         "fingerprint": fingerprint(statement),
-        "literals": tuple(_literals(plan.tree, keys)) if keys is not None else (),
+        "literals": () if keys is None else plan.once("literals", lambda: tuple(_literals(plan.tree, keys))),
         "params": {name: _value(keys, value) for name, value in plan.params.items()} if keys is not None else {},
         "backends": tuple(sorted({part.source for part in plan.fragments})),
     }

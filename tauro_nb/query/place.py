@@ -12,6 +12,8 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.merge import merge_joins
 from tauro_nb.query.placement.reduce import reduce_joins
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
@@ -54,8 +56,7 @@ class _Cutter:
             elif _is_leaf(query):
                 self._take_apart(query, reason or "")
             else:
-                for child in query.iter_expressions():
-                    self.cut(child)
+                self._descend(query)
 
     def _take_apart(self, leaf: exp.Expr, reason: str) -> None:
         """Give the leaf's own source what it can apply; what else a policy reads in it is taken by itself."""
@@ -68,6 +69,13 @@ class _Cutter:
         where = leaf.args.get("where")
         for part in (*leaf.expressions, *([where] if where is not None else [])):
             self.cut(part)
+
+    def _descend(self, query: exp.Expr) -> None:
+        if isinstance(query, exp.Select) and self.pushdown and not below_policy(query):
+            estimator = Estimator(self.planner.statistics, {}, blind=True)
+            merge_joins(query, self._whole_site, estimator, self.planner.services.knowledge.rates)
+        for child in query.iter_expressions():
+            self.cut(child)
 
     def _site(self, query: exp.Expr) -> Source | None:
         """The one source with a capability that holds every raw table below; None when there is no such."""
@@ -82,6 +90,13 @@ class _Cutter:
                 return None
             found = source
         return found
+
+    def _whole_site(self, relation: exp.Expr) -> Source | None:
+        """The source that can answer all of a relation."""
+        if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample")):
+            return None
+        source = self._site(relation.this)
+        return source if source is not None and self._refusal(relation.this, source) is None else None
 
     def _refusal(self, query: exp.Query, source: Source) -> str | None:
         assert source.capability is not None

@@ -258,6 +258,13 @@ class QueryPlan:
     policy_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     checks: tuple[Callable[[], None], ...] = field(default=(), repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
+    _notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, work: Callable[[], Any]) -> Any:
+        """What `work` gives, worked out once for this plan, and for the same plan with other parameters."""
+        if name not in self._notes:
+            self._notes[name] = work()
+        return self._notes[name]
 
     @cached_property
     def switched_off(self) -> frozenset[str]:

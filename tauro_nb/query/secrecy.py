@@ -139,6 +139,7 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
         estimated_bytes=sum(part.estimated_bytes or 0 for part in fragments),
         estimated_cost=float(sum(rows)),
         _whole=Sealed(plan),
+        _notes={},
     )
 
 
