@@ -19,6 +19,7 @@ from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
+from tauro_nb.query.secure import cut_dictionaries, is_fenced
 from tauro_nb.query.trees import bare, conjuncts, copied, every
 from tauro_nb.sources.capability import Capability, carries_mask
 
@@ -297,6 +298,8 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
     """Put real relations in the place of fragments, frames and raw tables: what the engine will run."""
     by_id = {fragment.id: fragment for fragment in fragments}
     root = exp.Subquery(this=tree)
+    for leaf in [select for select in root.find_all(exp.Select) if is_fenced(select)]:
+        cut_dictionaries(leaf)
     for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == FRAGMENT]:
         if not by_id[node.name].keys:
             node.replace(_answering(by_id[node.name]))
