@@ -71,7 +71,7 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualContext]:
         for name in ("emp", "orders")
     }
     own = {"own": {"type": "duckdb", "path": str(path)}}
-    with VirtualContext({"connections": own, "virtual_tables": {**tables, "team": {"query": VIEW}}}) as ctx:
+    with VirtualContext({"connections": own, "virtual_tables": {**tables, "team": {"query": VIEW}}}, "ana") as ctx:
         yield ctx
 
 
