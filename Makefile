@@ -15,7 +15,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench ibis-suite notebooks lint format redteam policyfuzz clean
+.PHONY: help demo lab test bench redteam policyfuzz audit-crash ibis-suite notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ redteam: $(VENV)/.dev ## try every attack through every door, and print what eac
 
 policyfuzz: $(VENV)/.dev ## N random policies (500), six random queries each, beside an oracle
 	TAURO_POLICIES=$(or $(N),500) $(PY) -m pytest -q -s --timeout 0 tests/random/test_random_policies.py
+
+audit-crash: $(VENV)/.dev ## kill processes during 10,000 audited queries, and look for what the log lost
+	$(PY) -m tests.security.audit.kill
 
 ibis-suite: $(VENV)/.dev ## run the backend tests inside the Ibis wheel against ours and against DuckDB's own
 	$(PY) -m tests.ibis_suite

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-
-TARGET = Path(__file__).with_name("02_nycflights.ipynb")
-
-TEXT, CODE, ANSWER, FAILS = "text", "code", "answer", "fails"
+from cells import ANSWER, CODE, FAILS, TEXT, write
 
 CELLS: tuple[tuple[str, str], ...] = (
     (
@@ -177,19 +170,5 @@ assert sum(wind.to_pandas()["flights"]) == 326_915""",
 )
 
 
-def build() -> None:
-    """Write the notebook, its cells numbered so that nothing changes from build to build."""
-    cells = [_cell(number, kind, source) for number, (kind, source) in enumerate(CELLS)]
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), TARGET)
-
-
-def _cell(number: int, kind: str, source: str) -> nbformat.NotebookNode:
-    if kind == TEXT:
-        return new_markdown_cell(source, id=f"cell-{number}")
-    tags = {ANSWER: ["answer"], FAILS: ["raises-exception"]}.get(kind)
-    return new_code_cell(source, id=f"cell-{number}", metadata={"tags": tags} if tags else {})
-
-
 if __name__ == "__main__":
-    build()
+    write("02_nycflights.ipynb", CELLS)

@@ -121,8 +121,8 @@ class VirtualContext(Oversight):
 
     @property
     def monitor(self) -> QueryMonitor:
-        """Figures of past queries."""
-        return self.layer.monitor
+        """Figures of past queries; of the own ones for whoever may not read policies."""
+        return self.layer.monitor if self.reads_policies else self.layer.monitor.of(self.principal.name)
 
     def get_table(self, name: str) -> VirtualTable | None:
         """The virtual table of that name; None when there is none that this principal may know of."""
@@ -141,6 +141,7 @@ class VirtualContext(Oversight):
         """The same catalog, sources and audit trail, seen by someone else; what is not given stays as declared."""
         given = {"roles": roles, "attributes": attributes, "tenant": tenant, "purpose": purpose}
         seen = VirtualContext(principal=name, layer=self.layer)
+        seen._caller = self._caller
         claims: dict[str, Any] = {claim: value for claim, value in given.items() if value is not None}
         # As the principal keeps them: whoever holds the list that was passed could add a role to it.
         claimed = replace(seen.principal, **claims)
@@ -194,11 +195,10 @@ class VirtualContext(Oversight):
 
     def _shown(self, plan: QueryPlan) -> QueryPlan:
         """The plan as its principal may see it."""
-        if self.reads_policies:
-            return plan
+        from tauro_nb.query.plan import own
         from tauro_nb.query.secrecy import shown_plan
 
-        return shown_plan(plan)
+        return own(plan) if self.reads_policies else shown_plan(plan)
 
     def _plan(
         self,

@@ -240,7 +240,9 @@ class FederationEngine:
 
 def _statistics(plan: QueryPlan, query_id: str) -> QueryStatistics:
     table = plan.tables[0] if plan.tables else ""
-    return QueryStatistics(query_id, table, 0.0, 0, plan_time_ms=plan.plan_ms, tables=plan.tables)
+    return QueryStatistics(
+        query_id, table, 0.0, 0, plan_time_ms=plan.plan_ms, tables=plan.tables, principal=plan.principal
+    )
 
 
 def _offline_plan(

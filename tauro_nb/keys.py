@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tauro_nb.errors import KeysetError, TauroError, UsageError
+from tauro_nb.errors import KeysetError, TauroError, UsageError, nearest
 from tauro_nb.security.keys import (
     PURPOSES,
     CommandSecret,
@@ -41,7 +41,9 @@ class _Asked:
 
     def read(self) -> str:
         if not sys.stdin.isatty():
-            raise KeysetError("nothing says how to unlock the keyset.", hint="Use --env, --keyring or --command.")
+            raise KeysetError(
+                "nothing says how to unlock the keyset.", hint="Use --env, --file, --keyring or --command."
+            )
         found = getpass.getpass(self.prompt)
         if self.twice and getpass.getpass("Again: ") != found:
             raise KeysetError("the two passphrases differ.")
@@ -80,7 +82,14 @@ def _add(given: argparse.Namespace) -> None:
 
 
 def _rotate(given: argparse.Namespace) -> None:
-    _show([_ring(given).rotate(_slot(given))])
+    ring, slot = _ring(given), _slot(given)
+    if not any(key.slot == slot for key in ring.all_keys()):
+        others = [key.slot.domain for key in ring.all_keys(tenant=slot.tenant) if key.slot.purpose == slot.purpose]
+        raise UsageError(f"there is no key for {slot} to rotate.{nearest(slot.domain, others)}", hint=_FIRST)
+    _show([ring.rotate(slot)])
+
+
+_FIRST: Final = "Keys are made when they are first needed; to make one before, use `add`, then `promote`."
 
 
 def _promote(given: argparse.Namespace) -> None:
@@ -114,6 +123,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], None]]] = {
     "shred": _shred,
     "rewrap": _rewrap,
 }
+_PURPOSES: Final = "gcm: encrypted columns; siv: searchable ones and tokens; hmac: pseudonyms; audit: the audit trail"
 _HELP: Final[Mapping[str, str]] = {
     "create": "make an empty keyset",
     "list": "show the keys: ids and states, never the keys themselves",
@@ -136,13 +146,15 @@ def _parser() -> argparse.ArgumentParser:
         if name == "rewrap":
             _add_secret(command, "new-")
         if name in ("add", "rotate"):
-            command.add_argument("purpose", choices=tuple(PURPOSES))
+            command.add_argument("purpose", choices=tuple(PURPOSES), help=_PURPOSES)
         if name in ("promote", "destroy"):
             command.add_argument("id", help="eight hexadecimal digits, see `list`")
         if name in ("list", "add", "rotate", "shred"):
             wanted = None if name in ("list", "shred") else ""
-            command.add_argument("--tenant", default=wanted)
-            command.add_argument("--domain", default=wanted)
+            command.add_argument("--tenant", default=wanted, help="whose data; without it, data of no tenant")
+            command.add_argument(
+                "--domain", default=wanted, help="the columns' domain, or `table.column` of one without"
+            )
         if name in ("destroy", "shred"):
             command.add_argument("--yes", action="store_true", help="do not ask")
     return parser
@@ -153,7 +165,13 @@ def _add_secret(command: argparse.ArgumentParser, prefix: str = "") -> None:
     ways.add_argument(f"--{prefix}env", metavar="NAME", help="environment variable that holds the passphrase or key")
     ways.add_argument(f"--{prefix}file", metavar="PATH", help="file that holds it")
     ways.add_argument(f"--{prefix}keyring", metavar="SERVICE", help="entry of the system's keyring")
-    ways.add_argument(f"--{prefix}command", dest=f"{prefix.replace('-', '_')}program", nargs="+", metavar="WORD")
+    ways.add_argument(
+        f"--{prefix}command",
+        dest=f"{prefix.replace('-', '_')}program",
+        nargs="+",
+        metavar="WORD",
+        help="program that prints it, with its arguments",
+    )
 
 
 def _secret(given: argparse.Namespace, prefix: str = "", *, twice: bool = False) -> Secret:

@@ -26,6 +26,7 @@ class QueryStatistics:
     cache_hit: bool = False
     status: str = "SUCCESS"
     tables: tuple[str, ...] = ()
+    principal: str = ""
     timestamp: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
@@ -53,6 +54,23 @@ class QueryMonitor:
             if len(self._statistics) > _KEPT:
                 self._statistics.popitem(last=False)
 
+    def of(self, principal: str) -> QueryMonitor:
+        """The monitor as one principal may read it: the own queries, now and later. What is recorded goes to this one.
+
+        Examples
+        --------
+        >>> monitor = QueryMonitor()
+        >>> ana = monitor.of("ana")
+        >>> monitor.record(QueryStatistics("q1", "payroll", 12.0, 3, principal="root"))
+        >>> ana.statistics(), ana.get_optimization_metrics()["total_queries"]
+        ((), 0)
+        """
+        return _OwnQueries(self, principal)
+
+    def total(self) -> int:
+        """Queries since the beginning, those that are forgotten among them."""
+        return self._total
+
     def statistics(self) -> tuple[QueryStatistics, ...]:
         """Every remembered query, oldest first."""
         with self._lock:
@@ -64,7 +82,7 @@ class QueryMonitor:
         count = len(kept)
         times = sorted(item.execution_time_ms for item in kept)
         return {
-            "total_queries": self._total,
+            "total_queries": self.total(),
             "failed_queries": sum(item.status != "SUCCESS" for item in kept),
             "cache_hits": sum(item.cache_hit for item in kept),
             "cache_hit_rate": sum(item.cache_hit for item in kept) / count if count else 0.0,
@@ -86,3 +104,21 @@ class QueryMonitor:
             name: {"queries": len(times), "min_ms": min(times), "avg_ms": sum(times) / len(times), "max_ms": max(times)}
             for name, times in sorted(by_table.items())
         }
+
+
+class _OwnQueries(QueryMonitor):
+    """One principal's queries of a monitor."""
+
+    def __init__(self, whole: QueryMonitor, principal: str) -> None:
+        super().__init__()
+        self._whole = whole
+        self._principal = principal
+
+    def record(self, statistics: QueryStatistics) -> None:
+        self._whole.record(statistics)
+
+    def total(self) -> int:
+        return len(self.statistics())
+
+    def statistics(self) -> tuple[QueryStatistics, ...]:
+        return tuple(item for item in self._whole.statistics() if item.principal == self._principal)

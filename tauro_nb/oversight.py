@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tauro_nb.access import AccessExplanation
     from tauro_nb.classification import Classification
     from tauro_nb.context import VirtualContext
-    from tauro_nb.posture import Posture
+    from tauro_nb.deployment import Posture
     from tauro_nb.security.principal import Principal
     from tauro_nb.simulation import Simulation
 
@@ -162,7 +162,7 @@ class Oversight(AuditDoor):
         return classify(cast("VirtualContext", self), table, sample)
 
     def posture(self) -> Posture:
-        """What this deployment protects and what it does not; see `tauro_nb.posture`."""
-        from tauro_nb.posture import posture
+        """What this deployment protects and what it does not; see `tauro_nb.deployment`."""
+        from tauro_nb.deployment import posture
 
         return posture(cast("VirtualContext", self))

@@ -73,6 +73,7 @@ class Record:
         self._caller = caller
         self._query_id = query_id
         self._started = started
+        self._statement: str = plan.once("statement", lambda: statement_of(plan.tree))
         self._ended: float | None = None
         self._rows = 0
         self._bytes = 0
@@ -87,8 +88,7 @@ class Record:
             It could not be written.
         """
         trail, plan, who = self._layer.audit_trail, self._plan, self._principal
-        statement = statement_of(plan.tree)
-        columns, objects = objects_of(plan)
+        columns, objects = plan.once("objects", lambda: objects_of(plan))
         if plan.columns and not columns:
             return
         used, sent, asker = key_uses(plan), key_flows(plan), self._caller or who.name
@@ -99,9 +99,9 @@ class Record:
             # A query that reads no table is one all the same.
             columns or {"": ()},
             roles=who.roles,
-            statement=statement,
+            statement=self._statement,
             query_id=self._query_id,
-            about={"origin": trail.origin, **asked_of(who, self._caller), **query_of(plan, statement, values)},
+            about={"origin": trail.origin, **asked_of(who, self._caller), **query_of(plan, self._statement, values)},
             objects=objects,
             along=[
                 *([trail.event("key.use", asker, **shared, columns=used)] if used else []),
@@ -140,7 +140,7 @@ class Record:
 
     def _note_lineage(self) -> None:
         """One node for all queries of one shape, so that the graph stays as small as what people do."""
-        name = f"query {fingerprint(statement_of(self._plan.tree))[:8]}"
+        name = f"query {fingerprint(self._statement)[:8]}"
         self._layer.asked.setdefault(name, set()).add(self._principal.name)
         system = {table.name for table in self._layer.schema_registry.system_tables()}
         for table in (name for name in self._plan.tables if name not in system):
@@ -153,25 +153,26 @@ class Record:
                 self._bytes += batch.nbytes
                 yield batch
         except GeneratorExit:
-            self._finish("SUCCESS", "closed before the end")
+            self.ended("SUCCESS", "closed before the end")
             raise
         except BaseException as error:
             self._failed(error)
             raise
-        self._finish("SUCCESS", "")
+        self.ended("SUCCESS", "")
 
     def _abandoned(self, execution: WhileAllowed) -> None:
         execution.close()
         if self._ended is None:
-            self._finish("SUCCESS", "closed before the end")
+            self.ended("SUCCESS", "closed before the end")
 
     def _failed(self, error: BaseException) -> None:
         """Nothing was returned; what is remembered of the tables may be why."""
         self._layer.machine.services.forget(self._plan.tables)
         cancelled = isinstance(error, (QueryCancelled, KeyboardInterrupt))
-        self._finish("CANCELLED" if cancelled else "FAILED", type(error).__name__)
+        self.ended("CANCELLED" if cancelled else "FAILED", type(error).__name__)
 
-    def _finish(self, status: str, reason: str) -> None:
+    def ended(self, status: str = "SUCCESS", reason: str = "") -> None:
+        """Record how it ended."""
         self._ended = time.perf_counter()
         stats = self.stats()
         self._layer.audit_trail.result(
@@ -193,5 +194,6 @@ class Record:
                 plan_time_ms=stats.plan_ms,
                 status=status,
                 tables=self._plan.tables,
+                principal=self._principal.name,
             )
         )

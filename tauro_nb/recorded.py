@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from tauro_nb.errors import TauroError
-from tauro_nb.query.fingerprint import fingerprint, statement_of
+from tauro_nb.query.fingerprint import VALUES, fingerprint, statement_of
 from tauro_nb.query.parse import parse
 from tauro_nb.query.uses import TableUse, table_uses
 
@@ -37,7 +37,7 @@ def query_of(plan: QueryPlan, statement: str, keys: AuditKeys | None) -> dict[st
     return {
         "policy_version": plan.policy_version,
         "fingerprint": fingerprint(statement),
-        "literals": tuple(_literals(plan.tree, keys)) if keys is not None else (),
+        "literals": () if keys is None else plan.once("literals", lambda: tuple(_literals(plan.tree, keys))),
         "params": {name: _value(keys, value) for name, value in plan.params.items()} if keys is not None else {},
         "backends": tuple(sorted({part.source for part in plan.fragments})),
     }
@@ -84,11 +84,9 @@ def _object(use: TableUse, decision: TableDecision) -> dict[str, Any]:
 
 def _only_policy(use: TableUse, decision: TableDecision, used: Iterable[ColumnDecision]) -> list[str]:
     """Columns that a filter or a mask reads and the query does not."""
-    trees = [tree for tree in (decision.filter_tree, *(column.tree for column in used)) if tree is not None]
-    names = {name.lower(): name for name in decision.columns}
-    asked = {name.lower() for name in use.roles}
-    read = {column.name.lower() for tree in trees for column in tree.find_all(exp.Column)}
-    return sorted(names[name] for name in read & names.keys() - asked)
+    read = decision.filter_reads.union(*(column.reads for column in used))
+    unseen = read - {name.lower() for name in use.roles}
+    return sorted(name for name in decision.columns if name.lower() in unseen) if unseen else []
 
 
 def key_uses(plan: QueryPlan) -> list[str]:
@@ -116,12 +114,16 @@ def _needs_key(column: ColumnDecision, stored: frozenset[str]) -> bool:
 
 
 def _literals(tree: exp.Expr, keys: AuditKeys) -> Iterator[str]:
-    nodes = list(tree.find_all(exp.Literal, bfs=False))
+    nodes = list(tree.find_all(*VALUES, bfs=False))
     for node in nodes[:_MOST_LITERALS]:
-        yield keys.value("text" if node.is_string else "number", str(node.this))
+        yield keys.value("number" if node.is_number else "text", _typed(node))
     if rest := nodes[_MOST_LITERALS:]:
-        digest = hashlib.sha256("\0".join(str(node.this) for node in rest).encode(errors="surrogatepass"))
+        digest = hashlib.sha256("\0".join(map(_typed, rest)).encode(errors="surrogatepass"))
         yield f"{len(rest)} more: {keys.value('list', digest.hexdigest())}"
+
+
+def _typed(node: exp.Expr) -> str:
+    return str(node.this) if isinstance(node.this, str) else node.sql("duckdb")
 
 
 def _value(keys: AuditKeys, value: Any) -> str:

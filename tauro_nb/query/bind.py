@@ -18,7 +18,7 @@ from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
-from tauro_nb.query.trees import bare
+from tauro_nb.query.trees import bare, copied, every, written
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -60,13 +60,14 @@ def bind(query: Query, planner: Planner) -> Query:
             raise UnknownTable(error.message, sql=query.text, line=line, col=col, hint=error.hint) from None
 
     tree = bare(resolve(query.tree, lookup))
-    names = {(node.name, leaf_kind(node)) for node in tree.find_all(exp.Table) if leaf_kind(node)}
+    names = {(node.name, leaf_kind(node)) for node in every(tree, exp.Table) if leaf_kind(node)}
+    planner.look_ahead(sorted(name for name, kind in names if kind == VISIBLE))
     for name, kind in sorted(names, key=str):
         if kind == LOCAL:
             planner.binder.ensure(name, LOCAL, planner.frame_columns(query.frames[name]))
         else:
             planner.binder.ensure(name, VISIBLE, planner.visible_columns(name))
-    sql = tree.sql("duckdb")
+    sql = written(tree)
     if not check_serialized(planner.binder.serialize(sql), query.text):
         check_functions(tree, query.text)
     tables = sorted(name for name, kind in names if kind == VISIBLE)
@@ -76,7 +77,7 @@ def bind(query: Query, planner: Planner) -> Query:
 
 
 def _is_dynamic(tree: exp.Expr) -> bool:
-    return any(not pivot.args.get("fields") or pivot.args.get("using") for pivot in tree.find_all(exp.Pivot))
+    return any(not pivot.args.get("fields") or pivot.args.get("using") for pivot in every(tree, exp.Pivot))
 
 
 def _describe(query: Query, sql: str, tables: list[str], planner: Planner) -> dict[str, str]:
@@ -154,8 +155,8 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
         normalize=False,
     )
     try:
-        tree = qualify(query.tree.copy(), schema=schema, dialect="duckdb")
-        described = planner.binder.describe(tree.sql("duckdb"), query.params)
+        tree = qualify(copied(query.tree), schema=schema, dialect="duckdb")
+        described = planner.binder.describe(written(tree), query.params)
     except (SqlglotError, duckdb.Error):
         return fallback
     if list(described.values()) != list(query.schema.values()) or _leftover_star(tree) or _whole_rows(tree):
@@ -171,17 +172,17 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
 
 def _leftover_star(tree: exp.Expr) -> bool:
     """Whether a star other than that of `count(*)` was left unexpanded."""
-    return any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+    return any(not isinstance(star.parent, exp.Count) for star in every(tree, exp.Star))
 
 
 def _whole_rows(tree: exp.Expr) -> bool:
     """Whether a relation's name may stand for a whole row, as in `SELECT t FROM t`."""
-    if tree.find(exp.TableColumn) is not None:
+    if every(tree, exp.TableColumn):
         return True
-    relations = {node.alias_or_name.lower() for node in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
+    relations = {node.alias_or_name.lower() for node in every(tree, exp.Table, exp.Subquery, exp.CTE)}
     return any(
         not column.table and column.name.lower() in relations and not _sorts_by_output(column)
-        for column in tree.find_all(exp.Column)
+        for column in every(tree, exp.Column)
     )
 
 
@@ -193,11 +194,11 @@ def _sorts_by_output(column: exp.Column) -> bool:
 
 
 def _resists(tree: exp.Expr) -> bool:
-    if tree.find(*_NOT_QUALIFIED) is not None:
+    if every(tree, *_NOT_QUALIFIED):
         return True
     return any(
         join.method.upper() in ("NATURAL", "POSITIONAL") or (join.method.upper() == "ASOF" and join.args.get("using"))
-        for join in tree.find_all(exp.Join)
+        for join in every(tree, exp.Join)
     )
 
 

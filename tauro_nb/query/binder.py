@@ -44,6 +44,7 @@ class Binder:
         for schema in (VISIBLE, LOCAL, RAW):
             self.connection.execute(f'CREATE SCHEMA "{schema}"')
         self._tables: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
+        self._columns: dict[tuple[str, str], dict[str, str]] = {}
         self._lock = threading.Lock()
 
     def ensure(self, name: str, kind: str, columns: Mapping[str, str]) -> None:
@@ -62,6 +63,16 @@ class Binder:
         with self._lock:
             self.connection.execute(f"CREATE OR REPLACE VIEW {quoted} AS SELECT {inner} WHERE false")
             self._tables[kind, name] = shape
+            self._columns.pop((kind, name), None)
+
+    def columns(self, name: str, kind: str) -> Mapping[str, str]:
+        """Types of a relation that is there, by lower-case column, as `describe` would give them."""
+        key = (kind, name)
+        if key not in self._columns:
+            quoted = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True))
+            found = self.describe(f"SELECT * FROM {quoted.sql('duckdb')}", {})
+            self._columns[key] = {column.lower(): type_ for column, type_ in found.items()}
+        return self._columns[key]
 
     def describe(self, sql: str, params: Mapping[str, Any]) -> dict[str, str]:
         """Output columns and types of a statement, by DuckDB's own binder.

@@ -15,6 +15,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from tauro_nb.errors import ParseError, UnboundParameter, UnsupportedStatement, nearest
 from tauro_nb.query.query import Query
+from tauro_nb.query.trees import copied, every, written
 
 __all__ = ["parse", "position_of"]
 
@@ -122,7 +123,7 @@ def _one_tree(text: str) -> exp.Expr:
 
 
 def _check_read_only(tree: exp.Expr, text: str) -> None:
-    for node in tree.find_all(*_REFUSED):
+    for node in every(tree, *_REFUSED):
         line, col = position_of(node)
         raise UnsupportedStatement(
             f"{node.key.upper()} is not a part of a query; virtual tables are read-only.", sql=text, line=line, col=col
@@ -166,7 +167,7 @@ def _regular(tree: exp.Expr) -> exp.Expr:
     Ibis builds some as tuples, which SQL generation reads and no walk enters: a name in there would be
     neither resolved nor counted.
     """
-    tree = tree.copy()
+    tree = copied(tree)
     stack = [tree]
     while stack:
         node = stack.pop()
@@ -218,6 +219,6 @@ def parse(
         tree = _one_tree(text)
     else:
         tree = _regular(source)
-        text = tree.sql("duckdb")
+        text = written(tree)
     _check_read_only(tree, text)
     return Query(tree=tree, text=text, typed=tree, params=_check_params(tree, values, text), frames=dict(frames or {}))

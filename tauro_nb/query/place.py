@@ -18,7 +18,7 @@ from tauro_nb.query.query import Query
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import INNER
-from tauro_nb.query.trees import bare, conjuncts
+from tauro_nb.query.trees import bare, conjuncts, copied, every
 from tauro_nb.sources.capability import Capability, carries_mask
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Cutter:
 
     def has_choice(self, tree: exp.Expr) -> bool:
         """Whether any table lives at a source that can be asked."""
-        sources = (self.planner.entry(t.name).source for t in tree.find_all(exp.Table) if leaf_kind(t) == RAW)
+        sources = (self.planner.entry(t.name).source for t in every(tree, exp.Table) if leaf_kind(t) == RAW)
         return any(source is not None and source.capability is not None for source in sources)
 
     def cut(self, node: exp.Expr) -> None:
@@ -69,7 +69,7 @@ class _Cutter:
     def _site(self, query: exp.Expr) -> Source | None:
         """The one source with a capability that holds every raw table below; None when there is no such."""
         found: Source | None = None
-        for table in query.find_all(exp.Table):
+        for table in every(query, exp.Table):
             if leaf_kind(table) != RAW:
                 if not _defined_below(table, query):
                     return None
@@ -86,14 +86,14 @@ class _Cutter:
             return "pushdown is switched off for this query"
         if _reaches_out(query):
             return "it refers to the query around it"
-        tables = (self.planner.entry(t.name).table for t in query.find_all(exp.Table) if leaf_kind(t) == RAW)
-        if query.find(exp.With) is not None and any(table.query for table in tables):
+        tables = (self.planner.entry(t.name).table for t in every(query, exp.Table) if leaf_kind(t) == RAW)
+        if every(query, exp.With) and any(table.query for table in tables):
             # The source's own SQL names tables without a mark: a CTE of the user's could take their place.
             return "a CTE could take the place of a table in the source's own query"
         return source.capability.refusal(query)
 
     def _take(self, query: exp.Query, source: Source, reason: str) -> None:
-        tree = bare(query).copy()
+        tree = copied(bare(query))
         assert isinstance(tree, exp.Query)
         schema = self.planner.describe_raw(tree)
         fragment = self._asked(self._fragment(source, tree, schema, reason, below_policy(query)), source)
@@ -140,7 +140,7 @@ class _Cutter:
         if entry.source is None:
             return
         schema = {select.alias_or_name: "" for select in leaf.expressions}
-        tree = bare(leaf).copy()
+        tree = copied(bare(leaf))
         self.fragments.append(self._fragment(entry.source, tree, schema, _LOCAL_REASON, below_policy(leaf)))
 
     def _asked(self, fragment: Fragment, source: Source) -> Fragment:
@@ -207,7 +207,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     is the source's capability table's word; files and DuckDB databases are scanned by the engine, whose
     optimizer reaches into the scan.
     """
-    tree = query.tree.copy()
+    tree = copied(query.tree)
     cutter = _Cutter(planner, query.pushdown, sealed=_misleads_scanners(tree))
     if query.qualified and cutter.has_choice(tree):
         tree = type_literals(_annotate(tree, planner))
@@ -301,9 +301,10 @@ def _misleads_scanners(tree: exp.Expr) -> bool:
     ORDER BY x NULLS FIRST LIMIT 3 OFFSET 20: the filter keeps nothing but NULLs, and no row comes. A comparison
     with IS [NOT] DISTINCT FROM inside an OR: not implemented. Asked in SQL, the source's answer takes no filters.
     """
-    if tree.find(exp.NullSafeEQ, exp.NullSafeNEQ) is not None:
-        return True
-    return any(ordered.args.get("nulls_first") for ordered in tree.find_all(exp.Ordered))
+    return any(
+        not isinstance(node, exp.Ordered) or node.args.get("nulls_first")
+        for node in every(tree, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Ordered)
+    )
 
 
 def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
@@ -337,15 +338,15 @@ def _defined_below(table: exp.Table, query: exp.Expr) -> bool:
     """Whether a relation without mark is a CTE that belongs to `query` itself."""
     if table.db or isinstance(table.this, exp.Func):
         return False
-    return any(cte.alias.lower() == table.name.lower() for cte in query.find_all(exp.CTE))
+    return any(cte.alias.lower() == table.name.lower() for cte in every(query, exp.CTE))
 
 
 def _reaches_out(query: exp.Expr) -> bool:
     """Whether a column below belongs to a relation outside, or a scalar subquery depends on its own outside."""
-    own = {node.alias_or_name.lower() for node in query.find_all(exp.Table, exp.Subquery) if node.alias_or_name}
-    if any(column.table and column.table.lower() not in own for column in query.find_all(exp.Column)):
+    own = {node.alias_or_name.lower() for node in every(query, exp.Table, exp.Subquery) if node.alias_or_name}
+    if any(column.table and column.table.lower() not in own for column in every(query, exp.Column)):
         return True
-    return any(_correlated(subquery) for subquery in query.find_all(exp.Subquery))
+    return any(_correlated(subquery) for subquery in every(query, exp.Subquery))
 
 
 def _correlated(subquery: exp.Subquery) -> bool:

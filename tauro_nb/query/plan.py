@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -13,7 +13,7 @@ from sqlglot import exp
 from tauro_nb.query.names import display_sql
 from tauro_nb.query.trees import conjuncts, cuts_below_join, scanning_twice
 
-__all__ = ["ExecutionStrategy", "Fragment", "KeyFilter", "QueryPlan", "RuleFired", "Sealed", "Step", "whole"]
+__all__ = ["ExecutionStrategy", "Fragment", "KeyFilter", "QueryPlan", "RuleFired", "Sealed", "Step", "own", "whole"]
 
 
 _STATISTICS: Final = frozenset({"statistics_propagation"})
@@ -216,7 +216,8 @@ class QueryPlan:
     DuckDB must not reason from the minimum and maximum of hidden rows; behind a `strict` one it must not filter by what
     a join or a sort found either.
 
-    `policy_version` is the content hash of all policies it was made under.
+    `policy_version` is the content hash of all policies it was made under; `cached` says that it was made before, and
+    found to hold still.
 
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
@@ -247,12 +248,20 @@ class QueryPlan:
     estimated_bytes: int = 0
     estimated_cost: float = 0.0
     plan_ms: float = field(default=0.0, repr=False)
+    cached: bool = field(default=False, repr=False, compare=False)
     pushdown_predicates: tuple[Any, ...] = ()
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None
     policy_version: str = field(default="", repr=False)
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
+    _notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, work: Callable[[], Any]) -> Any:
+        """What `work` gives, worked out once for this plan, and for the same plan with other parameters."""
+        if name not in self._notes:
+            self._notes[name] = work()
+        return self._notes[name]
 
     @cached_property
     def switched_off(self) -> frozenset[str]:
@@ -288,6 +297,16 @@ class QueryPlan:
     def rules(self) -> tuple[RuleFired, ...]:
         """The steps that changed the query."""
         return tuple(rule for rule in self.journal if rule.before != rule.after)
+
+
+def own(plan: QueryPlan) -> QueryPlan:
+    """The plan over trees of its own, to hand out: a plan may be kept, and whoever has a tree can change it."""
+    fragments = tuple(
+        replace(part, tree=part.tree.copy(), unkeyed=part.unkeyed and part.unkeyed.copy()) for part in plan.fragments
+    )
+    steps = tuple(replace(step, tree=step.tree.copy(), shown=step.shown.copy()) for step in plan.steps)
+    tree, residual, shown = plan.tree.copy(), plan.residual.copy(), plan.shown.copy()
+    return replace(plan, tree=tree, residual=residual, shown=shown, fragments=fragments, steps=steps)
 
 
 def whole(plan: QueryPlan) -> QueryPlan:

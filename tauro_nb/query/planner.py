@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -13,11 +13,20 @@ from sqlglot import exp
 
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.catalog.validation import check_schema
-from tauro_nb.errors import AccessDenied, BindError, QueryError, SchemaMismatch, TauroError, UsageError
+from tauro_nb.errors import (
+    AccessDenied,
+    BindError,
+    QueryError,
+    SchemaMismatch,
+    TauroError,
+    UsageError,
+)
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
+from tauro_nb.query.cache import PlanCache, params_by_name, plan_key, same_values
+from tauro_nb.query.kept import KeptPlan, holds, keep
 from tauro_nb.query.literals import bind_literals, used_params
-from tauro_nb.query.names import RAW
+from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
 from tauro_nb.query.placement.knowledge import Knowledge
@@ -26,8 +35,10 @@ from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
+from tauro_nb.query.trees import every, written
 from tauro_nb.security.encryption import searched_keys, stored_types
 from tauro_nb.security.sight import Sight, seen_statistics
+from tauro_nb.sources.base import revisions
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -48,9 +59,10 @@ _ATTEMPTS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Physical:
-    """A table's columns as its source has them now."""
+    """A table's columns as its source has them at a revision, seen through the relation that scans it."""
 
     revision: str
+    relation: str
     facts: Mapping[str, ColumnFacts]
 
 
@@ -93,7 +105,7 @@ class Services:
     """What all principals of a context share.
 
     `describe` runs DESCRIBE in the engine for a source's relation; `physical` remembers the answers, `described` which
-    sources were ever asked.
+    sources were ever asked. `plans` were made before, for whoever asked.
     """
 
     registry: SchemaRegistry
@@ -103,6 +115,7 @@ class Services:
     refresh: Callable[[Source], None]
     physical: dict[str, Physical] = field(default_factory=dict)
     described: set[int] = field(default_factory=set)
+    plans: PlanCache = field(default_factory=PlanCache)
     knowledge: Knowledge = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +123,7 @@ class Services:
 
     def forget(self, tables: tuple[str, ...]) -> None:
         """Drop what is remembered of some tables, after one of them failed."""
+        self.plans.forget(tables)
         for name in tables:
             self.physical.pop(name, None)
             self.knowledge.forget(name)
@@ -126,6 +140,7 @@ class Planner:
         self.params: Mapping[str, Any] = {}
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
+        self._revisions: dict[str, str] = {}
         self._open_views: list[str] = []
         self._lock = threading.RLock()
 
@@ -143,7 +158,7 @@ class Planner:
         *,
         pushdown: bool = True,
     ) -> QueryPlan:
-        """Parse, bind, authorize, secure, optimize and place.
+        """Parse, bind, authorize, secure, optimize and place; or take the plan that was made of the same before.
 
         Without `pushdown` sources hand over their columns, and the engine does everything else.
 
@@ -153,29 +168,65 @@ class Planner:
             Any step refused; see `tauro_nb.errors`.
         """
         started = time.perf_counter()
-        query = replace(parse(source, params, frames), pushdown=pushdown)
-        if limit is not None:
-            query = replace(query, tree=_limited(query.tree, limit))
+        key = plan_key(source, params, frames, limit, self.principal, pushdown=pushdown)
+        kept = self.services.plans.get(key)
+        cached = kept is not None and holds(kept, self.services, self.principal)
+        if cached:
+            plan = self._with_values(key, kept, params)
+        else:
+            query = replace(parse(source, params, frames), pushdown=pushdown)
+            if limit is not None:
+                query = replace(query, tree=_limited(query.tree, limit))
+            plan = self._made(key, query, params)
+        return replace(plan, cached=cached, plan_ms=(time.perf_counter() - started) * 1000)
+
+    def _made(self, key: Hashable | None, query: Query, given: Any) -> QueryPlan:
+        """Walk the road, and keep the plan for the next time."""
         # One plan at a time: entries must stay the same throughout one, and new for the next.
         with self._lock:
-            self.params = query.params
-            self._given = params if isinstance(params, Mapping) else {}
-            plan = self._placed(query)
-        return replace(plan, plan_ms=(time.perf_counter() - started) * 1000)
+            self._start(query.params, given)
+            version = self.registry.version
+            walked, plan = self._walked(query)
+            # What a request put into templates is not kept.
+            if key is not None and not any(template_names(e.table) & self._given.keys() for e in plan.entries.values()):
+                self.services.plans.put(key, keep(self.services, plan, walked, version))
+        return plan
 
-    def _placed(self, query: Query) -> QueryPlan:
+    def _start(self, params: Mapping[str, Any], given: Any = None) -> None:
+        self.params = params
+        self._given = given if isinstance(given, Mapping) else {}
+        self._entries.clear()
+        self._revisions.clear()
+
+    def _walked(self, query: Query) -> tuple[Query, QueryPlan]:
         """Walk the rest of the road under one version of the policies: all tables are decided by the same rules."""
         for _ in range(_ATTEMPTS):
             version = self.services.security.version()
-            self._entries.clear()
+            self._start(self.params, self._given)
             walked = query
             for step in ROAD:
                 walked = step(walked, self)
-            plan = place(walked, self)
+            plan = self._placed(walked, version)
             if self.services.security.version(thorough=False) == version:
-                entries = {entry.table.name: entry for entry in self._entries.values()}
-                return replace(plan, entries=entries, policy_version=version)
+                return walked, plan
         raise AccessDenied("the policies change faster than a query can be planned.", hint="Ask again.")
+
+    def _placed(self, query: Query, version: str) -> QueryPlan:
+        entries = {entry.table.name: entry for entry in self._entries.values()}
+        return replace(place(query, self), entries=entries, policy_version=version)
+
+    def _with_values(self, key: Hashable | None, kept: KeptPlan, given: Any) -> QueryPlan:
+        """A kept plan with the parameters of this request; where sources are sent others, it is placed anew."""
+        values = params_by_name(given)
+        params = {name: values[name] for name in kept.names}
+        if same_values(kept.sent, params):
+            return replace(kept.plan, params=params)
+        with self._lock:
+            self._start(params)
+            self._entries.update({name.lower(): entry for name, entry in kept.plan.entries.items()})
+            plan = self._placed(replace(kept.query, params=params), kept.plan.policy_version)
+        self.services.plans.put(key, kept.placed_anew(plan))
+        return plan
 
     def require_unchanged(self, plan: QueryPlan) -> None:
         """Refuse a plan whose tables are no longer what it was made for.
@@ -218,9 +269,29 @@ class Planner:
     def fresh_entry(self, name: str) -> TableEntry:
         """The table as it is now, outside of any plan."""
         with self._lock:
-            self._entries.clear()
-            self._given = {}
+            self._start({})
             return self.entry(name)
+
+    def look_ahead(self, names: Iterable[str]) -> None:
+        """Ask every source once for the revisions of all tables a query reads of it.
+
+        Raises
+        ------
+        AccessDenied
+            One of them may not be read: nothing was asked then.
+        """
+        groups: dict[int, tuple[Source, list[VirtualTable]]] = {}
+        for name in names:
+            table = self.sight.resolve(name)
+            with _about(table):
+                self._check_table(table)
+                if not table.is_view and name.lower() not in self._entries:
+                    source = self.services.pool.source(table)
+                    groups.setdefault(id(source), (source, []))[1].append(self._with_parameters(table))
+        for source, tables in groups.values():
+            if len(tables) > 1:
+                with _about(tables[0]):
+                    self._revisions |= revisions(source, tables)
 
     def _make_entry(self, table: VirtualTable) -> TableEntry:
         with _about(table):
@@ -259,16 +330,17 @@ class Planner:
 
     def _physical(self, table: VirtualTable, source: Source, relation: exp.Expr) -> Physical:
         """Columns at the source, looked up again only when its revision or the table's definition changed."""
-        revision = f"{source.revision(table)} {relation.sql('duckdb')}"
+        revision = self._revisions.get(table.name) or source.revision(table)
+        sql = written(relation)
         known = self.services.physical.get(table.name)
-        if known is not None and known.revision == revision:
+        if known is not None and (known.revision, known.relation) == (revision, sql):
             return known
         if id(source) in self.services.described:
             # The engine may remember this table from another virtual one, or from before it changed.
             self.services.refresh(source)
         self.services.described.add(id(source))
         described = self.services.describe(source, relation)
-        fresh = Physical(revision, source.facts(table, described))
+        fresh = Physical(revision, sql, source.facts(table, described))
         self.services.physical[table.name] = fresh
         return fresh
 
@@ -338,11 +410,27 @@ class Planner:
 
     def describe_raw(self, tree: exp.Query) -> dict[str, str]:
         """Output columns of a fragment over raw tables."""
-        for table in tree.find_all(exp.Table):
+        for table in every(tree, exp.Table):
             if table.db == RAW:
                 entry = self.entry(table.name)
                 self.binder.ensure(entry.table.name, RAW, entry.held)
-        return self.binder.describe(tree.sql("duckdb"), used_params(tree, self.params))
+        return self._plain_columns(tree) or self.binder.describe(written(tree), used_params(tree, self.params))
+
+    def _plain_columns(self, tree: exp.Expr) -> dict[str, str]:
+        """Output columns of a query that takes columns of one raw table as they are; empty for any other."""
+        source = tree.args.get("from_")
+        if not isinstance(tree, exp.Select) or source is None or tree.args.get("joins") or tree.args.get("with_"):
+            return {}
+        below = source.this
+        if leaf_kind(below) == RAW:
+            held = self.binder.columns(below.name, RAW)
+        elif isinstance(below, exp.Subquery) and not below.args.get("pivots"):
+            held = {name.lower(): kind for name, kind in self._plain_columns(below.this).items()}
+        else:
+            return {}
+        selects = [(select.alias_or_name, select.unalias()) for select in tree.selects]
+        columns = {name: held.get(value.name.lower(), "") for name, value in selects if isinstance(value, exp.Column)}
+        return columns if all(columns.values()) and len(columns) == len(selects) else {}
 
     def row_count(self, name: str) -> int | None:
         """Rows of a table, as far as its source's own catalog knows."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from sqlglot import exp
 
 from tauro_nb.query.names import leaf_table
+from tauro_nb.query.trees import copied, every
 
 __all__ = ["relations", "resolve"]
 
@@ -48,7 +49,7 @@ def resolve(tree: exp.Expr, lookup: Callable[[exp.Table, str], tuple[str, str]])
     lookup
         Gets the node and its dotted name, returns (virtual name, mark); raises for an unknown one.
     """
-    tree = tree.copy()
+    tree = copied(tree)
     for node in list(relations(tree)):
         # Only we write the marks: typed by a user they are part of a dotted name that the lookup does not know.
         dotted = ".".join(part.name for part in node.parts)
@@ -71,7 +72,7 @@ def _drop_prefix(tree: exp.Expr, table: exp.Table) -> None:
     if not table.db:
         return
     prefix = [part.name.lower() for part in table.parts]
-    for column in tree.find_all(exp.Column):
+    for column in every(tree, exp.Column):
         parts = [part.name.lower() for part in column.parts[:-1]]
         if parts == prefix:
             column.set("db", None)

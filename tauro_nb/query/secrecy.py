@@ -100,8 +100,9 @@ def _hide_in(select: exp.Select) -> None:
         select.set("where", exp.Where(this=exp.and_(_marker(), *own, copy=False)))
 
 
-def _marker() -> exp.Var:
-    return exp.Var(this=MARKER)
+def _marker() -> exp.Column:
+    # A column, because that is a condition; a name of its own kind, because that is written without quotes.
+    return exp.Column(this=exp.Var(this=MARKER))
 
 
 def shown_plan(plan: QueryPlan) -> QueryPlan:
@@ -122,6 +123,7 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
     rows = [part.estimated_rows or 0 for part in fragments]
     return replace(
         plan,
+        tree=plan.tree.copy(),
         fragments=fragments,
         residual=shown,
         shown=shown,
@@ -135,6 +137,7 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
         estimated_bytes=sum(part.estimated_bytes or 0 for part in fragments),
         estimated_cost=float(sum(rows)),
         _whole=Sealed(plan),
+        _notes={},
     )
 
 

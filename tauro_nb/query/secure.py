@@ -11,7 +11,7 @@ from tauro_nb.query.bind import leaf_columns
 from tauro_nb.query.names import RAW, VISIBLE, leaf_kind, leaf_table
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.secrecy import mark_policy
-from tauro_nb.query.trees import BARRIER
+from tauro_nb.query.trees import BARRIER, copied, every
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -51,10 +51,10 @@ def _with_tables_below(leaves: tuple[Leaf, ...], planner: Planner) -> tuple[Leaf
 
 def secure(query: Query, planner: Planner) -> Query:
     """Replace every visible relation by its secured leaf: row filter, then masks, behind a barrier."""
-    tree = query.tree.copy()
+    tree = copied(query.tree)
     used = leaf_columns(tree) if query.qualified else {}
     fenced, strict, qualified = query.fenced, query.strict, query.qualified
-    for node in [node for node in tree.find_all(exp.Table) if leaf_kind(node) == VISIBLE]:
+    for node in [node for node in every(tree, exp.Table) if leaf_kind(node) == VISIBLE]:
         entry = planner.entry(node.name)
         wanted = used.get(id(node), ("", None))[1]
         source: exp.Expr = leaf_table(entry.table.name, RAW, INNER)
@@ -123,7 +123,7 @@ def _raw(name: str) -> exp.Column:
 
 def _inside(expression: exp.Expr) -> exp.Expr:
     """The policy's columns are the raw table's, whatever the query calls its relations."""
-    for column in expression.find_all(exp.Column):
+    for column in every(expression, exp.Column):
         if not column.table:
             column.set("table", exp.to_identifier(INNER, quoted=True))
     return expression

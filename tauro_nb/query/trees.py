@@ -7,7 +7,19 @@ from typing import TypeVar
 
 from sqlglot import exp
 
-__all__ = ["BARRIER", "KEPT", "POLICY", "bare", "conjuncts", "cuts_below_join", "disjuncts", "scanning_twice"]
+__all__ = [
+    "BARRIER",
+    "KEPT",
+    "POLICY",
+    "bare",
+    "conjuncts",
+    "copied",
+    "cuts_below_join",
+    "disjuncts",
+    "every",
+    "scanning_twice",
+    "written",
+]
 
 BARRIER = str(2**62)
 """A LIMIT no table reaches. Databases do not move predicates below a LIMIT, so a predicate that can throw
@@ -19,6 +31,61 @@ KEPT = frozenset({POLICY, "mask"})
 """What `bare` leaves in a node's `meta`."""
 
 Tree = TypeVar("Tree", bound=exp.Expr)
+
+
+def every(tree: exp.Expr, *kinds: type[Tree]) -> list[Tree]:
+    """All nodes of these kinds, parents before their children, in no other order; sooner than `find_all`.
+
+    >>> import sqlglot
+    >>> sorted(column.name for column in every(sqlglot.parse_one("SELECT a FROM t WHERE b = c"), exp.Column))
+    ['a', 'b', 'c']
+    """
+    found: list[Tree] = []
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, kinds):
+            found.append(node)
+        for value in node.args.values():
+            if isinstance(value, exp.Expr):
+                stack.append(value)
+            elif value.__class__ is list:
+                stack += [item for item in value if isinstance(item, exp.Expr)]
+    return found
+
+
+def copied(tree: Tree) -> Tree:
+    """What `tree.copy()` gives, in half the time: types, and what a node notes, are shared, not copied in depth."""
+    root = tree.__class__()
+    stack: list[tuple[exp.Expr, exp.Expr]] = [(tree, root)]
+    while stack:
+        node, twin = stack.pop()
+        twin.comments = node.comments and list(node.comments)
+        twin._type = node._type  # noqa: SLF001 - the property would build one
+        twin._meta = node._meta and dict(node._meta)  # noqa: SLF001 - the property makes a dictionary
+        for key, value in node.args.items():
+            if isinstance(value, exp.Expr):
+                twin.args[key] = child = value.__class__()
+                child.parent, child.arg_key = twin, key
+                stack.append((value, child))
+            elif value.__class__ is list:
+                twin.args[key] = items = []
+                for index, item in enumerate(value):
+                    if isinstance(item, exp.Expr):
+                        child = item.__class__()
+                        child.parent, child.arg_key, child.index = twin, key, index
+                        stack.append((item, child))
+                        items.append(child)
+                    else:
+                        items.append(item)
+            else:
+                twin.args[key] = value
+    return root
+
+
+def written(tree: exp.Expr, dialect: str = "duckdb") -> str:
+    """The SQL of a tree; writing takes trees apart, so that it works on a copy."""
+    return copied(tree).sql(dialect, copy=False)
 
 
 def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:

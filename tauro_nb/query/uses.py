@@ -85,9 +85,9 @@ def column_roles(tree: exp.Expr) -> Found:
     scopes = traverse_scope(tree)
     for scope in scopes:
         reading = _Reading(scope, passed)
-        passed[id(scope.expression)] = reading.outputs()
         for base, role in reading.conditions():
             found.setdefault(base[0], {}).setdefault(base[1], set()).add(role)
+        passed[id(scope.expression)] = reading.outputs()
         role = _role_of_output(scope, is_root=scope is scopes[-1])
         for _, bases in passed[id(scope.expression)] if role else ():
             for table, column in bases:
@@ -101,10 +101,25 @@ class _Reading:
 
     scope: Scope
     passed: Mapping[int, list[tuple[str, frozenset[Base]]]]
+    made_of: dict[int, set[Base]] = field(default_factory=dict)
     _reached: dict[tuple[str, str], frozenset[Base]] = field(default_factory=dict)
 
+    def conditions(self) -> Iterator[tuple[Base, str]]:
+        """Columns outside of the SELECT list, each with its role; those inside are noted by their item."""
+        top = self.scope.expression
+        joining = _joining(top)
+        for column in self.scope.columns:
+            below, clause = _clause(column, top)
+            if clause == "expressions":
+                self.made_of.setdefault(id(below), set()).update(self._reach(column))
+                continue
+            for base in self._reach(column):
+                yield base, _CLAUSES.get(clause, "read")
+                if id(column) in joining:
+                    yield base, "joined"
+
     def outputs(self) -> list[tuple[str, frozenset[Base]]]:
-        """Output name -> columns of tables it is made from."""
+        """Output name -> columns of tables it is made from; only after `conditions`."""
         node = self.scope.expression
         if isinstance(node, exp.SetOperation):
             sides = [self.passed.get(id(side.unnest()), []) for side in (node.left, node.right)]
@@ -115,51 +130,36 @@ class _Reading:
             ]
         if not isinstance(node, exp.Select):
             return []
-        return [(item.alias_or_name.lower(), self._bases(item)) for item in node.selects]
-
-    def _bases(self, node: exp.Expr) -> frozenset[Base]:
-        return frozenset(base for column in node.find_all(exp.Column) for base in self._reach(column))
+        return [(item.alias_or_name.lower(), frozenset(self.made_of.get(id(item), ()))) for item in node.selects]
 
     def _reach(self, column: exp.Column) -> frozenset[Base]:
-        key = (column.table.lower(), column.name.lower())
+        key = (column.table, column.name.lower())
         if key not in self._reached:
-            self._reached[key] = self._look_up(column.table, key[1])
+            self._reached[key] = self._look_up(*key)
         return self._reached[key]
 
     def _look_up(self, relation: str, name: str) -> frozenset[Base]:
         source = self.scope.sources.get(relation)
         if isinstance(source, exp.Table):
             return frozenset({(source.name.lower(), name)}) if leaf_kind(source) == VISIBLE else frozenset()
-        if isinstance(source, Scope):
-            return next((bases for given, bases in self.passed.get(id(source.expression), ()) if given == name),
-                        frozenset())  # fmt: skip
-        return frozenset()
-
-    def conditions(self) -> Iterator[tuple[Base, str]]:
-        """Columns outside of the SELECT list, each with its role."""
-        joining = _joining(self.scope.expression)
-        for column in self.scope.columns:
-            clause = _clause(column, self.scope.expression)
-            role = _CLAUSES.get(clause, "read")
-            if role != "projected":
-                for base in self._reach(column):
-                    yield base, role
-                    if id(column) in joining:
-                        yield base, "joined"
+        passed = self.passed.get(id(source.expression), ()) if isinstance(source, Scope) else ()
+        return next((bases for given, bases in passed if given == name), frozenset())
 
 
-def _clause(node: exp.Expr, top: exp.Expr) -> str:
-    """The argument of `top` under which a node stands; empty when it stands elsewhere."""
+def _clause(node: exp.Expr, top: exp.Expr) -> tuple[exp.Expr, str]:
+    """The child of `top` above a node, and the argument under which it stands; empty when it stands elsewhere."""
     while node.parent is not None and node.parent is not top:
         node = node.parent
-    return node.arg_key or "" if node.parent is top else ""
+    return node, node.arg_key or "" if node.parent is top else ""
 
 
 def _joining(select: exp.Expr) -> set[int]:
     """Columns of conditions in WHERE that speak of two relations: joins as people wrote them before JOIN."""
     where = select.args.get("where")
     found: set[int] = set()
-    for part in conjuncts(where.this) if where is not None else ():
+    if where is None or (select.args.get("joins") is None and select.parent is None):
+        return found
+    for part in conjuncts(where.this):
         # What stands in a subquery belongs to that one's own conditions.
         nodes = part.walk(prune=lambda node: isinstance(node, exp.Query))
         columns = [node for node in nodes if isinstance(node, exp.Column)]
@@ -173,5 +173,5 @@ def _role_of_output(scope: Scope, *, is_root: bool) -> str:
     if is_root:
         return "projected"
     if scope.is_subquery and scope.parent is not None:
-        return _CLAUSES.get(_clause(scope.expression, scope.parent.expression), "read")
+        return _CLAUSES.get(_clause(scope.expression, scope.parent.expression)[1], "read")
     return ""

@@ -10,6 +10,7 @@ False
 from __future__ import annotations
 
 from tauro_nb.security.audit import AuditLog, AuditTrail
+from tauro_nb.security.bulk import FewValues, encrypt_column
 from tauro_nb.security.decision import ColumnDecision, TableDecision
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.masks import MASKS, ConstantMasker, EmailMasker, Masker, NullMasker, PhoneMasker, SSNMasker
@@ -24,6 +25,7 @@ __all__ = [
     "ColumnDecision",
     "ConstantMasker",
     "EmailMasker",
+    "FewValues",
     "FieldSecurityPolicy",
     "Masker",
     "NullMasker",
@@ -35,4 +37,5 @@ __all__ = [
     "TableDecision",
     "TableSecurityPolicy",
     "TagPolicy",
+    "encrypt_column",
 ]

@@ -135,6 +135,8 @@ class PolicyBook:
         stored = self.store.current()
         if stored is not self._taken:
             with self._lock:
+                # Looked at again: another thread may have found something newer meanwhile, and this must not undo it.
+                stored = self.store.current()
                 if stored is not self._taken:
                     self._adopt(stored)
         return self._book

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sqlglot import exp
@@ -16,6 +16,10 @@ __all__ = ["Access", "Barrier", "ColumnDecision", "TableDecision"]
 Access = Literal["clear", "masked", "encrypted", "denied"]
 Barrier = Literal["leakproof", "strict"]
 """Which predicates of the user pass below a policy: those that cannot fail, or none."""
+
+
+def _columns_in(tree: exp.Expr | None) -> frozenset[str]:
+    return frozenset(column.name.lower() for column in tree.find_all(exp.Column)) if tree is not None else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class ColumnDecision:
         Which rule decided, in words, without the policy's text.
     shown_type
         The type that the principal sees: `type`, except for ciphertext.
+    reads
+        Names, in lower case, of the columns that the expression reads.
     """
 
     name: str
@@ -46,8 +52,10 @@ class ColumnDecision:
     tree: exp.Expr | None = None
     rule: str = ""
     shown_type: str = ""
+    reads: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reads", _columns_in(self.tree))
         if not self.shown_type:
             object.__setattr__(self, "shown_type", self.type)
 
@@ -93,6 +101,12 @@ class TableDecision:
     filter_rule: str | None = None
     audited: bool = True
     barrier: Barrier = "leakproof"
+
+    filter_reads: frozenset[str] = field(init=False, repr=False, compare=False)
+    """Names, in lower case, of the columns that the row filter reads."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "filter_reads", _columns_in(self.filter_tree))
 
     @property
     def row_filter(self) -> exp.Expr | None:

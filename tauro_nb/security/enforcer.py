@@ -15,7 +15,7 @@ from tauro_nb.security.audited import AuditedAccess
 from tauro_nb.security.book import UNUSABLE, Book, Edition, PolicyBook
 from tauro_nb.security.compiled import ParsedPolicy
 from tauro_nb.security.decision import Barrier, TableDecision
-from tauro_nb.security.encryption import Finder, stored_types
+from tauro_nb.security.encryption import Encryptions, Finder, stored_types
 from tauro_nb.security.functions import EngineFunctions
 from tauro_nb.security.gate import gate, refusal, without_policy
 from tauro_nb.security.keys import KeyRing
@@ -277,6 +277,11 @@ class SecurityEnforcer(AuditedAccess):
         """Columns, in lower case, that the table's source holds as ciphertext."""
         compiled = self._current(table_name)
         return frozenset() if compiled is None else compiled.parsed.stored
+
+    def encryptions(self, table_name: str, principal: Principal | None = None) -> Encryptions | None:
+        """How the columns of a table are encrypted, with whose keys; None where nothing is said of it."""
+        compiled = self._current(table_name)
+        return None if compiled is None else compiled.bind({}, strict=False).encryptions(principal)
 
     def _guard_signature(self, table_name: str, tag_policies: Mapping[str, TagPolicy]) -> tuple[Any, ...] | None:
         labels = self._labels_of(table_name, tag_policies)

@@ -36,11 +36,12 @@ CHECK: Final = "tauro_check"
 HMAC: Final = "tauro_hmac"
 """`(handle, text) -> 64 hexadecimal digits`: HMAC-SHA256, equal for equal texts."""
 
-_FAILED: Final = re.compile(r"tauro-function:([0-9a-f]{32}):(\d+)")
-_HANDLE: Final = re.compile(r"(?i)\b(tauro_(?:encrypt|decrypt|check|hmac))\('[0-9a-f]{32}', ")
+_FAILED: Final = re.compile(r"tauro-function:([\w-]{12}):(\d+)")
+_HANDLE: Final = re.compile(r"(?i)\b(tauro_(?:encrypt|decrypt|check|hmac))\('[\w-]{12}', ")
 _MEMO: Final = 2**18
 _PATIENCE: Final = 2**18
 _LONG: Final = 1024
+_LOOK: Final = 128
 _MOST_FAILURES: Final = 256
 _Work = Callable[[Sequence[bytes]], Sequence[bytes]]
 
@@ -48,7 +49,7 @@ _Work = Callable[[Sequence[bytes]], Sequence[bytes]]
 def call(function: str, handle: str, value: exp.Expr) -> exp.Expr:
     """A call of one of the functions, over a text.
 
-    >>> call(HMAC, "0" * 32, exp.column("ssn")).find(exp.Column).sql("duckdb")
+    >>> call(HMAC, "0" * 12, exp.column("ssn")).find(exp.Column).sql("duckdb")
     'ssn'
     """
     return exp.Anonymous(this=function, expressions=[exp.Literal.string(handle), value])
@@ -57,7 +58,7 @@ def call(function: str, handle: str, value: exp.Expr) -> exp.Expr:
 def without_handles(text: str) -> str:
     """SQL as people may see it.
 
-    >>> without_handles(call(HMAC, "0" * 32, exp.column("ssn")).sql("duckdb"))
+    >>> without_handles(call(HMAC, "0" * 12, exp.column("ssn")).sql("duckdb"))
     'TAURO_HMAC(ssn)'
     """
     return _HANDLE.sub(r"\1(", text)
@@ -177,22 +178,10 @@ class EngineFunctions:
             # A whole column at once: its own dictionary is cheaper than remembering.
             coded = plain.dictionary_encode()
             return _texts(job.work(_pieces(coded.dictionary))).take(coded.indices)
-        pieces = _pieces(plain)
-        memo = job.memo
-        known = list(map(memo.get, pieces))
-        if None in known:
-            if job.learns_nothing(len(known), known.count(None)):
-                job.memo = None
-                return _texts(job.work(pieces))
-            missing = list(dict.fromkeys(piece for piece, answer in zip(pieces, known, strict=True) if answer is None))
-            fresh = dict(zip(missing, job.work(missing), strict=True))
-            answers = [fresh[piece] if answer is None else answer for piece, answer in zip(pieces, known, strict=True)]
-            with job.lock:
-                if len(memo) + len(fresh) > _MEMO:
-                    memo.clear()
-                memo.update((piece, answer) for piece, answer in fresh.items() if len(piece) <= _LONG)
-            return _texts(answers)
-        return _texts(cast("list[bytes]", known))
+        if _repeats(plain):
+            coded = plain.dictionary_encode()
+            return _texts(_recalled(job, _pieces(coded.dictionary))).take(coded.indices)
+        return _texts(_recalled(job, _pieces(plain)))
 
     def _job(self, name: str, handle: str) -> _Job:
         self.ring.refresh()
@@ -212,6 +201,31 @@ class EngineFunctions:
             del self._failures[:-_MOST_FAILURES]
             self._failed += 1
             return f"tauro-function:{handle}:{self._failed - 1}"
+
+
+def _recalled(job: _Job, pieces: list[bytes]) -> Sequence[bytes]:
+    """The answers for texts, those that are remembered and those worked out now."""
+    memo = job.memo
+    if memo is None:
+        return job.work(pieces)
+    known = list(map(memo.get, pieces))
+    if None not in known:
+        return cast("list[bytes]", known)
+    if job.learns_nothing(len(known), known.count(None)):
+        job.memo = None
+        return job.work(pieces)
+    missing = list(dict.fromkeys(piece for piece, answer in zip(pieces, known, strict=True) if answer is None))
+    fresh = dict(zip(missing, job.work(missing), strict=True))
+    with job.lock:
+        if len(memo) + len(fresh) > _MEMO:
+            memo.clear()
+        memo.update((piece, answer) for piece, answer in fresh.items() if len(piece) <= _LONG)
+    return [fresh[piece] if answer is None else answer for piece, answer in zip(pieces, known, strict=True)]
+
+
+def _repeats(values: pa.Array) -> bool:
+    """Whether a look at the first values says that a dictionary is worth making."""
+    return len(values) > 2 * _LOOK and len(values.slice(0, _LOOK).unique()) <= 0.8 * _LOOK
 
 
 def _encrypting(spec: FieldSpec, ring: KeyRing) -> tuple[_Work, bool]:

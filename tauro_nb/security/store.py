@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -74,6 +75,7 @@ class PolicyStore:
 
     def __init__(self, path: Path, env: Mapping[str, str] | None = None) -> None:
         self.path = path
+        self._text = os.fspath(path)
         self._env = os.environ if env is None else env
         self._lock = threading.Lock()
         self._seen = _Seen()
@@ -107,15 +109,16 @@ class PolicyStore:
 
     def _look(self) -> Stamp:
         """What tells two states of the files apart without reading them."""
-        return tuple(_stamp_of(file) for file in self._files())
+        facts = os.stat(self._text)  # noqa: PTH116 - asked before every decision, and twice as fast as `Path.stat`
+        if not stat.S_ISDIR(facts.st_mode):
+            return (_stamp(self._text, facts),)
+        return tuple(_stamp(file.name, file.stat()) for file in self._files())
 
-    def _files(self) -> Iterator[Path]:
+    def _files(self) -> list[Path]:
         if not self.path.is_dir():
-            yield self.path
-            return
-        for entry in sorted(os.listdir(self.path)):  # noqa: PTH208 - `iterdir` reads nothing faster, and sorts worse
-            if entry.endswith(_ENDINGS) and not entry.startswith("."):
-                yield self.path / entry
+            return [self.path]
+        named = (file for file in self.path.iterdir() if file.name.endswith(_ENDINGS))
+        return sorted(file for file in named if not file.name.startswith("."))
 
     def _read(self, stamp: Stamp) -> _Seen:
         """Read everything as it was at one moment; of what is written meanwhile, half would be read."""
@@ -148,9 +151,8 @@ class PolicyStore:
         return StoredRules(mistakes=tuple(mistakes)) if mistakes else StoredRules(rules)
 
 
-def _stamp_of(file: Path) -> tuple[str, int, int, int, int, int]:
-    facts = file.stat()
-    return (file.name, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+def _stamp(name: str, facts: os.stat_result) -> tuple[str, int, int, int, int, int]:
+    return (name, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def _content(file: Path) -> bytes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from sqlglot import exp
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tauro_nb.sources.capability import Capability
     from tauro_nb.sources.extension import Preparation
 
-__all__ = ["ColumnFacts", "Keyed", "Scan", "Source"]
+__all__ = ["ColumnFacts", "Keyed", "Scan", "Source", "revisions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +105,24 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of every connection; may be called twice."""
+
+
+@runtime_checkable
+class _AnswersTogether(Protocol):
+    """A source that tells the revisions of several tables in one round trip."""
+
+    def revisions(self, tables: Sequence[VirtualTable]) -> dict[str, str]:
+        """Revisions by name; a table that is not there is left out."""
+
+
+def revisions(source: Source, tables: Sequence[VirtualTable]) -> dict[str, str]:
+    """The revisions of several tables of one source by name, in one round trip where the source can.
+
+    Raises
+    ------
+    SourceUnavailable
+        The source does not answer.
+    """
+    if isinstance(source, _AnswersTogether):
+        return source.revisions(tables)
+    return {table.name: source.revision(table) for table in tables}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import duckdb
@@ -113,6 +114,7 @@ class PostgreSQLSource(AttachedSource):
         self._control: psycopg.Connection[Any] | None = None
         self._lock = threading.Lock()
 
+    @cached_property
     def _conninfo(self) -> str:
         try:
             from psycopg.conninfo import make_conninfo
@@ -160,7 +162,7 @@ class PostgreSQLSource(AttachedSource):
         """
         import psycopg
 
-        conninfo = self._conninfo()
+        conninfo = self._conninfo
         with self._lock:
             for attempt in (1, 2):
                 try:
@@ -184,7 +186,7 @@ class PostgreSQLSource(AttachedSource):
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Attach the database under `alias`, read-only."""
         load_extension(cursor, "postgres_scanner")
-        quoted = self._conninfo().replace("'", "''")
+        quoted = self._conninfo.replace("'", "''")
         try:
             cursor.execute(f"ATTACH '{quoted}' AS \"{self.alias}\" (TYPE postgres, READ_ONLY)")
         except duckdb.Error as error:
@@ -197,7 +199,7 @@ class PostgreSQLSource(AttachedSource):
 
     def _columns(self, table: VirtualTable) -> list[tuple[Any, ...]]:
         """Name, type, type with its parameters and kind of every column, as the server has them now."""
-        return self._query_columns(table) if table.query else self._table_columns(table)
+        return self._query_columns(table) if table.query else self._table_columns([table])[table.name]
 
     def _query_columns(self, table: VirtualTable) -> list[tuple[Any, ...]]:
         sql = exp.select("*").from_(self.physical(table).as_("answer")).limit(0).sql(self.dialect)
@@ -216,15 +218,27 @@ class PostgreSQLSource(AttachedSource):
 
         return self._controlled(columns)
 
-    def _table_columns(self, table: VirtualTable) -> list[tuple[Any, ...]]:
-        schema, _, name = (table.table_name or table.name).rpartition(".")
-        return self._ask(
-            "SELECT a.attname, format_type(a.atttypid, NULL), format_type(a.atttypid, a.atttypmod), t.typtype "
-            "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "JOIN pg_type t ON t.oid = a.atttypid "
-            "WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-            [schema or self.default_schema, name],
+    def _table_columns(self, tables: Sequence[VirtualTable]) -> dict[str, list[tuple[Any, ...]]]:
+        """Columns by table, in one round trip; of a table that is not there, none."""
+        places = [self._place(table) for table in tables]
+        rows = self._ask(
+            "SELECT w.place, a.attname, format_type(a.atttypid, NULL), format_type(a.atttypid, a.atttypmod), t.typtype "
+            "FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS w(schema, name, place) "
+            "JOIN pg_namespace n ON n.nspname = w.schema "
+            "JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name "
+            "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+            "JOIN pg_type t ON t.oid = a.atttypid ORDER BY w.place, a.attnum",
+            [[schema for schema, _ in places], [name for _, name in places]],
         )
+        columns: dict[str, list[tuple[Any, ...]]] = {table.name: [] for table in tables}
+        for place, *column in rows:
+            columns[tables[place - 1].name].append(tuple(column))
+        return columns
+
+    def _place(self, table: VirtualTable) -> tuple[str, str]:
+        """Schema and name of a table at the server."""
+        schema, _, name = (table.table_name or table.name).rpartition(".")
+        return schema or self.default_schema, name
 
     def revision(self, table: VirtualTable) -> str:
         """Columns and types as the server's catalog has them now."""
@@ -234,6 +248,12 @@ class PostgreSQLSource(AttachedSource):
                 f"table `{table.name}`: the source has no such table.", hint="Was it dropped or renamed?"
             )
         return repr(columns)
+
+    def revisions(self, tables: Sequence[VirtualTable]) -> dict[str, str]:
+        """Revisions by name, those of all plain tables in one round trip; a table that is not there is left out."""
+        plain = self._table_columns([table for table in tables if not table.query])
+        asked = {table.name: self._columns(table) for table in tables if table.query}
+        return {name: repr(columns) for name, columns in (plain | asked).items() if columns}
 
     def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
         """Exactness by the server's own type."""
@@ -302,8 +322,7 @@ class PostgreSQLSource(AttachedSource):
         """The planner's estimates in pg_class and pg_stats; never runs ANALYZE."""
         if table.query:
             return TableStatistics(source="pg_class")
-        schema, _, name = (table.table_name or table.name).rpartition(".")
-        return postgresql_statistics.read(self._ask(postgresql_statistics.QUERY, [schema or self.default_schema, name]))
+        return postgresql_statistics.read(self._ask(postgresql_statistics.QUERY, list(self._place(table))))
 
     def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Make the engine read the server's catalog again."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -159,17 +160,20 @@ class SQLiteSource(AttachedSource):
         return exp.Table(this=exp.Anonymous(this="sqlite_query", expressions=arguments))
 
     def revision(self, table: VirtualTable) -> str:
-        """The schema cookie, which every DDL statement changes."""
+        """The schema and its cookie, which every DDL statement changes; another file may have the same cookie."""
         try:
-            connection = self._connect()
-            try:
-                return str(connection.execute("PRAGMA schema_version").fetchone()[0])
-            finally:
-                connection.close()
+            with contextlib.closing(self._connect()) as connection:
+                cookie = connection.execute("PRAGMA schema_version").fetchone()[0]
+                schema = connection.execute("SELECT sql FROM sqlite_master ORDER BY rowid").fetchall()
         except sqlite3.Error:
             raise SourceUnavailable(
                 f"connection `{self.connection.id}`: the file is not a readable SQLite database."
             ) from None
+        return f"{cookie} {hashlib.sha256(repr(schema).encode()).hexdigest()}"
+
+    def revisions(self, tables: Sequence[VirtualTable]) -> dict[str, str]:
+        """All tables of the file have the same."""
+        return dict.fromkeys((table.name for table in tables), self.revision(tables[0])) if tables else {}
 
     def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
         """Stored integers and text compare alike; other values need not have the form that is declared."""
@@ -194,7 +198,7 @@ class SQLiteSource(AttachedSource):
                 node.replace(physical)
         for comparison in list(tree.find_all(exp.EQ, exp.NEQ, exp.In)):
             _binary_collation(comparison)
-        return tree.sql("sqlite")
+        return tree.sql("sqlite", copy=False)
 
     def answer(self, sql: str, fragment: Fragment) -> Scan:
         """Rows come as an Arrow stream."""

@@ -113,10 +113,27 @@ def test_audit(ana: Run) -> None:
     assert log.origin["cell"].isdecimal()
 
 
+def test_access(ana: Run) -> None:
+    shown = ana("%vaccess customers").shown
+    assert "Rows: row filter of `analyst`." in shown
+    assert "department = 'Sales'" not in shown
+    assert isinstance(ana("%vaccess customers --principal root").error, AccessDenied)
+    assert "which table?" in str(ana("%vaccess").error)
+    ana("%vconnect --principal root")
+    assert "department = 'Sales'" in ana("%vaccess customers --principal ana").shown
+
+
+def test_posture(ana: Run) -> None:
+    shown = ana("%vposture").shown
+    assert "no: who runs the notebook has the credentials and the process" in shown
+    assert "PCI-DSS" in shown
+
+
 def test_every_answer_has_html_without_a_script(ana: Run) -> None:
     ana("%vquery -q SELECT 1")
     for code in ("%vcatalog", "%vdescribe customers", "%vprofile fx", "%vlineage revenue", "%vplan", "%vaudit",
-                 "%vconnect --list", "%vquery -n SELECT email FROM customers"):  # fmt: skip
+                 "%vaccess customers", "%vposture", "%vconnect --list",
+                 "%vquery -n SELECT email FROM customers"):  # fmt: skip
         html = ana(code).result._repr_html_()
         assert html.startswith("<div")
         assert html.count("<div") == html.count("</div>")

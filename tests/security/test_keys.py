@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tauro_nb import VirtualContext
 from tauro_nb import keys as command
 from tauro_nb.config import load_config
 from tauro_nb.errors import ConfigError, KeysetError, UsageError
@@ -346,6 +347,13 @@ def test_a_key_service(path: Path) -> None:
         KeyRing.open(path, other)
 
 
+def test_a_key_service_in_a_configuration(path: Path) -> None:
+    vault = Vault()
+    KeyRing.open(path, vault, create=True).primary(SSN)
+    with VirtualContext({"encryption": {"keyset": str(path), "kek": vault}}) as ctx:
+        assert SSN in [key.slot for key in ctx.layer.keys.all_keys()]
+
+
 def test_a_command() -> None:
     program = [sys.executable, "-c", "print('correct horse battery staple')"]
     assert CommandSecret(program).read() == SECRET.read()
@@ -469,14 +477,22 @@ def test_a_life_on_the_command_line(
     common = ("--keyset", str(path), "--env", "TAURO_KEK")
     assert run(capsys, "create", *common)[0] == 0
     assert run(capsys, "create", *common)[2].startswith("there is a keyset already")
+    assert (
+        "no key for siv domain `people.ssn` to rotate"
+        in run(capsys, "rotate", "siv", "--domain", "people.ssn", *common)[2]
+    )
+    first = run(capsys, "add", "siv", "--domain", "people.ssn", *common)[1].splitlines()[1].split()[0]
+    assert run(capsys, "promote", first, *common)[0] == 0
+    assert "Did you mean `people.ssn`" in run(capsys, "rotate", "siv", "--domain", "people.snn", *common)[2]
     assert run(capsys, "rotate", "siv", "--domain", "people.ssn", *common)[0] == 0
+    assert run(capsys, "destroy", first, "--yes", *common)[0] == 0
     status, out, _ = run(capsys, "add", "siv", "--domain", "people.ssn", *common)
     assert status == 0
     assert "pending" in out
     new = out.splitlines()[1].split()[0]
     assert "primary" in run(capsys, "promote", new, *common)[1]
     listed = run(capsys, "list", *common)[1]
-    assert [line.split()[3] for line in listed.splitlines()[1:]] == ["decrypt_only", "primary"]
+    assert [line.split()[3] for line in listed.splitlines()[1:]] == ["destroyed", "decrypt_only", "primary"]
     old = next(line.split()[0] for line in listed.splitlines() if "decrypt_only" in line)
     assert run(capsys, "destroy", old, *common)[2].endswith("Add --yes if that is meant.\n")
     assert "destroyed" in run(capsys, "destroy", old, "--yes", *common)[1]

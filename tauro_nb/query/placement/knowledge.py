@@ -61,6 +61,12 @@ class Knowledge:
             self._told[table.name] = (self.clock(), found, public)
         return found
 
+    def is_old(self, name: str) -> bool:
+        """Whether the source of a table would be asked again."""
+        with self._lock:
+            told = self._told.get(name)
+            return told is not None and self.clock() - told[0] >= LIFETIME
+
     def forget(self, name: str) -> None:
         """Ask again next time."""
         with self._lock:

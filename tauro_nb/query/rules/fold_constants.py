@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from tauro_nb.query.literals import literal
 from tauro_nb.query.query import Query
+from tauro_nb.query.trees import copied, every, written
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -25,12 +26,12 @@ _PLAIN = {"DATE": dt.date, "TIMESTAMP": dt.datetime, "INTEGER": int, "BIGINT": i
 
 def fold_constants(query: Query, planner: Planner) -> Query:
     """`DATE '1998-12-01' - INTERVAL 90 DAY` becomes a literal of the same type, computed by DuckDB itself."""
-    tree = query.tree.copy()
-    found = [node for node in _candidates(tree) if not _is_typed_literal(node)]
-    if not found:
+    if not _candidates(query.tree):
         return query
+    tree = copied(query.tree)
+    found = _candidates(tree)
     try:
-        values = planner.binder.evaluate([node.sql("duckdb") for node in found])
+        values = planner.binder.evaluate([written(node) for node in found])
     except duckdb.Error:
         # The constant throws: let it throw where the user wrote it.
         return query
@@ -44,7 +45,7 @@ def fold_constants(query: Query, planner: Planner) -> Query:
 def _candidates(tree: exp.Expr) -> list[exp.Expr]:
     """Topmost constant expressions below WHERE, ON and HAVING."""
     out: list[exp.Expr] = []
-    for clause in tree.find_all(exp.Where, exp.Join, exp.Having):
+    for clause in every(tree, exp.Where, exp.Join, exp.Having):
         stack = [child for child in clause.iter_expressions() if not isinstance(child, (exp.Table, exp.Subquery))]
         while stack:
             node = stack.pop()
@@ -52,7 +53,7 @@ def _candidates(tree: exp.Expr) -> list[exp.Expr]:
                 out.append(node)
             elif not isinstance(node, (exp.Query, exp.DataType)):
                 stack.extend(node.iter_expressions())
-    return list({id(node): node for node in out}.values())
+    return [node for node in {id(node): node for node in out}.values() if not _is_typed_literal(node)]
 
 
 def _is_typed_literal(node: exp.Expr) -> bool:

@@ -14,7 +14,7 @@ from tauro_nb.query.query import Query
 from tauro_nb.query.sealed import sealed_condition
 from tauro_nb.query.secrecy import mark_policy
 from tauro_nb.query.secure import INNER, is_fenced
-from tauro_nb.query.trees import conjuncts, disjuncts
+from tauro_nb.query.trees import conjuncts, copied, disjuncts
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner, TableEntry
@@ -34,7 +34,7 @@ def push_predicates(query: Query, planner: Planner) -> Query:
     """
     if not query.qualified or not query.pushdown:
         return query
-    tree = query.tree.copy()
+    tree = copied(query.tree)
     for select in tree.find_all(exp.Select):
         leaves = _leaves(select)
         # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.

@@ -66,6 +66,7 @@ _COLUMNS: Final[Mapping[str, tuple[str, Getter]]] = MappingProxyType({
     "reason": ("VARCHAR", _of("reason")),
     "error_class": ("VARCHAR", _of("error")),
     "principal": ("VARCHAR", _of("principal")),
+    "acting_as": ("VARCHAR", _of("as")),
     "roles": ("VARCHAR[]", _of("roles")),
     "tenant": ("VARCHAR", _of("tenant")),
     "purpose": ("VARCHAR", _of("purpose")),

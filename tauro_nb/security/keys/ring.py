@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hmac
 import os
@@ -260,11 +261,13 @@ class KeyRing:
     def handle(self, job: Hashable) -> str:
         """An opaque name for a piece of work with keys, for use inside a query; equal for equal work.
 
-        It says nothing of the work or the keys, and cannot be guessed.
+        It says nothing of the work or the keys. Twelve letters: DuckDB hands longer texts on, one for each value, at a
+        third of the cost of a whole call.
         """
         name = hmac.digest(self._keyset.derived(_HANDLES), repr(job).encode("utf-8", "surrogatepass"), "sha256")
-        handle = name[:16].hex()
-        self._handles[handle] = job
+        handle = base64.urlsafe_b64encode(name[:9]).decode("ascii")
+        if self._handles.setdefault(handle, job) != job:
+            raise KeysetError("two pieces of work have the same handle.")
         return handle
 
     def job(self, handle: str) -> Hashable | None:
@@ -274,8 +277,8 @@ class KeyRing:
     def hmac_handle(self, tenant: str = "", domain: str = "") -> str:
         """The handle of `tauro_hmac` for the columns of a domain.
 
-        >>> KeyRing().hmac_handle(domain="people.email").isalnum()
-        True
+        >>> len(KeyRing().hmac_handle(domain="people.email"))
+        12
         """
         return self.handle(Slot("hmac", tenant, domain))
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tauro_nb.catalog.reading import WRONG, Parser, Site, flag, kind_of, listed, read_fields, text
-from tauro_nb.security.keys.kek import CommandSecret, EnvironmentSecret, KeyringSecret, PassphraseSecret, Secret
+from tauro_nb.security.keys.kek import (
+    CommandSecret,
+    EnvironmentSecret,
+    KeyringSecret,
+    KeyWrapper,
+    PassphraseSecret,
+    Secret,
+)
 from tauro_nb.security.keys.ring import KeyRing
 
 __all__ = ["EncryptionSettings", "read_encryption_settings"]
@@ -23,13 +30,13 @@ class EncryptionSettings:
     keyset
         The keyset file; None keeps keys in memory, where they die with the process.
     kek
-        What unlocks it.
+        What unlocks it: a secret or, for a key service, a `KeyWrapper`.
     create
         Make the file when it is not there.
     """
 
     keyset: Path | None = None
-    kek: Secret | None = None
+    kek: Secret | KeyWrapper | None = None
     create: bool = False
 
     def ring(self) -> KeyRing:
@@ -69,6 +76,8 @@ def read_encryption_settings(raw: Any, site: Site) -> Any:
 
 
 def _read_kek(raw: Any, site: Site) -> Any:
+    if isinstance(raw, (KeyWrapper, Secret)):  # in a configuration that Python wrote
+        return raw
     before = len(site.mistakes)
     found = read_fields(raw, site, _KEKS)
     if found is None or len(site.mistakes) > before:

@@ -220,3 +220,16 @@ def test_use_of_a_key_is_recorded_with_the_query(tmp_path: Path) -> None:
     assert uses[0]["query"] == logs[0].query_id
     assert logs[0].masked == {"ssn": "encrypted"}
     assert json.loads((tmp_path / "other.jsonl").read_text().splitlines()[0])["event"] == "log.segment"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["'hunter2'", "$$hunter2$$", "$tag$hunter2$tag$", "e'hunter2'", "'hunter' || '2hunter2'", "/* hunter2 */ 'x'",
+     "CAST('hunter2' AS VARCHAR)", "CASE WHEN note = 'hunter2' THEN 'hunter2' ELSE note END", "['hunter2'][1]"],
+)  # fmt: skip
+def test_no_form_of_a_literal_is_recorded(ctx: VirtualContext, value: str, tmp_path: Path) -> None:
+    ctx.query(f"SELECT id FROM people WHERE note <> {value} -- hunter2").rows()
+    with pytest.raises(TauroError):
+        ctx.query(f"SELECT nope FROM people WHERE note <> {value}")
+    assert "hunter2" not in (tmp_path / "audit.jsonl").read_text()
+    assert all(log.literals or "x" in value for log in ctx.audit_logs(status="success"))

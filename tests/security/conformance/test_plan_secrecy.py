@@ -1,28 +1,22 @@
-"""C70 to C83: what a policy says is not to be read off a plan, off statistics or off errors."""
+"""C70 to C74, C78 and C81: what a policy says is not to be read off a plan, and what the query says is there."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import pickle
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from IPython.core.formatters import DisplayFormatter
-from sqlglot import exp
 
 from tauro_nb import VirtualContext
-from tauro_nb.magics import show
 from tauro_nb.query.plan import whole
 from tauro_nb.query.secrecy import MARKER
-from tauro_nb.widgets import PlanView, plan_html
-
-LOW, HIGH = "4711", "8813"
-"""Two bounds of the same policy; whichever holds, nobody may read it."""
-CONSTANT = "mask-constant-5150"
+from tests.security.conformance.surfaces import HIGH, LOW, config, leaves, secrets, surfaces
 
 QUERIES = [
     "SELECT id FROM people",
@@ -71,87 +65,12 @@ def places(tmp_path_factory: pytest.TempPathFactory, postgres_uri: str) -> dict[
     }
 
 
-def config(place: tuple[dict[str, Any], dict[str, Any]], bound: str | None, mask: str = CONSTANT) -> dict[str, Any]:
-    connections, table = place
-    people = dict(table)
-    if "path" not in people:
-        name = "secrecy.people" if people["connector_type"] == "postgresql" else "people"
-        people |= {"connection": "at", "table": name}
-    orders = {"query": "SELECT i AS id, i AS person, i * 2 AS amount FROM range(20) t(i)"}
-    joined = "people p JOIN orders o ON o.person = p.id"
-    spending = {"query": f"SELECT p.name, sum(o.amount) AS total FROM {joined} GROUP BY 1"}
-    policies = {
-        "people": {
-            "row_level_filters": {"admin": "", "analyst": f"salary < {bound} OR department = 'Board {bound}'"},
-            "field_policies": {
-                "email": {"masking_enabled": True, "mask": "constant", "mask_value": mask, "allowed_roles": ["admin"]}
-            },
-        }
-    }
-    return {
-        "connections": connections,
-        "virtual_tables": {"people": people, "orders": orders, "spending": spending},
-        "security_policies": policies if bound else {},
-    }
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def pair(request: pytest.FixtureRequest, places: Any) -> Iterator[tuple[VirtualContext, VirtualContext]]:
     """The analyst's door under one bound, and under the other."""
     place = places[request.param]
     with VirtualContext(config(place, LOW)) as low, VirtualContext(config(place, HIGH, "other-constant")) as high:
         yield low.as_principal("ana", roles=["analyst"]), high.as_principal("ana", roles=["analyst"])
-
-
-def surfaces(ctx: VirtualContext, sql: str) -> dict[str, str]:
-    """Every form in which a plan is shown."""
-    plan = ctx.plan(sql)
-    panel = PlanView(plan)
-    dry = show.dry_run(plan, ctx.catalog())
-    return {
-        "text": str(plan),
-        "repr": repr(plan),
-        "html": plan_html(plan),
-        "panel": panel.to_html() + panel.to_text() + repr(panel) + panel._page,
-        "dry run": dry.text + dry.html,
-        "rules": "\n".join(f"{rule.name}\n{rule.before}\n{rule.after}" for rule in plan.rules),
-        "fragments": "\n".join(f"{part!r} {part.sql} {part.predicates}" for part in plan.fragments),
-        "residual": plan.residual_sql,
-        "result": str(ctx.query(sql).plan),
-        "rich": str(DisplayFormatter().format(ctx.query(sql).plan)),
-    }
-
-
-def secrets(text: str) -> list[str]:
-    return [word for word in (LOW, HIGH, CONSTANT, "other-constant", "salary", "Board", str(2**62)) if word in text]
-
-
-def leaves(value: Any, seen: set[int] | None = None, depth: int = 0) -> Iterator[str]:
-    """Everything that public attributes, items and reprs of a value lead to, as text."""
-    seen = set() if seen is None else seen
-    if id(value) in seen or depth > 8 or isinstance(value, type) or callable(value):
-        return
-    seen.add(id(value))
-    if isinstance(value, exp.Expr):
-        yield value.sql("duckdb")
-        yield repr(value)
-        return
-    if isinstance(value, (str, int, float, bytes, bool)) or value is None:
-        # A measured time holds any digits.
-        yield "" if isinstance(value, float) else str(value)
-        return
-    yield repr(value)
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from leaves(key, seen, depth + 1)
-            yield from leaves(item, seen, depth + 1)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from leaves(item, seen, depth + 1)
-    else:
-        for name in dir(value):
-            if not name.startswith("_"):
-                yield from leaves(getattr(value, name), seen, depth + 1)
 
 
 @pytest.mark.parametrize("sql", QUERIES)
@@ -218,3 +137,26 @@ def test_c81_whoever_may_read_policies_sees_them(places: Any) -> None:
         reader = ctx.as_principal("rolf", roles=["analyst", "auditor"])
         assert LOW in str(reader.plan("SELECT id FROM people"))
         assert LOW not in str(auditor.plan("SELECT id FROM people"))
+
+
+def test_c73_no_warning_tells_what_a_policy_uses(pair: tuple[VirtualContext, ...]) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pair[0].query("SELECT id, email FROM people").rows()
+        pair[0].describe("people")
+        pair[0].profile("people", ["id", "email"])
+    assert [str(warning.message) for warning in caught if "tauro" in str(warning.filename)] == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT o.id FROM people p JOIN orders o ON o.amount = p.salary",
+        "SELECT o.id FROM orders o WHERE o.amount IN (SELECT salary FROM people)",
+        "SELECT o.id FROM people p JOIN orders o ON o.amount = p.salary AND o.amount > 2",
+    ],
+)
+def test_c74_what_a_join_infers_from_the_policy_is_not_shown(pair: tuple[VirtualContext, ...], sql: str) -> None:
+    low, high = (surfaces(ctx, sql) for ctx in pair)
+    assert low == high
+    assert not {word for text in low.values() for word in secrets(text)} - {"salary"}

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+import tauro_nb
 from tauro_nb import VirtualContext
-from tauro_nb.posture import posture
+from tauro_nb.deployment import posture
 from tauro_nb.security.claims import CLAIMS, claims_page
 from tests.security.operating.conftest import POLICIES, Write
 
@@ -36,7 +37,8 @@ def test_every_claim_begins_with_an_answer() -> None:
 
 
 def test_posture_shows_what_is_not_protected(ctx: VirtualContext) -> None:
-    found = ctx.posture()
+    found = tauro_nb.posture(ctx)
+    assert str(found) == str(ctx.posture())
     for form in (str(found), found._repr_html_()):
         assert "who runs the notebook has the credentials" in form
         assert "not built" in form

@@ -140,3 +140,5 @@ def test_rights_of_a_simulation_are_not_added_up(root: VirtualContext) -> None:
     with pytest.raises(AccessDenied):
         as_ana.acting_as("root")
     assert records(root)[-1][:2] == ("root", "ana")
+    as_ana.as_principal("root").query("SELECT id FROM orders").rows()
+    assert records(root)[-1] == ("root", "root", "orders", "SUCCESS")

@@ -51,6 +51,10 @@ def test_a_change_is_in_force_with_the_next_query(ctx: VirtualContext, write: Wr
     first, second = changes(ctx)
     assert (first["old"], first["new"], first["changed"]) == (before, second["old"], ["table people"])
     assert (second["new"], second["store"], second["mistakes"]) == (before, "policies.yaml", 0)
+    auditor = VirtualContext(principal="admin", layer=ctx.layer)
+    assert auditor.verify_audit().ok
+    versions = {log.policy_version for log in auditor.audit_logs(principal="ana")}
+    assert versions == {before, first["new"]}
 
 
 def test_a_change_of_equal_length_and_time_is_seen(ctx: VirtualContext, policy_file: Path) -> None:
@@ -164,6 +168,33 @@ def test_a_role_that_is_taken_away_is_gone_at_once(ctx: VirtualContext, write: W
         with pytest.raises(AccessDenied):
             asks()
     assert narrowed.principal.purpose == "audit"
+
+
+def test_a_thread_that_was_late_undoes_nothing(ctx: VirtualContext, write: Write) -> None:
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            while not stop.is_set():
+                ctx.security.decide("people", {"department": "VARCHAR", "email": "VARCHAR"}, "ana")
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    seen = []
+    for number in range(20):
+        write(POLICIES.replace("'Sales'", f"'S{number}'"))
+        seen.append(ctx.policy_version)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(set(seen)) == 20
+    assert [change["new"] for change in changes(ctx)] == seen
 
 
 def test_what_lost_its_last_policy_stays_closed(catalog: dict[str, Any], policy_file: Path, write: Write) -> None:
