@@ -12,12 +12,14 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.merge import merge_joins
 from tauro_nb.query.placement.reduce import reduce_joins
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
-from tauro_nb.query.secure import INNER
+from tauro_nb.query.secure import INNER, cut_dictionaries, is_fenced
 from tauro_nb.query.trees import bare, conjuncts, copied, every
 from tauro_nb.sources.capability import Capability, carries_mask
 
@@ -63,6 +65,9 @@ class _Cutter:
         if _is_leaf(query):
             self._take_local(query)
             return
+        if isinstance(query, exp.Select) and self.pushdown:
+            estimator = Estimator(self.planner.statistics, {}, blind=True)
+            merge_joins(query, self._whole_site, estimator, self.planner.services.knowledge.rates)
         for child in query.iter_expressions():
             self.cut(child)
 
@@ -79,6 +84,13 @@ class _Cutter:
                 return None
             found = source
         return found
+
+    def _whole_site(self, relation: exp.Expr) -> Source | None:
+        """The source that can answer all of a relation."""
+        if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample")):
+            return None
+        source = self._site(relation.this)
+        return source if source is not None and self._refusal(relation.this, source) is None else None
 
     def _refusal(self, query: exp.Expr, source: Source) -> str | None:
         assert source.capability is not None
@@ -257,6 +269,8 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
     """Put real relations in the place of fragments, frames and raw tables: what the engine will run."""
     by_id = {fragment.id: fragment for fragment in fragments}
     root = exp.Subquery(this=tree)
+    for leaf in [select for select in root.find_all(exp.Select) if is_fenced(select)]:
+        cut_dictionaries(leaf)
     for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == FRAGMENT]:
         if not by_id[node.name].keys:
             node.replace(_answering(by_id[node.name]))

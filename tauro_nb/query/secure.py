@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
     from tauro_nb.security.decision import TableDecision
 
-__all__ = ["BARRIER", "INNER", "authorize", "is_fenced", "secure"]
+__all__ = ["BARRIER", "INNER", "authorize", "cut_dictionaries", "is_fenced", "secure"]
 
 INNER = "_"
 """Alias of the raw table inside a leaf."""
@@ -115,6 +115,24 @@ def is_fenced(leaf: exp.Expr) -> bool:
     """Whether a leaf carries the barrier."""
     limit = leaf.args.get("limit")
     return limit is not None and limit.expression.name == BARRIER
+
+
+def cut_dictionaries(leaf: exp.Select) -> None:
+    """Read every column of a fenced leaf as `TRY(column)`, in place, for the engine.
+
+    DuckDB reads repeated values as a dictionary, and calls a function once for each entry, those of hidden rows among
+    them: no LIMIT is in the way. TRY copies the values of the rows that are left.
+
+    >>> import sqlglot
+    >>> leaf = sqlglot.parse_one('SELECT _.a AS a, upper(_.b) AS b FROM t AS _ WHERE _.a > 1')
+    >>> cut_dictionaries(leaf)
+    >>> leaf.sql("duckdb")
+    'SELECT TRY(_.a) AS a, UPPER(TRY(_.b)) AS b FROM t AS _ WHERE _.a > 1'
+    """
+    for select in leaf.expressions:
+        for column in list(select.find_all(exp.Column)):
+            copied = exp.Anonymous(this="TRY", expressions=[column.copy()])
+            column.replace(copied)
 
 
 def _raw(name: str) -> exp.Column:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind, leaf_table
-from tauro_nb.query.placement.cost import LOCAL_ROW, RATES, Rates, asked, scanned
+from tauro_nb.query.placement.cost import LOCAL_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
-from tauro_nb.query.placement.reach import fragment_column, reach
+from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.trees import bare
 from tauro_nb.sources.capability import family
@@ -27,6 +27,8 @@ __all__ = ["Reduction", "reduce_joins"]
 
 _WORTH: Final = 0.003
 """Seconds that sending keys must be expected to save."""
+_SETTLED_ROWS: Final = 1_000_000
+"""An answer that is expected to be longer is joined as it streams in."""
 _CHEAP: Final = 5.0
 """A side that may keep fewer rows than are estimated is tried if running it first costs so many times less than all
 rows of the other side: how many keys there are is seen then."""
@@ -69,6 +71,7 @@ class _Reducer:
         root = exp.Paren(this=tree)
         for select in reversed(list(root.find_all(exp.Select, bfs=False))):
             self._in_select(select)
+            self._settle(select)
         reduced: exp.Expr = root.this
         return reduced
 
@@ -82,6 +85,23 @@ class _Reducer:
             self._apply(best)
             done = (best.edge.target, best.edge.column)
             found = [edge for edge in found if (edge.target, edge.column) != done]
+
+    def _settle(self, select: exp.Select) -> None:
+        """Let small answers arrive before they are joined: of a table the engine knows how many rows it has.
+
+        Of the answer to SQL and of a stream it takes the number for one, and joins in an order that can be the worst.
+        """
+        around = relations(select)
+        if len(around) < 2 or not plain_joins(select):
+            return
+        for alias, relation in around.items():
+            if not _stands_alone(relation):
+                continue
+            arriving = [
+                self.fragments[node.name] for node in relation.find_all(exp.Table) if leaf_kind(node) == FRAGMENT
+            ]
+            if any(map(_is_asked, arriving)) and self._estimator().rows(relation) <= _SETTLED_ROWS:
+                self._make_step(Slot.of(select, alias))
 
     def _weigh(self, edge: Edge) -> _Choice | None:
         reducer, target = edge.reducer.relation, edge.target.relation
@@ -125,7 +145,7 @@ class _Reducer:
         rows = estimator.rows(_read(fragment))
         distinct = min(estimator.distinct(answer, column), rows)
         width = estimator.width(answer, fragment.schema)
-        rates = RATES[_source(fragment, self.planner).connection.type]
+        rates = self.planner.services.knowledge.rates(_source(fragment, self.planner))
         plain = _plain_cost(fragment, rates, rows, width)
         visited = 0.0 if estimator.is_indexed(answer, column) else estimator.stored(fragment.tree) * rates.visited_row
         each = rates.key + rows / distinct * (rates.row + width / rates.bandwidth)
@@ -225,8 +245,13 @@ def _read(fragment: Fragment) -> exp.Expr:
 
 def _plain_cost(fragment: Fragment, rates: Rates, rows: float, width: float) -> float:
     """Seconds to get a fragment's answer without keys."""
-    is_scan = fragment.scan is not None and fragment.scan.relation is None and fragment.scan.stream is None
-    return scanned(rates, rows, width) if is_scan else asked(rates, rows, width)
+    return asked(rates, rows, width) if _is_asked(fragment) else scanned(rates, rows, width)
+
+
+def _is_asked(fragment: Fragment) -> bool:
+    """Whether rows come as the answer to SQL, and not by a scan of the engine's."""
+    scan = fragment.scan
+    return bool(fragment.keys) or (scan is not None and (scan.relation is not None or scan.stream is not None))
 
 
 def _stands_alone(relation: exp.Expr) -> bool:
