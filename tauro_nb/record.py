@@ -167,7 +167,7 @@ class Record:
 
     def _failed(self, error: BaseException) -> None:
         """Nothing was returned; what is remembered of the tables may be why."""
-        self._layer.machine.services.forget(self._plan.tables)
+        self._layer.machine.services.forget((*self._plan.tables, *self._plan.policy_columns))
         cancelled = isinstance(error, (QueryCancelled, KeyboardInterrupt))
         self.ended("CANCELLED" if cancelled else "FAILED", type(error).__name__)
 

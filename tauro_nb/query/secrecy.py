@@ -132,6 +132,8 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
         streams={},
         sources={},
         entries={},
+        policy_columns={},
+        checks=(),
         policy_version="",
         estimated_rows=max(rows, default=0) if policed else plan.estimated_rows,
         estimated_bytes=sum(part.estimated_bytes or 0 for part in fragments),

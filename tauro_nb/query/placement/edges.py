@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from tauro_nb.query.names import STEP, leaf_table
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
+from tauro_nb.query.secrecy import is_policy
 from tauro_nb.query.trees import conjuncts
 
 __all__ = ["Edge", "Slot", "edges"]
@@ -99,7 +100,8 @@ def edges(select: exp.Select) -> Iterator[Edge]:
     for left, right in _equalities(condition, select):
         yield from _both(select, left, right)
     for part in conjuncts(condition):
-        yield from _semi(select, part.unnest())
+        if not is_policy(part):
+            yield from _semi(select, part.unnest())
     for join in select.args.get("joins") or []:
         yield from _joined(select, join)
 

@@ -46,7 +46,7 @@ def figures(tree: exp.Expr, fragments: tuple[Fragment, ...], frames: Mapping[str
 
 
 def _estimated(fragment: Fragment, estimator: Estimator, planner: Planner) -> Fragment:
-    entries = [planner.entry(name) for name in fragment.tables]
+    entries = [planner.raw(name) for name in fragment.tables]
     known = all(planner.row_count(name) is not None for name in fragment.tables)
     if not known or any(entry.decision.filter_tree is not None for entry in entries):
         return replace(fragment, estimated_rows=None, estimated_bytes=None)
@@ -62,7 +62,7 @@ def _estimated(fragment: Fragment, estimator: Estimator, planner: Planner) -> Fr
 def _cost(fragment: Fragment, planner: Planner) -> float:
     """Seconds to get a fragment's rows and take them in."""
     rows, volume = float(fragment.estimated_rows or 0), float(fragment.estimated_bytes or 0)
-    source = planner.entry(fragment.tables[0]).source if fragment.tables else None
+    source = planner.raw(fragment.tables[0]).source if fragment.tables else None
     if source is None or source.connection.type not in RATES:
         return rows * LOCAL_ROW
     price = asked if fragment.kind == "query" else scanned

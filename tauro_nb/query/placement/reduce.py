@@ -15,6 +15,7 @@ from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
+from tauro_nb.query.secrecy import below_policy
 from tauro_nb.query.trees import bare
 from tauro_nb.sources.capability import family
 from tauro_nb.sources.keys import KeyForm, key_condition
@@ -58,7 +59,10 @@ class _Choice:
 
 @dataclass
 class _Reducer:
-    """Chooses edges one SELECT after the other, the innermost first; the best edge first, until none pays."""
+    """Chooses edges one SELECT after the other, the innermost first; the best edge first, until none pays.
+
+    What policies read takes no part: keys of rows that nobody has judged yet must not leave their source.
+    """
 
     planner: Planner
     fragments: dict[str, Fragment]
@@ -76,6 +80,8 @@ class _Reducer:
         return reduced
 
     def _in_select(self, select: exp.Select) -> None:
+        if below_policy(select):
+            return
         found = list(dict.fromkeys(edges(select)))
         while found:
             choices = [choice for edge in found if (choice := self._weigh(edge)) is not None]
@@ -120,9 +126,9 @@ class _Reducer:
         source = _source(fragment, self.planner)
         if place is None or source.capability is None or source.capability.keys is None:
             return None
-        if any(self.planner.entry(name).decision.is_strict for name in fragment.tables):
+        if any(self.planner.raw(name).decision.is_strict for name in fragment.tables):
             return None
-        kinds = {name.lower(): kind for name, kind in self.planner.entry(place.table).exact_types().items()}
+        kinds = {name.lower(): kind for name, kind in self.planner.raw(place.table).exact_types().items()}
         typed = exp.column("x")
         typed.type = exp.DataType.build(kinds.get(place.origin.lower(), "UNKNOWN"), dialect="duckdb")
         form = source.capability.keys
@@ -228,13 +234,13 @@ def _keyed(fragment: Fragment, planner: Planner) -> Fragment:
         place = reach(tree, key.target)
         assert place is not None
         place.select.where(key_condition(place.column.copy(), key.mark), copy=False)
-    tables = {name: planner.entry(name).table for name in fragment.tables}
+    tables = {name: planner.raw(name).table for name in fragment.tables}
     keyed = _source(fragment, planner).keyed(replace(fragment, tree=tree), tables, planner.params)
     return replace(fragment, keyed=keyed)
 
 
 def _source(fragment: Fragment, planner: Planner) -> Source:
-    source = planner.entry(fragment.tables[0]).source
+    source = planner.raw(fragment.tables[0]).source
     assert source is not None
     return source
 
