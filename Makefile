@@ -44,7 +44,7 @@ audit-crash: $(VENV)/.dev ## kill processes during 10,000 audited queries, and l
 ibis-suite: $(VENV)/.dev ## run the backend tests inside the Ibis wheel against ours and against DuckDB's own
 	$(PY) -m tests.ibis_suite
 
-leakfuzz: $(VENV)/.dev ## try whether expressions can tell what policies hide, on every kind of source; about 15 minutes
+leakfuzz: $(VENV)/.dev ## try whether expressions can tell what policies hide, on every kind of source; about half an hour
 	@$(MAKE) --no-print-directory mariadb
 	$(PY) -m tests.leakfuzz
 
