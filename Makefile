@@ -15,7 +15,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench audit-crash ibis-suite leakfuzz notebooks lint format clean
+.PHONY: help demo lab test bench bench-joins audit-crash ibis-suite leakfuzz notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ test: $(VENV)/.dev ## run everything: tests, doctests, committed notebooks, lint
 
 bench: $(VENV)/.dev ## run the benchmarks
 	$(PY) -m benchmarks
+
+bench-joins: $(VENV)/.dev ## measure selective joins across systems beside DuckDB's ATTACH
+	$(PY) -m benchmarks.selective
 
 audit-crash: $(VENV)/.dev ## kill processes during 10,000 audited queries, and look for what the log lost
 	$(PY) -m tests.security.audit.kill
