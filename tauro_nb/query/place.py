@@ -13,6 +13,7 @@ from sqlglot.schema import MappingSchema
 
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
 from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.figures import figures
 from tauro_nb.query.placement.merge import merge_joins
 from tauro_nb.query.placement.reduce import reduce_joins
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
@@ -246,11 +247,13 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     tree = bare(root.this)
-    reduction = reduce_joins(copied(tree), tuple(cutter.fragments), query.frames, planner) if query.qualified else None
-    fragments = tuple(cutter.fragments) if reduction is None else reduction.fragments
+    estimates = figures(tree, tuple(cutter.fragments), query.frames, planner)
+    fragments, reduction = estimates.fragments, None
+    if query.qualified and query.pushdown:
+        reduction = reduce_joins(copied(tree), fragments, query.frames, planner)
+        fragments = reduction.fragments
     fragments = tuple(_with_fallback(fragment, planner) for fragment in fragments)
     residual = _materialize(copied(tree) if reduction is None else reduction.tree, fragments, planner)
-    rows = [fragment.estimated_rows or 0 for fragment in fragments]
     return QueryPlan(
         sql=query.text,
         tree=query.typed,
@@ -274,9 +277,9 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         sources=_sources(fragments, planner),
         fenced=query.fenced,
         strict=query.strict,
-        estimated_rows=max(rows, default=0),
-        estimated_bytes=sum(planner.bytes_of(fragment) for fragment in fragments),
-        estimated_cost=float(sum(rows)),
+        estimated_rows=estimates.rows,
+        estimated_bytes=estimates.bytes,
+        estimated_cost=estimates.cost,
     )
 
 

@@ -33,7 +33,7 @@ from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
 from tauro_nb.query.placement.knowledge import Knowledge
-from tauro_nb.query.plan import Fragment, QueryPlan
+from tauro_nb.query.plan import QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
@@ -547,10 +547,6 @@ class Planner:
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
         return None if self.raw(name).decision.filter_tree is not None else self.row_count(name)
-
-    def bytes_of(self, fragment: Fragment) -> int:
-        """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
-        return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
 
 
 def _parse_view(table: VirtualTable) -> Query:
