@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tauro_nb.errors import AccessDenied
+from tauro_nb.errors import AccessDenied, nearest
 from tauro_nb.html import Html, badge
 from tauro_nb.report import Report, Sheet
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tauro_nb.security.decision import TableDecision
     from tauro_nb.security.principal import Principal
 
-__all__ = ["AccessExplanation", "ColumnAccess", "explain_access"]
+__all__ = ["AccessExplanation", "ColumnAccess", "explain_access", "undeclared"]
 
 ACCESS_BADGES: Final[Mapping[str, Html]] = {
     "masked": badge("◐", "masked", "warn"),
@@ -73,6 +73,8 @@ class AccessExplanation(Report):
         One entry a column; none where they are not known, or the table is closed to whoever asks.
     policy_version
         The version of all policies that this was true for.
+    note
+        That nobody of this name is declared, where others are, and who may be meant.
     """
 
     table: str
@@ -84,22 +86,22 @@ class AccessExplanation(Report):
     row_policy: tuple[str, ...]
     columns: tuple[ColumnAccess, ...]
     policy_version: str
+    note: str = ""
 
     def sheets(self) -> Sequence[Sheet]:
         """The table of columns, under what holds for the table."""
         roles = f" ({', '.join(self.roles)})" if self.roles else ""
         state = "may be read" if self.allowed else "may not be read"
-        lead = [f"Table: {state}; {self.why}."]
+        lead = [self.note] if self.note else []
+        lead.append(f"Table: {state}; {self.why}.")
         if self.allowed:
             lead.append(f"Rows: {self.rows}.")
             lead += [f"  {text}" for text in self.row_policy]
-        shows_policy = any(column.policy for column in self.columns)
-        headers = ("column", "type", "gets", "why", "less strict", "policy")[: 6 if shows_policy else 5]
-        if not shows_policy and not any(column.others for column in self.columns):
-            headers = headers[:4]
-        rows = tuple(
-            (c.name, c.type, c.access, c.why, "; ".join(c.others), c.policy)[: len(headers)] for c in self.columns
-        )
+        every = ("column", "type", "gets", "why", "less strict", "policy")
+        cells = [(c.name, c.type, c.access, c.why, "; ".join(c.others), c.policy) for c in self.columns]
+        kept = [place for place in range(len(every)) if place < 4 or any(row[place] for row in cells)]
+        headers = tuple(every[place] for place in kept)
+        rows = tuple(tuple(row[place] for place in kept) for row in cells)
         badges = {(2, access): mark for access, mark in ACCESS_BADGES.items()}
         return (Sheet(self.table, f"as {self.principal}{roles}", headers, rows, tuple(lead), badges=badges),)
 
@@ -129,7 +131,16 @@ def explain_access(ctx: VirtualContext, who: Principal, name: str) -> AccessExpl
         row_policy=tuple(_row_texts(parsed, who)) if readable and parsed is not None and decision.allowed else (),
         columns=tuple(_column(decision, column, parsed, who, readable=readable) for column in shown),
         policy_version=ctx.policy_version,
+        note=undeclared(ctx, who),
     )
+
+
+def undeclared(ctx: VirtualContext, who: Principal) -> str:
+    """Say that a name is not declared where others are: it may be a slip. To whoever may look through other eyes."""
+    known = ctx.security.principals
+    if who.name in known or not known or who.name == ctx.principal.name:
+        return ""
+    return f"Nobody is declared as `{who.name}`, so that the name is the only role.{nearest(who.name, known)}"
 
 
 def _columns(ctx: VirtualContext, seen: VirtualContext, table: str) -> Mapping[str, str]:
@@ -193,7 +204,9 @@ def _rule_text(ruling: Ruling) -> str:
     """A ruling's masks as they are written, or the level and roles of its rule."""
     if ruling.masks:
         return "; ".join(
-            " ".join(filter(None, (f"mask {mask.masker.name}", f"when {mask.when}" if mask.when else "", mask.origin)))
+            f"mask {mask.masker.name}"
+            + (f" when {mask.when}" if mask.when else "")
+            + (f" ({mask.origin})" if mask.origin else "")
             for mask in ruling.masks
         )
     rule = ruling.rule

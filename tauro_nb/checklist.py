@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.context import VirtualContext
 
-__all__ = ["CONTROLS", "CheckResult", "Control", "check"]
+__all__ = ["CONTROLS", "UNTOLD", "CheckResult", "Control", "check"]
 
 Result = Literal["pass", "fail", "not applicable"]
 
@@ -26,6 +26,8 @@ PERSONAL: Final = frozenset({"pii", "personal", "gdpr", "ccpa", "phi"})
 HEALTH: Final = frozenset({"phi", "health", "hipaa", "medical"})
 PAYMENT: Final = frozenset({"pci", "payment", "card", "cardholder"})
 
+#: The reason for whoever may not read policies.
+UNTOLD: Final = "told to those who may read policies"
 _STRANGER: Final = Principal("~somebody without any role")
 """Nobody can hold this name and be declared: control of a column is judged by what it shows to a stranger."""
 
@@ -65,7 +67,7 @@ def check(ctx: VirtualContext, control: Control) -> CheckResult:
         found = control.look(ctx)
     except TauroError as wrong:
         found = Finding("fail", f"cannot be judged: {wrong.message}", "policies")
-    reason = found.reason if ctx.reads_policies else "told to those who may read policies"
+    reason = found.reason if ctx.reads_policies else UNTOLD
     return CheckResult(control.regulation, control.control, found.result, reason, found.rule)
 
 

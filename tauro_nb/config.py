@@ -165,6 +165,9 @@ def _read_file(source: str | os.PathLike[str], site: Site) -> tuple[str, Path, A
         base, document = path.resolve().parent, path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         site.report("the file is not UTF-8 text")
+    except FileNotFoundError:
+        beside = [found.name for found in path.parent.glob("*.y*ml")]
+        site.report(f"there is no such file.{nearest(path.name, beside)}")
     except OSError as error:
         site.report(f"the file cannot be read: {error.strerror or type(error).__name__}")
     except (RuntimeError, ValueError):

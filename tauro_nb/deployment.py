@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from tauro_nb.catalog.snapshot import SYSTEM
-from tauro_nb.checklist import CONTROLS, CheckResult, check
+from tauro_nb.checklist import CONTROLS, UNTOLD, CheckResult, check
 from tauro_nb.html import Html, badge
 from tauro_nb.report import Report, Sheet
 from tauro_nb.security.claims import CLAIMS, MODES
@@ -67,18 +67,23 @@ class Posture(Report):
         """Claims, facts, mistakes in the policies, checklist."""
         claims = tuple((c.expected, c.embedded, c.delegated, c.gateway) for c in CLAIMS)
         facts = tuple((fact.weight, fact.about, fact.says, fact.cure) for fact in self.facts)
-        checks = tuple((c.regulation, c.control, c.result, c.reason, c.rule) for c in self.checks)
+        untold = all(c.reason == UNTOLD for c in self.checks)
+        reasons = [() if untold else (c.reason,) for c in self.checks]
+        checks = tuple(
+            (c.regulation, c.control, c.result, *why, c.rule) for c, why in zip(self.checks, reasons, strict=True)
+        )
         grave = sum(fact.weight == "bad" for fact in self.facts)
         failed = sum(c.result == "fail" for c in self.checks)
         modes = tuple(f"{mode}: {words}." for mode, words in MODES.items())
         expected = ("what people expect", *(f"{mode}{' (here)' if mode == self.mode else ''}" for mode in MODES))
         graves = f"{plural(grave, 'grave finding')}; policies {self.policy_version[:12]}"
         missing = f"{failed} of {len(checks)} not in place; says nothing of the law"
-        controls = ("regulation", "control", "", "because", "decided by")
+        controls = ("regulation", "control", "", *(() if untold else ("because",)), "decided by")
+        lead = (f"Reasons are {UNTOLD}.",) if untold else ()
         sheets = [
             Sheet("Posture", f"{self.mode} mode: guard rails, not walls", expected, claims, modes),
             Sheet("Configuration", graves, ("", "about", "is", "to change it"), facts, badges=_badges(0)),
-            Sheet("Controls mapped to regulations", missing, controls, checks, badges=_badges(2)),
+            Sheet("Controls mapped to regulations", missing, controls, checks, lead, badges=_badges(2)),
         ]
         if self.mistakes:
             rows = tuple((mistake,) for mistake in self.mistakes)

@@ -14,10 +14,11 @@ from typing import Final
 
 from tauro_nb.text import clip, visible
 
-__all__ = ["THEME", "Html", "badge", "code", "details", "el", "escape", "fragment", "style", "table"]
+__all__ = ["THEME", "Html", "badge", "code", "details", "el", "escape", "fragment", "is_number", "style", "table"]
 
 _NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*\Z")
 _VOID: Final = frozenset({"br", "col", "hr", "input", "wbr"})
+_LONG_WORD: Final = re.compile(r"\S{25}")
 _REFUSED_TAGS: Final = frozenset({"base", "embed", "iframe", "img", "link", "meta", "object", "script", "style", "use"})
 _REFUSED_ATTRIBUTES: Final = frozenset({"action", "data", "formaction", "href", "src", "srcdoc", "srcset", "style"})
 
@@ -45,6 +46,7 @@ overflow-wrap:anywhere}
 .tauro table.t-table caption{caption-side:bottom;text-align:left;padding:4px 0;color:var(--t-dim)}
 .tauro table.t-table :is(th,td){text-align:left;vertical-align:top;padding:4px 14px 4px 6px;border:0;
 border-bottom:1px solid var(--t-line);max-width:none;white-space:normal;overflow-wrap:anywhere;color:var(--t-fg)}
+.tauro table.t-table td.t-words{overflow-wrap:normal}
 .tauro table.t-table thead th{font-weight:600;border-bottom:2px solid var(--t-line);color:var(--t-dim);
 overflow-wrap:normal;white-space:nowrap;background:none}
 .tauro table.t-table tbody tr,.tauro table.t-table tbody tr:nth-child(n){background:none}
@@ -208,7 +210,12 @@ def details(summary: Child, *children: Child, opened: bool = False, **attributes
     return el("details", el("summary", summary), *children, open=opened, **attributes)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value is shown as a number: to the right.
+
+    >>> is_number(1.5), is_number(True), is_number("1")
+    (True, False, False)
+    """
     return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
 
 
@@ -219,7 +226,9 @@ def _cell(value: object, max_chars: int, null: str) -> Html:
         return el("td", value)
     text = visible(value)
     short = clip(text, max_chars)
-    return el("td", short, class_="t-num" if _is_number(value) else None, title=text if short != text else None)
+    # Names and words stay in one piece; only what is too long for any column may break anywhere.
+    words = None if _LONG_WORD.search(short) else "t-words"
+    return el("td", short, class_="t-num" if is_number(value) else words, title=text if short != text else None)
 
 
 def table(

@@ -50,6 +50,10 @@ class PolicyTables:
         table = self._layer.schema_registry.get_table(name)
         return tables_in(table.query or "") if table is not None and table.is_view else ()
 
+    def names(self) -> tuple[str, ...]:
+        """All virtual tables."""
+        return tuple(table.name for table in self._layer.schema_registry.list_tables())
+
     def columns_for(self, table: str, principal: Principal, run_as: str) -> ColumnsOf:
         """How to look up columns of tables that the policy of `table` reads for a principal."""
         return lambda name: self._planner(principal).policy_columns(table, name, run_as)

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tauro_nb.access import undeclared
 from tauro_nb.errors import AccessDenied, TauroError, UsageError
+from tauro_nb.html import is_number
 from tauro_nb.report import Report, Sheet
 from tauro_nb.text import plural
 
@@ -60,11 +62,13 @@ class Outcome:
 class Simulation(Report):
     """The outcomes, in the order of the principals; `simulation["ana"]` is Ana's result.
 
-    Differences are counted against the first principal who got an answer, over the columns that both got.
+    Differences are counted against the first principal who got an answer, over the columns that both got. `notes` name
+    principals that are not declared.
     """
 
     asked_by: str
     outcomes: tuple[Outcome, ...]
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, principal: str) -> Result:
         found = next((outcome for outcome in self.outcomes if outcome.principal == principal), None)
@@ -82,17 +86,18 @@ class Simulation(Report):
         headers = ("as", "rows", "columns", "rows filtered", "masked", "denied", "difference", "outcome")
         note = f"asked by {self.asked_by}; {plural(len(rows), 'principal')}"
         answers = [_answer(outcome) for outcome in self.outcomes if outcome.result is not None]
-        return (Sheet("Simulation", note, headers, rows, right=(1, 2)), *answers)
+        return (Sheet("Simulation", note, headers, rows, self.notes, right=(1, 2)), *answers)
 
 
 def simulate(ctx: VirtualContext, query: Any, principals: Iterable[Any], params: Any, limit: int | None) -> Simulation:
     """Run a query once for each principal, on the road, recorded as asked by the context's own."""
-    asked = list(principals)
+    asked = [] if isinstance(principals, str) else list(principals)
     if not asked:
-        raise UsageError("simulate for whom?", hint='Give names: `principals=["ana", "ben"]`.')
+        raise UsageError("simulate for whom?", hint='Give a list of names: `principals=["ana", "ben"]`.')
     seen = [ctx.acting_as(who) for who in asked]
     ctx._note("simulation", principals=[one.principal.name for one in seen])  # noqa: SLF001 - a part of the context
-    return Simulation(ctx.principal.name, tuple(_outcome(one, query, params, limit) for one in seen))
+    notes = filter(None, (undeclared(ctx, one.principal) for one in seen))
+    return Simulation(ctx.principal.name, tuple(_outcome(one, query, params, limit) for one in seen), tuple(notes))
 
 
 def _outcome(ctx: VirtualContext, query: Any, params: Any, limit: int | None) -> Outcome:
@@ -163,10 +168,16 @@ def _answer(outcome: Outcome) -> Sheet:
     assert outcome.result is not None
     table = outcome.result.to_arrow()
     head = table.slice(0, outcome.result.display_rows)
-    columns = [[None if value is None else str(value) for value in column.to_pylist()] for column in head.columns]
+    columns = [list(map(_shown, column.to_pylist())) for column in head.columns]
+    numbers = tuple(place for place, column in enumerate(columns) if any(map(is_number, column)))
     note = (
         plural(table.num_rows, "row")
         if head.num_rows == table.num_rows
         else f"first {head.num_rows} of {table.num_rows}"
     )
-    return Sheet(f"as {outcome.principal}", note, tuple(table.column_names), tuple(zip(*columns, strict=True)))
+    rows = tuple(zip(*columns, strict=True))
+    return Sheet(f"as {outcome.principal}", note, tuple(table.column_names), rows, right=numbers)
+
+
+def _shown(value: object) -> object:
+    return value if value is None or is_number(value) else str(value)

@@ -17,8 +17,8 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (duckdb.InvalidTypeException, "types do not fit"),
     (duckdb.TypeMismatchException, "a stored value does not have its column's type"),
     (duckdb.SyntaxException, "the query cannot be run in this form"),
-    (duckdb.BinderException, "the source no longer has the columns it had"),
-    (duckdb.CatalogException, "the source no longer has the tables it had"),
+    (duckdb.BinderException, "a source does not have a column that it had"),
+    (duckdb.CatalogException, "a source does not have a table that the catalog names"),
     (duckdb.NotImplementedException, "the engine cannot do this"),
 )
 
@@ -48,7 +48,8 @@ def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroE
         )
     cause = next((words for kind, words in _CAUSES if isinstance(error, kind)), "the engine failed")
     code = type(error).__name__.removesuffix("Exception")
-    return ExecutionError(f"{cause} ({code}); nothing was returned.", sql=text)
+    hint = f"Look at the `table` of the virtual tables on {names}." if names and code == "Catalog" else None
+    return ExecutionError(f"{cause} ({code}); nothing was returned.", sql=text, hint=hint)
 
 
 def _refused_by_server(words: str, text: str, names: str) -> TauroError:

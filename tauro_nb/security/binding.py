@@ -99,7 +99,11 @@ def bind_filter(
             tree = settle_names(exp.Paren(this=candidate.copy()), scope, template.slots, what).this
             types = _slot_types(tree, scope, template.slots, what, sandbox)
             (found,) = _describe([_dummy(tree, types)], scope, what, sandbox)
-            tree = _condition(tree, found, what) if kind is None else _value_of_kind(tree, found, kind, what)
+            if kind is None:
+                tree = _condition(tree, found, what)
+                _refuse_failing(_dummy(tree, types), scope, what, sandbox)
+            else:
+                tree = _value_of_kind(tree, found, kind, what)
         except PolicyError as wrong:
             complaint = complaint or wrong
         except RecursionError:
@@ -194,6 +198,32 @@ def _describe(
     """Types of expressions over the table's columns, and over those of the tables `beside`; nothing is run."""
     import duckdb
 
+    with sandbox.cursor() as cursor:
+        try:
+            cursor.execute("DESCRIBE " + _over_nothing(trees, scope, beside).sql("duckdb"))
+            return [found[1] for found in cursor.fetchall()]
+        except duckdb.Error:
+            # The engine's words quote the policy and the values in it.
+            raise PolicyError(f"{what}: its types do not fit, or it uses a function that does not exist") from None
+
+
+def _refuse_failing(tree: exp.Expr, scope: Scope, what: str, sandbox: Sandbox) -> None:
+    """Evaluate a condition for a row of NULLs: a constant that does not get its column's type fails for every row."""
+    import duckdb
+
+    select = _over_nothing([tree], scope)
+    select.args["from_"].this.this.set("where", None)
+    with sandbox.cursor() as cursor:
+        try:
+            cursor.execute(select.sql("duckdb")).fetchall()
+        except duckdb.Error:
+            raise PolicyError(
+                f"{what}: a constant in it does not convert to the type of what it is compared with"
+            ) from None
+
+
+def _over_nothing(trees: list[exp.Expr], scope: Scope, beside: Sequence[exp.Table] = ()) -> exp.Select:
+    """Expressions over a table and the tables `beside`, all of them without a row."""
     wanted = [exp.alias_(exp.paren(qualified(tree, _OWN)), f"x{number}") for number, tree in enumerate(trees)]
     select = exp.select(*wanted).from_(empty_relation(scope.columns, _OWN))
     for table in beside:
@@ -201,13 +231,7 @@ def _describe(
     columns = {relation.name: dict(relation.columns) for relation in scope.relations.values()}
     for table in list(policy_reads(select)):
         table.replace(empty_relation(columns[table.name], table.alias))
-    with sandbox.cursor() as cursor:
-        try:
-            cursor.execute("DESCRIBE " + select.sql("duckdb"))
-            return [found[1] for found in cursor.fetchall()]
-        except duckdb.Error:
-            # The engine's words quote the policy and the values in it.
-            raise PolicyError(f"{what}: its types do not fit, or it uses a function that does not exist") from None
+    return select
 
 
 def _put(marker: exp.Expr, value: Any, kind: str, sandbox: Sandbox) -> None:

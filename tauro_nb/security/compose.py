@@ -125,7 +125,7 @@ _LEVELS: tuple[_Level, ...] = (
             or rule.encrypted_at == "source"
         ),
         "encrypted",
-        "encrypted for {roles}",
+        "encrypted except for {roles}",
     ),
     _Level(
         lambda rule, _: (

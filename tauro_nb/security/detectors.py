@@ -12,6 +12,7 @@ __all__ = ["DETECTORS", "Detector", "by_name", "is_card", "is_email", "is_iban",
 
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\"]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}")
 _SSN: Final = re.compile(r"(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}")
+_SSN_LIKE: Final = re.compile(r"\d{3}-\d{2}-\d{4}")
 _CARD: Final = re.compile(r"[2-6]\d{3}(?:[ -]?\d{2,6}){2,4}")
 _IBAN: Final = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}")
 _PHONE: Final = re.compile(r"\+?[\d(][\d ().\-/]{5,22}\d(?: ?(?:x|ext\.?) ?\d{1,6})?")
@@ -77,13 +78,19 @@ def is_ip(text: str) -> bool:
 
 
 def is_phone(text: str) -> bool:
-    """Whether a text is a telephone number: 7 to 15 digits, with a plus sign or something between them; no date.
+    """Whether a text is a telephone number: 7 to 15 digits, with a plus sign or something between them.
+
+    Dates are none, nor is what is written like a social security number, whether it could have been given out or not.
 
     >>> is_phone("+49 30 1234567"), is_phone("(661) 555-0160"), is_phone("5550160"), is_phone("2024-05-17")
     (True, True, False, False)
+    >>> is_phone("983-25-3439")
+    False
     """
     digits = sum(char.isdigit() for char in text)
-    if not 7 <= digits <= 15 or text.isdigit() or _DATE.fullmatch(text) or is_ip(text) or is_ssn(text):
+    if not 7 <= digits <= 15 or text.isdigit() or is_ip(text):
+        return False
+    if _DATE.fullmatch(text) or _SSN_LIKE.fullmatch(text):
         return False
     return _PHONE.fullmatch(text) is not None
 
@@ -137,7 +144,8 @@ DETECTORS: Final[tuple[Detector, ...]] = (
     Detector("date of birth", ("pii",), _named("dob|birth_?(?:day|date)|date_of_birth|born|birth")),
     Detector("name of a person", ("pii",), _named("(?:first|last|full|middle|given|family|maiden|sur)_?name|surname")),
     Detector("address", ("pii",), _named("address|street|house_?(?:number|no)|zip(?:_?code)?|post(?:al)?_?code")),
-    Detector("name of a person", ("pii",), _named("name|person|customer|owner|manager"), weak=True),
+    # `customer` may hold a name, `customer_id` and `owner_since` do not.
+    Detector("name of a person", ("pii",), _named("name|(?:person|customer|owner|manager)$"), weak=True),
     Detector("place of a person", ("pii",), _named("city|town|latitude|longitude|lat|lon"), weak=True),
 )  # fmt: skip
 """Everything that is looked for."""

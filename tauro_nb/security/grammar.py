@@ -12,6 +12,8 @@ from types import MappingProxyType
 
 from sqlglot import exp
 
+from tauro_nb.errors import nearest
+
 __all__ = ["COMPARISONS", "refuse_strangers"]
 
 COMPARISONS: tuple[type[exp.Expr], ...] = (
@@ -81,6 +83,7 @@ _FORMS: Mapping[type[exp.Expr], Callable[[exp.Expr], bool]] = MappingProxyType({
 
 # Functions that the parser has no class for.
 _NAMES = frozenset({"NOW", "TODAY", "CURRENT_DATE", "ISFINITE", "HOUR", "MINUTE", "SECOND", "LTRIM", "RTRIM"})
+_KNOWN = frozenset(_NAMES | {name for kind in _FUNCTIONS if issubclass(kind, exp.Func) for name in kind.sql_names()})
 
 
 def refuse_strangers(tree: exp.Expr) -> None:
@@ -99,6 +102,10 @@ def refuse_strangers(tree: exp.Expr) -> None:
     Traceback (most recent call last):
     ...
     ValueError: uses GETENV, which a row filter may not
+    >>> refuse_strangers(sqlglot.parse_one("lowr(a) = 'x'", read="duckdb"))
+    Traceback (most recent call last):
+    ...
+    ValueError: uses LOWR, which a row filter may not. Did you mean `LOWER`?
     """
     for node in tree.walk():
         kind = type(node)
@@ -111,7 +118,8 @@ def refuse_strangers(tree: exp.Expr) -> None:
             continue
         if isinstance(node, exp.Anonymous) and node.name.upper() in _NAMES:
             continue
-        raise ValueError(f"uses {_label(node)}, which a row filter may not")
+        near = nearest(node.name, _KNOWN) if isinstance(node, exp.Anonymous) else ""
+        raise ValueError(f"uses {_label(node)}, which a row filter may not{near and '.' + near}")
 
 
 def _label(node: exp.Expr) -> str:

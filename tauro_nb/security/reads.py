@@ -76,7 +76,8 @@ def relations_of(
     found = {written: catalog.find(written) for written in sorted(names)}
     missing = next((written for written, name in found.items() if name is None), None)
     if required_by and missing is not None:
-        raise PolicyError(f"policy of `{required_by}`: there is no table `{missing}`")
+        near = nearest(missing, catalog.names())
+        raise PolicyError(f"policy of `{required_by}`: there is no table `{missing}`.{near}")
     return {
         written.casefold(): Relation(name, tuple(columns_of(name).items()))
         for written, name in found.items()

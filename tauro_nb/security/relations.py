@@ -47,6 +47,10 @@ class Catalog(Protocol):
         """Tables that a view names; nothing for other tables."""
         ...
 
+    def names(self) -> tuple[str, ...]:
+        """All virtual tables, to suggest one."""
+        ...
+
 
 class NoCatalog:
     """Policies without a catalog: any table may be there, and only columns that were given are known.
@@ -74,6 +78,10 @@ class NoCatalog:
     def reads(self, name: str) -> tuple[str, ...]:
         """See `Catalog`."""
         return ()
+
+    def names(self) -> tuple[str, ...]:
+        """See `Catalog`."""
+        return () if callable(self._tables) else tuple(self._tables)
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def test_everything_is_encrypted_for_whom_no_field_policy_allows_it(enforcer: Se
     found = access(enforcer.decide("t", columns, "boss"))
     assert found == {"account": "clear", "open": "encrypted", "new": "encrypted"}
     mine = enforcer.decide("t", columns, "ana")
-    assert mine.columns["account"].rule == "encrypted for boss"
+    assert mine.columns["account"].rule == "encrypted except for boss"
     assert mine.columns["new"].rule == "encrypted for nobody: it has no field policy"
     assert mine.visible_columns == ("account", "open", "new")
     assert {column.shown_type for column in mine.columns.values()} == {"VARCHAR"}

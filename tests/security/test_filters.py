@@ -130,6 +130,9 @@ def test_what_a_filter_may_not_be(text: str) -> None:
         ("manager_id + 1", "must be true or false, this one is INTEGER"),
         ("manager_id", "must be true or false"),
         ("region < 5", "types do not fit"),
+        ("manager_id = 'Sales'", "does not convert"),
+        ("signup_date > '2024-13-01'", "does not convert"),
+        ("lowr(region) = 'north'", "Did you mean `LOWER`"),
         ("other.region = 'x'", "not a column of this table"),
     ],
 )

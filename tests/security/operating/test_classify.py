@@ -187,3 +187,10 @@ def test_detectors_take_any_text(text: str) -> None:
 )
 def test_these_are_no_telephone_numbers(text: str) -> None:
     assert not is_phone(text)
+
+
+def test_an_identifier_is_no_name() -> None:
+    found = [detectors.by_name(name) for name in ("customer", "customer_name", "customer_id", "owner_since", "manager")]
+    assert [detector.kind if detector else None for detector in found] == [
+        "name of a person", "name of a person", None, None, "name of a person",
+    ]  # fmt: skip

@@ -142,3 +142,11 @@ def test_rights_of_a_simulation_are_not_added_up(root: VirtualContext) -> None:
     assert records(root)[-1][:2] == ("root", "ana")
     as_ana.as_principal("root").query("SELECT id FROM orders").rows()
     assert records(root)[-1] == ("root", "root", "orders", "SUCCESS")
+
+
+def test_a_misspelt_name_is_pointed_out(root: VirtualContext) -> None:
+    assert "Did you mean `ana`?" in str(root.explain_access("anna", "people"))
+    assert "Did you mean `ana`?" in str(root.simulate("SELECT 1 AS one", ["anna", "ana"]))
+    assert not root.explain_access("ana", "people").note
+    with pytest.raises(UsageError, match="list of names"):
+        root.simulate("SELECT 1", "ana")
