@@ -7,7 +7,18 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-__all__ = ["clip", "count", "one_line", "parsed_size", "plural", "size", "text_table", "visible", "width"]
+__all__ = [
+    "clip",
+    "count",
+    "milliseconds",
+    "one_line",
+    "parsed_size",
+    "plural",
+    "size",
+    "text_table",
+    "visible",
+    "width",
+]
 
 # Controls (also C1, which terminals obey), bidi marks and overrides, zero-width and tag characters, lone
 # surrogates. Tab, newline, ZWJ and ZWNJ stay: text needs them (Persian and emoji, the last two).
@@ -98,6 +109,15 @@ def size(number: float | None, unknown: str = "unknown") -> str:
     while number >= 999.5 and power < len(_UNITS) - 1:
         number, power = number / 1000, power + 1
     return f"{number:.1f} {_UNITS[power]}" if power and number < 100 else f"{number:,.0f} {_UNITS[power]}"
+
+
+def milliseconds(number: float) -> str:
+    """Write a duration.
+
+    >>> milliseconds(0.82), milliseconds(1234.5)
+    ('0.8 ms', '1,234 ms')
+    """
+    return f"{number:.1f} ms" if number < 100 else f"{number:,.0f} ms"
 
 
 def parsed_size(given: int | str) -> int | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["estimated_traffic", "require_within"]
 
+_OTHER = ("joins", "where", "group", "having", "distinct", "qualify", "sample")
 _CURE = "Ask for fewer rows or columns, or for an aggregate; or raise the limit."
 
 
@@ -61,11 +62,11 @@ def _expected(part: Fragment) -> int | None:
 
 def _hands_over_all(tree: exp.Query) -> bool:
     """Whether every row of one table comes over: then their number is known, otherwise only a bound of it."""
-    if not isinstance(tree, exp.Select) or tree.args.get("joins") or tree.find(exp.AggFunc, exp.Unnest):
+    if not isinstance(tree, exp.Select) or tree.find(exp.AggFunc, exp.Unnest) or any(map(tree.args.get, _OTHER)):
         return False
     from_ = tree.args.get("from_")
-    reduces = any(tree.args.get(name) for name in ("where", "group", "having", "distinct", "qualify", "sample"))
-    return not reduces and from_ is not None and isinstance(from_.this, exp.Table)
+    read = None if from_ is None else from_.this
+    return isinstance(read, exp.Table) or (isinstance(read, exp.Subquery) and _hands_over_all(read.this))
 
 
 def _cut(tree: exp.Query) -> Iterator[int]:
