@@ -121,7 +121,7 @@ def _rule(rule: RuleFired) -> Html:
 
 
 def plan_html(plan: QueryPlan) -> str:
-    """Write a plan as HTML: the steps, what each source is asked, and every rewrite. No script; times only of a measured plan.
+    """Write a plan as HTML: the steps, what each source is asked, and every rewrite. No script; times if measured.
 
     Parameters
     ----------
