@@ -33,7 +33,7 @@ def catalog(postgres_server: PostgresServer) -> Iterator[dict[str, Any]]:
         "connections": {"crm": {"type": "postgresql", "uri": postgres_server.uri(name)}},
         "virtual_tables": {"visits": visits, "log": {**visits, "required_filters": ["day", "id"]}},
         "security_policies": {
-            "visits": {"row_level_filters": hidden}},
+            "visits": {"row_level_filters": hidden},
         },
         "principals": {"root": ["admin"], "ana": ["ana"]},
         "security": {"default_principal": "root"},
