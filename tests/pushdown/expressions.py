@@ -34,6 +34,7 @@ _COMPARISONS = {"=": "EQ", "<>": "NEQ", "<": "LT", "<=": "LTE", ">": "GT", ">=":
 _NULL_SAFE = {"IS DISTINCT FROM": "NullSafeNEQ", "IS NOT DISTINCT FROM": "NullSafeEQ"}
 _ARITHMETIC = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div", "//": "IntDiv", "%": "Mod"}
 _NUMBERS = ("integer", "unsigned", "decimal", "float")
+_EXACT_NUMBERS = ("integer", "unsigned", "decimal")
 _PATTERNS = ("a%", "%b", "%a%", "a_b", "_", "%", "", "a\\%", "A%", "é%", "a  %", "%é%", "日%", "it''s", "[a]%")
 _GIVEN = {
     "integer": ("0", "-1", "32767", "2147483647", "3000000000", "9223372036854775807", "2.5", "'7'"),
@@ -199,7 +200,8 @@ _NULLS = ("", "ASC NULLS FIRST", "ASC NULLS LAST", "DESC NULLS FIRST", "DESC NUL
 def _queries(column: Column) -> Iterator[Trial]:
     x, kind = f"{column.name}_a", column.kind
     for name, form in _AGGREGATES.items():
-        if name in ("Count", "Count distinct", "Min", "Max") or kind in _NUMBERS:
+        # Sums of floats depend on the order of rows, which no engine promises.
+        if name in ("Count", "Count distinct", "Min", "Max") or kind in _EXACT_NUMBERS:
             yield Trial(f"{name} {kind}", f"SELECT {form.format(x=x)} AS x FROM t")
             yield Trial(f"{name} {kind}, no rows", f"SELECT {form.format(x=x)} AS x, count(*) AS c FROM t WHERE n < 0")
             yield Trial(f"{name} {kind}, groups", f"SELECT n % 7 AS g, {form.format(x=x)} AS x FROM t GROUP BY 1")
