@@ -15,7 +15,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench bench-joins audit-crash ibis-suite leakfuzz notebooks lint format clean
+.PHONY: help demo lab test bench bench-joins redteam policyfuzz leakfuzz audit-crash ibis-suite notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,13 @@ test: $(VENV)/.dev ## run everything: tests, doctests, committed notebooks, lint
 
 bench: $(VENV)/.dev ## run the benchmarks
 	$(PY) -m benchmarks
+
+redteam: $(VENV)/.dev ## try every attack through every door, and print what each door did
+	@$(MAKE) --no-print-directory mariadb
+	$(PY) -m tests.security.redteam
+
+policyfuzz: $(VENV)/.dev ## N random policies (500), six random queries each, beside an oracle
+	TAURO_POLICIES=$(or $(N),500) $(PY) -m pytest -q -s --timeout 0 tests/random/test_random_policies.py
 
 bench-joins: $(VENV)/.dev ## measure selective joins across systems beside DuckDB's ATTACH
 	$(PY) -m benchmarks.selective
