@@ -15,7 +15,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench audit-crash ibis-suite leakfuzz pushdown-proof notebooks lint format clean
+.PHONY: help demo lab test bench bench-joins redteam policyfuzz leakfuzz pushdown-proof audit-crash ibis-suite notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,13 +35,23 @@ test: $(VENV)/.dev ## run everything: tests, doctests, committed notebooks, lint
 bench: $(VENV)/.dev ## run the benchmarks
 	$(PY) -m benchmarks
 
+redteam: $(VENV)/.dev ## try every attack through every door, and print what each door did
+	@$(MAKE) --no-print-directory mariadb
+	$(PY) -m tests.security.redteam
+
+policyfuzz: $(VENV)/.dev ## N random policies (500), six random queries each, beside an oracle
+	TAURO_POLICIES=$(or $(N),500) $(PY) -m pytest -q -s --timeout 0 tests/random/test_random_policies.py
+
+bench-joins: $(VENV)/.dev ## measure selective joins across systems beside DuckDB's ATTACH
+	$(PY) -m benchmarks.selective
+
 audit-crash: $(VENV)/.dev ## kill processes during 10,000 audited queries, and look for what the log lost
 	$(PY) -m tests.security.audit.kill
 
 ibis-suite: $(VENV)/.dev ## run the backend tests inside the Ibis wheel against ours and against DuckDB's own
 	$(PY) -m tests.ibis_suite
 
-leakfuzz: $(VENV)/.dev ## try whether expressions can tell what policies hide, on every kind of source; about 15 minutes
+leakfuzz: $(VENV)/.dev ## try whether expressions can tell what policies hide, on every kind of source; about half an hour
 	@$(MAKE) --no-print-directory mariadb
 	$(PY) -m tests.leakfuzz
 

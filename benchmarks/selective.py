@@ -95,7 +95,7 @@ TARGETS = {"postgresql": postgresql, "mariadb": mariadb, "sqlite": sqlite}
 
 def _fill(place: tuple[str, str, str], source: Path) -> None:
     with _attached(*place, writing=True) as con:
-        con.execute(f"CREATE TABLE at.lineitem AS FROM '{source}'")
+        con.execute(f"CREATE TABLE there.lineitem AS FROM '{source}'")
 
 
 @contextlib.contextmanager
@@ -103,7 +103,7 @@ def _attached(extension: str, address: str, kind: str, *, writing: bool = False)
     with duckdb.connect() as con:
         load_extension(con, extension)
         con.execute("SET enable_progress_bar = false")
-        con.execute(f"ATTACH '{address}' AS at (TYPE {kind}{'' if writing else ', READ_ONLY'})")
+        con.execute(f"ATTACH '{address}' AS there (TYPE {kind}{'' if writing else ', READ_ONLY'})")
         yield con
 
 
@@ -124,7 +124,7 @@ def _runners(target: Target, address: str, orders: Path) -> Iterator[dict[str, R
     }
     with VirtualContext(config=config) as ctx, _attached(*target.attach(address)) as con:
         con.execute(f"CREATE VIEW orders AS FROM '{orders}'")
-        con.execute("CREATE VIEW lineitem AS FROM at.lineitem")
+        con.execute("CREATE VIEW lineitem AS FROM there.lineitem")
         yield {
             "ours": lambda text: ctx.query(text).to_arrow(),
             "attach": lambda text: con.execute(text).to_arrow_table(),

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError
+from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, told
 from tauro_nb.monitor import QueryStatistics
 from tauro_nb.query.fingerprint import fingerprint, statement_of
 from tauro_nb.query.result import Result, ResultStats
@@ -119,11 +119,14 @@ class Record:
         TauroError
             It failed at once; that is recorded too.
         """
+        failure: BaseException | None = None
         try:
             execution = execute(self._plan)
-        except BaseException as error:
-            self._failed(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - recorded, and raised below without what it was made from
+            failure = told(error)
+        if failure is not None:
+            self._failed(failure)
+            raise failure
         self._shipped = execution.shipped
         self._note_lineage()
         batches = self._watch(execution)
@@ -147,6 +150,7 @@ class Record:
             self._layer.schema_registry.add_lineage_edge(table, name, kind="query")
 
     def _watch(self, execution: WhileAllowed) -> Iterator[pa.RecordBatch]:
+        failure: BaseException | None = None
         try:
             for batch in execution:
                 self._rows += batch.num_rows
@@ -155,9 +159,11 @@ class Record:
         except GeneratorExit:
             self.ended("SUCCESS", "closed before the end")
             raise
-        except BaseException as error:
-            self._failed(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - as in `run`
+            failure = told(error)
+        if failure is not None:
+            self._failed(failure)
+            raise failure
         self.ended("SUCCESS", "")
 
     def _abandoned(self, execution: WhileAllowed) -> None:

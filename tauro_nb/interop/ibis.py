@@ -275,7 +275,10 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
         return {name: frame for name in names if (frame := self._frame(name)) is not None}
 
     def _get_schema_using_query(self, query: str | exp.Expr) -> sch.Schema:
-        columns = self._ctx.plan_parts(query, self.frames_named_in(query)).schema
+        plan = self._ctx.plan_parts(query, self.frames_named_in(query))
+        columns = plan.schema
+        if isinstance(plan.tree, exp.Values):
+            raise UnsupportedStatement("VALUES alone is no expression.", hint="Write SELECT * FROM (VALUES ...).")
         if not columns:
             raise UnsupportedStatement(
                 "the columns of this PIVOT are not known before it runs, and an expression must have a schema.",

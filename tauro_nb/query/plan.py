@@ -156,7 +156,7 @@ class Fragment:
     schema
         Output columns and their DuckDB types; the types are not worked out for what the engine scans.
     estimated_rows, estimated_bytes
-        None when nothing is known.
+        Of its answer, before keys are sent; None when nothing is known, or a row filter hides some of it.
     reason
         Why this much was given to the source, and not more.
     sealed
@@ -216,6 +216,9 @@ class QueryPlan:
     what policies read pass. `policy_columns` are tables and columns that policies read. Behind a barrier (`fenced`)
     DuckDB must not reason from the minimum and maximum of hidden rows; behind a `strict` one it must not filter by what
     a join or a sort found either.
+
+    `estimated_rows` are those of the answer, `estimated_bytes` what sources send before keys leave any of it out,
+    `estimated_cost` the seconds that takes at the usual rates.
 
     `policy_version` is the content hash of all policies it was made under; `cached` says that it was made before, and
     found to hold still.

@@ -33,12 +33,12 @@ from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.parse import parse
 from tauro_nb.query.place import place
 from tauro_nb.query.placement.knowledge import Knowledge
-from tauro_nb.query.plan import Fragment, QueryPlan
+from tauro_nb.query.plan import QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
-from tauro_nb.query.trees import every, written
+from tauro_nb.query.trees import every, type_node, written
 from tauro_nb.security.encryption import searched_keys, stored_types
 from tauro_nb.security.relations import INVOKER, OWNER
 from tauro_nb.security.sight import Sight, seen_statistics
@@ -548,10 +548,6 @@ class Planner:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
         return None if self.raw(name).decision.filter_tree is not None else self.row_count(name)
 
-    def bytes_of(self, fragment: Fragment) -> int:
-        """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
-        return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
-
 
 def _parse_view(table: VirtualTable) -> Query:
     """The query of a view, with its parameters as typed literals: names of its own must not meet those of a request."""
@@ -586,6 +582,6 @@ def _cast_relation(relation: exp.Expr, columns: Mapping[str, str], facts: Mappin
         physical, given = actual[name.lower()]
         node: exp.Expr = exp.column(exp.to_identifier(physical, quoted=True))
         if given != kind:
-            node = exp.cast(node, kind, dialect="duckdb")
+            node = exp.Cast(this=node, to=type_node(kind))
         selects.append(exp.alias_(node, name, quoted=True))
     return exp.Subquery(this=exp.Select(expressions=selects).from_(relation.copy()))

@@ -135,9 +135,9 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
         policy_columns={},
         checks=(),
         policy_version="",
-        estimated_rows=max(rows, default=0),
+        estimated_rows=max(rows, default=0) if policed else plan.estimated_rows,
         estimated_bytes=sum(part.estimated_bytes or 0 for part in fragments),
-        estimated_cost=float(sum(rows)),
+        estimated_cost=float(sum(rows)) if policed else plan.estimated_cost,
         _whole=Sealed(plan),
         _notes={},
     )

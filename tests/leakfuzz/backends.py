@@ -32,6 +32,7 @@ FILTERS: Mapping[str, str] = {
 """Policy forms by the role that has them; all leave the same rows. Beside them stands `mask`, which hides values."""
 _EVERY = 500
 """One row in so many is visible."""
+_MASKED_ROWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,14 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One backend, loaded: contexts over everything, and over what the roles of `FILTERS` and `mask` may see."""
+    """One backend, loaded: contexts over everything, by barrier, and over what `FILTERS` and `mask` leave of it.
+
+    Behind `mask` every row is seen, so that it has a smaller table.
+    """
 
     backend: Backend
     raw: Mapping[str, VirtualContext]
+    masks: Mapping[str, VirtualContext]
     visible: VirtualContext
     masked: VirtualContext
 
@@ -279,12 +284,20 @@ def prepare(backend: Backend, servers: Servers, *, rows: int | None = None) -> I
         def opened(config: Mapping[str, Any], **more: Any) -> VirtualContext:
             return stack.enter_context(VirtualContext({**config, **more}))
 
-        configs = {
-            variant: backend.load(servers, backend, variant, f"{backend.name}_{variant}_{count}", count)
-            for variant in ("raw", "visible", "masked")
-        }
-        raw = {
-            barrier: opened(configs["raw"], security_policies={"t": _policy(backend, barrier)})
-            for barrier in ("leakproof", "strict")
-        }
-        yield Prepared(backend, raw, opened(configs["visible"]), opened(configs["masked"]))
+        def loaded(variant: str, many: int) -> Mapping[str, Any]:
+            return backend.load(servers, backend, variant, f"{backend.name}_{variant}_{many}", many)
+
+        def fenced(config: Mapping[str, Any]) -> dict[str, VirtualContext]:
+            return {
+                barrier: opened(config, security_policies={"t": _policy(backend, barrier)})
+                for barrier in ("leakproof", "strict")
+            }
+
+        few = min(count - 1, _MASKED_ROWS)
+        yield Prepared(
+            backend,
+            fenced(loaded("raw", count)),
+            fenced(loaded("raw", few)),
+            opened(loaded("visible", count)),
+            opened(loaded("masked", few)),
+        )

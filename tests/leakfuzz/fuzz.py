@@ -156,7 +156,7 @@ def fuzz(
     usable = [e for start in range(0, len(known), _BATCH) for e in fuzzer.answered(known[start : start + _BATCH])]
     report.expressions, report.refused = len(usable), len(known) - len(usable)
     for turn, form in enumerate(forms):
-        who = prepared.raw[barrier].as_principal("eve", roles=[form])
+        who = (prepared.masks if form == "mask" else prepared.raw)[barrier].as_principal("eve", roles=[form])
         for number, start in enumerate(range(0, len(usable), _BATCH)):
             batch = usable[start : start + _BATCH]
             others = [placement for placement in PLACEMENTS if placement != "where"]

@@ -234,3 +234,25 @@ def test_functions_meet_no_hidden_entry_of_a_dictionary(tmp_path: Path, table: s
             assert len(ctx.query(f"SELECT {expression} AS x FROM {table}").rows()) == 200
             rows = ctx.query(f"SELECT count(*) AS n FROM {table} WHERE hash({expression}) <> 42").rows()
             assert rows == [{"n": 200}]
+
+
+def test_dates_are_calculated_for_visible_rows_only(tmp_path: Path) -> None:
+    """A Parquet file keeps repeated moments in a dictionary as well; the hidden one leaves the range of its type."""
+    moment = "TIMESTAMPTZ '2024-01-02'"
+    hidden = "TIMESTAMPTZ '294247-01-10 04:00:54+00'"
+    rows = (
+        f"SELECT i AS id, i % 500 = 0 AS ok, CASE WHEN i % 500 <> 0 AND i % 3 = 0 THEN {hidden} ELSE {moment} END "
+        "AS tz FROM range(100000) r(i)"
+    )
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({rows}) TO '{tmp_path / 't.parquet'}' (FORMAT parquet, ROW_GROUP_SIZE 20480)")
+    config = {
+        "virtual_tables": {"t": {"connector_type": "parquet", "path": str(tmp_path / "t.parquet")}},
+        "security_policies": {"t": {"row_level_filters": {"analyst": "ok"}}},
+    }
+    with VirtualContext(config, "analyst") as ctx:
+        for sql in (
+            "SELECT INTERVAL 1 DAY + tz AS x FROM t",
+            "SELECT id FROM t ORDER BY tz + INTERVAL 1 DAY, id LIMIT 200",
+        ):
+            assert len(ctx.query(sql).rows()) == 200

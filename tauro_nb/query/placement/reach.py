@@ -80,7 +80,7 @@ def passes(select: exp.Expr, name: str) -> exp.Column | None:
     if not plain_joins(select):
         return None
     limit, distinct = select.args.get("limit"), select.args.get("distinct")
-    if (limit is not None and limit.expression.name != BARRIER) or (distinct is not None and distinct.args.get("on")):
+    if (limit is not None and not _is_barrier(limit)) or (distinct is not None and distinct.args.get("on")):
         return None
     if any(item.find(exp.Window) is not None for item in select.expressions):
         return None
@@ -89,6 +89,11 @@ def passes(select: exp.Expr, name: str) -> exp.Column | None:
     if isinstance(column, exp.Cast) and _reads_fragment(select):
         column = column.this
     return column if isinstance(column, exp.Column) and _is_key(select, column) else None
+
+
+def _is_barrier(limit: exp.Expr) -> bool:
+    count = limit.args.get("expression")
+    return isinstance(count, exp.Literal) and count.name == BARRIER
 
 
 def _reads_fragment(select: exp.Select) -> bool:

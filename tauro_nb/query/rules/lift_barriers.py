@@ -14,7 +14,8 @@ from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER, is_fenced
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import conjuncts, copied
+from tauro_nb.security.types import is_number
 
 if TYPE_CHECKING:
     from tauro_nb.query.binder import Binder
@@ -31,11 +32,12 @@ _TOTAL: Final = (exp.Substring, exp.Left, exp.Lower, exp.Upper)
 _APPLIED: Final = (exp.Func, exp.Binary, exp.Unary, exp.Bracket, exp.Lambda)
 """What applies something to values. Of these only the following are left without a barrier: the engine calls other
 functions for every entry of a dictionary, also for entries that no row is left to hold (`secure.cut_dictionaries`)."""
+_CALCULATING: Final = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg)
 _PLAIN: Final = (
     exp.AggFunc, exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is,
     exp.Like, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Cast, exp.Case, exp.If,
     exp.Coalesce, exp.Nullif, exp.Exists, exp.Extract, exp.Interval, exp.Between, exp.In, exp.DPipe, exp.Dot, exp.Any,
-    exp.Length, exp.Abs, exp.Round, exp.Year, exp.Month, exp.Day, *_TOTAL,
+    exp.Length, exp.Year, exp.Month, exp.Day, *_TOTAL,
 )  # fmt: skip
 _TYPES: Final[tuple[tuple[type[exp.Expr], str], ...]] = ((exp.Avg, "DOUBLE"), (exp.Count, "BIGINT"))
 
@@ -49,12 +51,12 @@ def lift_barriers(query: Query, planner: Planner) -> Query:
     So does a function, wherever it stands, that is not one of a few.
     Columns computed by an inner query count as doubtful in the conditions outside of it.
     """
-    if not query.fenced or query.strict or not query.qualified or not _applies_plain_things(query.tree):
+    if not query.fenced or query.strict or not query.qualified or not _applies_plain_things(query.tree, planner):
         return query
     # Judging writes into the conditions it has judged.
-    if not _Judge(planner, query.params, planner.binder).is_harmless(query.tree.copy()):
+    if not _Judge(planner, query.params, planner.binder).is_harmless(copied(query.tree)):
         return query
-    tree = query.tree.copy()
+    tree = copied(query.tree)
     for leaf in [node for node in tree.find_all(exp.Select) if _is_leaf(node) and is_fenced(node)]:
         leaf.set("limit", None)
     return query.evolve("lift_barriers", tree)
@@ -67,11 +69,28 @@ def _is_leaf(node: exp.Expr | None) -> bool:
     return isinstance(source, exp.Expr) and source.alias == INNER
 
 
-def _applies_plain_things(tree: exp.Expr) -> bool:
-    """Whether everything outside the leaves that is applied to values is on the list."""
+def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
+    """Whether all that is applied to values outside the leaves is on the list, and calculates with numbers only.
+
+    What is computed from groups was read from no dictionary.
+    """
+    numbers: dict[str, bool] = {}
+    for item in tree.find_all(exp.Alias):
+        name = item.alias.lower()
+        same = isinstance(item.this, exp.Column) and item.this.name.lower() == name
+        if not same:
+            numbers[name] = numbers.get(name, True) and isinstance(item.this, exp.AggFunc)
+    for leaf in (node for node in tree.find_all(exp.Table) if leaf_kind(node) == RAW):
+        for name, column in planner.entry(leaf.name).decision.columns.items():
+            numbers[name.lower()] = numbers.get(name.lower(), True) and is_number(column.shown_type)
     for node in tree.walk(prune=_reads_raw):
         if isinstance(node, _APPLIED) and not isinstance(node, _PLAIN):
             return False
+        # A date plus an interval is not declared to throw, and is calculated for whole dictionaries too.
+        if isinstance(node, _CALCULATING):
+            columns = [column.name.lower() for column in node.find_all(exp.Column)]
+            if node.find(exp.Interval) is not None or not all(numbers.get(name, False) for name in columns):
+                return False
     return True
 
 

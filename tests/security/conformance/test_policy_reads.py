@@ -31,7 +31,10 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_one_server_answers_policy_and_query_behind_a_barrier(
     row_filter: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    with open_world("postgresql", tmp_path_factory.mktemp("pushed"), request) as pushed, pushed.policy(row_filter):
+    with (
+        open_world("postgresql", tmp_path_factory.mktemp("pushed"), request) as pushed,
+        pushed.policy(row_filter, barrier="strict"),
+    ):
         plan = whole(pushed.ana.plan("SELECT dept, count(*) AS n FROM people WHERE id > 1 GROUP BY dept"))
         (fragment,) = plan.fragments
         assert fragment.kind == "query"

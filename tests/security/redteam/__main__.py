@@ -6,6 +6,7 @@ nor said not to apply.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -64,6 +65,7 @@ def lines(cells: Cells, tests: Mapping[int, int]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Run, print, judge."""
+    os.environ["TAURO_REDTEAM"] = "all"
     table = Table()
     code = int(pytest.main(["-q", "--no-header", str(FOLDER), *arguments], plugins=[table]))
     open_cells = [f"R{n} {door}" for n in ATTACKS for door in COLUMNS if cell(table.cells, n, door) == "?"]

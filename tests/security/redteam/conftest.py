@@ -30,7 +30,7 @@ def _cases(*pairs: str) -> list[Any]:
 
 
 STATEMENTS = _cases(
-    *(f"sql-{kind}" for kind in ("duckdb", "parquet", "sqlite", "postgresql")),
+    *(f"sql-{kind}" for kind in ("duckdb", "parquet", "sqlite", "postgresql", "mysql")),
     "ibis-postgresql", "dbapi-sqlite", "magics-parquet", "rows-duckdb", "panels-postgresql", "completion-sqlite",
 )  # fmt: skip
 """Every kind of source through SQL, every other door over one of them."""
@@ -71,7 +71,7 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualContext]:
         for name in ("emp", "orders")
     }
     own = {"own": {"type": "duckdb", "path": str(path)}}
-    with VirtualContext({"connections": own, "virtual_tables": {**tables, "team": {"query": VIEW}}}) as ctx:
+    with VirtualContext({"connections": own, "virtual_tables": {**tables, "team": {"query": VIEW}}}, "ana") as ctx:
         yield ctx
 
 
@@ -114,7 +114,7 @@ def trial(
     door, kind = request.param.split("-")
     site = site_of(kind)
     completers = tab(site.analyst, red_shell), tab(owner, red_shell)
-    return Trial(door, Visit(site, red_shell), truth, completers, reach)
+    return Trial(door, Visit(site, red_shell), truth, completers, reach, request.param_index)
 
 
 @pytest.fixture(params=GATES)
@@ -123,4 +123,4 @@ def gate(
 ) -> Gate:
     """A statement that no door may let in."""
     door, kind = request.param.split("-")
-    return Gate(door, Visit(site_of(kind), red_shell), reach)
+    return Gate(door, Visit(site_of(kind), red_shell), reach, request.param_index)

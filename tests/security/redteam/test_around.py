@@ -290,11 +290,14 @@ def test_r33_no_door_takes_a_pickle(site_of: Callable[[str], Site], reach: Reach
 
 
 def test_r34_what_embedded_mode_does_not_promise(site_of: Callable[[str], Site], root: Path, reach: Reach) -> None:
-    """Python in the same process reads the connection's password; the documents say so, and nothing claims a wall."""
+    """Python in the same process reads the connection's password; documents and `posture()` say so."""
     site = site_of("postgresql")
     found = [thing for thing in gc.get_objects() if isinstance(thing, VirtualContext) and thing is site.admin]
     assert found
     assert "s3cret" in str(found[0].layer.config.connections["at"].options)
+    posture = str(site.analyst.posture())
+    assert "guard rails, not walls" in posture
+    assert "no: who runs the notebook has the credentials and the process" in posture
     readme = (root / "README.md").read_text()
     assert "guard rails" in readme
     assert "owns the process" in readme

@@ -91,7 +91,8 @@ def test_r55_nothing_starts_a_line_and_nothing_is_a_formula(reach: Reach) -> Non
 def test_r55_through_the_magic(site_of: Callable[[str], Site], red_shell: Any, reach: Reach) -> None:
     site = site_of("sqlite")
     red_shell.user_ns["catalog"] = site.admin.as_principal("<script>alert(1)</script>\u00a0=1", roles=["analyst"])
-    shown = "".join(displayed(red_shell, cell) for cell in ("%vconnect catalog", "%%vquery\nSELECT 1", "%vaudit"))
+    cells = ("%vconnect catalog", "%%vquery\nSELECT 1", "%vaudit")
+    shown = "\n".join(displayed(red_shell, cell) for cell in cells)
     forms = [json.loads(line) for line in shown.splitlines() if line.startswith('{"text/')]
     html = "".join(form.get("text/html", "") for form in forms)
     assert "alert(1)" in html

@@ -157,7 +157,6 @@ def test_r28_dialects(trial: Trial) -> None:
         "FROM emp",
         "FROM emp WHERE dept = 'Legal' SELECT ssn",
         "TABLE emp",
-        "VALUES (1, 'a')",
         "SELECT * FROM (VALUES (1), (2)) v(id) JOIN emp USING (id)",
         "SELECT id: 1, name FROM emp",
         "SELECT TOP 3 id FROM emp",

@@ -202,6 +202,7 @@ def test_r10_what_ibis_cannot_carry(trial: Trial) -> None:
     statements = (
         "PIVOT emp ON dept IN ('Sales', 'Legal') USING count(*) GROUP BY salary",
         "FROM (PIVOT emp ON dept IN ('Sales', 'Legal') USING max(ssn) GROUP BY id) ORDER BY id",
+        "VALUES (1, 'a')",
         "SELECT * FROM (UNPIVOT emp ON ssn, email INTO NAME what VALUE value)",
         "WITH RECURSIVE r(n) AS (SELECT 3 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT n FROM r, emp WHERE id = n",
     )

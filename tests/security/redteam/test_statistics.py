@@ -85,7 +85,7 @@ def test_r18_what_is_shown_of_a_table_counts_visible_rows_or_none(
     snapshot = analyst.catalog()
     (emp,) = (table for table in snapshot.tables if table.name == "emp")
     assert (emp.row_count, described.table.row_count) == (None, None)
-    assert [column.name for column in emp.columns if column.access == "denied"] == ["secret"]
+    assert "secret" not in [column.name for column in emp.columns if column.access != "denied"]
     shown = repr(described) + catalog_html(snapshot) + catalog_text(snapshot) + repr(snapshot)
     assert canaries(shown.replace("secret", "")) == []
     assert str(site.folder) not in shown

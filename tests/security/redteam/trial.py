@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +17,24 @@ from tests.security.redteam.doors import DOORS, Answer, Visit, offered
 from tests.security.redteam.staff import CANARY
 from tests.tpc.compare import answer, difference
 
-__all__ = ["Gate", "Reach", "Trial", "canaries", "said_by"]
+__all__ = ["Gate", "Reach", "Trial", "canaries", "said_by", "shared"]
 
 Reach = Callable[[str, str], None]
 """Notes that a test tried a door, and what came of it: `holds` or `refused`."""
 
-_FIRST = {"sql-duckdb": 0, "sql-parquet": 1}
-"""Two kinds of sources that the engine reads by itself share the statements."""
+_EVERYTHING = "TAURO_REDTEAM"
+_SHARES = 3
 _BEFORE_RUNNING = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.SyntaxException)
+
+
+def shared(statements: tuple[str, ...], place: int) -> tuple[str, ...]:
+    """Every third statement, another third at the next place; all with TAURO_REDTEAM=all.
+
+    There are more places than thirds, so that each statement comes through several doors in every run.
+    """
+    if os.environ.get(_EVERYTHING) == "all" or len(statements) < 2 * _SHARES:
+        return statements
+    return statements[place % _SHARES :: _SHARES]
 
 
 def said_by(error: BaseException) -> str:
@@ -67,6 +78,8 @@ class Trial:
         Tab for the analyst, and for somebody who owns a database that holds only the truth.
     reach
         Notes what was tried.
+    place
+        Which share of the statements this door takes, unless all are asked for.
     """
 
     door: str
@@ -74,24 +87,20 @@ class Trial:
     truth: duckdb.DuckDBPyConnection
     completers: tuple[Completer, Completer]
     reach: Reach
+    place: int = 0
 
     def holds(self, *statements: str) -> None:
         """Each statement answers, is refused or fails as it does on the truth, and nothing else shows."""
         judge = self._completes if self.door == "completion" else self._answers
-        statements = statements[_FIRST[self.site] :: 2] if self.site in _FIRST else statements
+        statements = shared(statements, self.place)
         wrong = [f"{sql}\n    {complaint[:600]}" for sql in statements if (complaint := judge(sql))]
         if wrong:
             pytest.fail(f"{len(wrong)} of {len(statements)}:\n" + "\n".join(wrong), pytrace=False)
         self.reach(self.door, "holds")
 
-    @property
-    def site(self) -> str:
-        """The door and the kind of source behind it."""
-        return f"{self.door}-{self.visit.site.kind}"
-
     def gate(self) -> Gate:
         """The same door, for what it must turn away."""
-        return Gate(self.door, self.visit, self.reach)
+        return Gate(self.door, self.visit, self.reach, self.place)
 
     def _completes(self, sql: str) -> str | None:
         mine, theirs = (offered(completer, sql) for completer in self.completers)
@@ -126,9 +135,11 @@ class Gate:
     door: str
     visit: Visit
     reach: Reach
+    place: int = 0
 
     def refuses(self, *statements: str) -> None:
         """Each statement is refused in our own words, and nothing shows."""
+        statements = shared(statements, self.place)
         wrong = [f"{sql}\n    {complaint}" for sql in statements if (complaint := self._complaint(sql))]
         if wrong:
             pytest.fail(f"{len(wrong)} of {len(statements)}:\n" + "\n".join(wrong), pytrace=False)

@@ -1,0 +1,73 @@
+"""The figures that a plan shows: rows and bytes of every fragment, of the answer, and what it all costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from tauro_nb.query.names import FRAGMENT, leaf_table
+from tauro_nb.query.placement.cost import LOCAL_ROW, RATES, asked, scanned
+from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.plan import Fragment
+
+if TYPE_CHECKING:
+    from tauro_nb.query.planner import Planner
+
+__all__ = ["Figures", "figures"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Fragments with their estimates; rows of the answer, bytes that come from sources, seconds."""
+
+    fragments: tuple[Fragment, ...]
+    rows: int
+    bytes: int
+    cost: float
+
+
+def figures(tree: exp.Expr, fragments: tuple[Fragment, ...], frames: Mapping[str, Any], planner: Planner) -> Figures:
+    """Estimate a placed tree.
+
+    A fragment's figures are of its own tables alone, before keys are sent; where a row filter hides some of their rows
+    there are none, for they would tell how many. Nor is the answer estimated then.
+    """
+    handed = {name: float(frame.num_rows) for name, frame in frames.items()}
+    estimator = Estimator(planner.statistics, {fragment.id: fragment for fragment in fragments}, known=handed)
+    made = tuple(_estimated(fragment, estimator, planner) for fragment in fragments)
+    filtered = any(part.estimated_rows is None for part in made)
+    rows = max((part.estimated_rows or 0 for part in made), default=0) if filtered else _whole(estimator.rows(tree))
+    return Figures(
+        made, rows, sum(part.estimated_bytes or 0 for part in made), sum(_cost(part, planner) for part in made)
+    )
+
+
+def _estimated(fragment: Fragment, estimator: Estimator, planner: Planner) -> Fragment:
+    entries = [planner.raw(name) for name in fragment.tables]
+    known = all(planner.row_count(name) is not None for name in fragment.tables)
+    if not known or any(entry.decision.filter_tree is not None for entry in entries):
+        return replace(fragment, estimated_rows=None, estimated_bytes=None)
+    relation = leaf_table(fragment.id, FRAGMENT)
+    rows = estimator.rows(relation)
+    return replace(
+        fragment,
+        estimated_rows=_whole(rows),
+        estimated_bytes=_whole(rows * estimator.width(relation, fragment.schema)),
+    )
+
+
+def _cost(fragment: Fragment, planner: Planner) -> float:
+    """Seconds to get a fragment's rows and take them in."""
+    rows, volume = float(fragment.estimated_rows or 0), float(fragment.estimated_bytes or 0)
+    source = planner.raw(fragment.tables[0]).source if fragment.tables else None
+    if source is None or source.connection.type not in RATES:
+        return rows * LOCAL_ROW
+    price = asked if fragment.kind == "query" else scanned
+    return price(RATES[source.connection.type], rows, volume / max(rows, 1.0)) + rows * LOCAL_ROW
+
+
+def _whole(number: float) -> int:
+    return round(min(number, 1e18))

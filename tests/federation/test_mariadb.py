@@ -1,0 +1,65 @@
+"""Keys are sent to MariaDB as a list; the answer is that of plain DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pytest
+
+from tauro_nb.context import VirtualContext
+from tests.mariadb import MariaDBServer
+
+pytestmark = pytest.mark.mariadb
+
+ROWS = 100_000
+ITEMS = f"""
+    SELECT i AS id, CASE WHEN i % 97 = 0 THEN NULL ELSE i // 4 END::BIGINT AS order_id,
+           ((i % 3000) * 0.25)::DECIMAL(10,2) AS price, 'sku ' || (i % 500) AS sku
+    FROM range({ROWS}) t(i)
+"""
+REDUCED = {
+    "integer": "SELECT o.pk, i.id, i.sku FROM orders o JOIN items i ON i.order_id = o.order_id",
+    "decimal": "SELECT o.pk, i.id FROM orders o LEFT JOIN items i ON i.price = o.price",
+    "IN": "SELECT i.id FROM items i WHERE i.order_id IN (SELECT order_id FROM orders)",
+    "grouped there": "SELECT o.pk, g.n FROM orders o JOIN "
+    "(SELECT order_id, count(*) AS n FROM items GROUP BY order_id) g ON g.order_id = o.order_id",
+}
+
+
+@pytest.fixture(scope="module")
+def shop(places: dict[str, Any], mariadb_server: MariaDBServer) -> Iterator[VirtualContext]:
+    name = mariadb_server.create_database()
+    columns = "id int, order_id bigint, price decimal(10,2), sku varchar(20), KEY (order_id)"
+    mariadb_server.execute(f"CREATE TABLE items ({columns})", name)
+    mariadb_server.execute(
+        "INSERT INTO items SELECT seq, IF(seq % 97 = 0, NULL, seq DIV 4), (seq % 3000) * 0.25, "
+        f"CONCAT('sku ', seq % 500) FROM seq_0_to_{ROWS - 1}",
+        name,
+    )
+    config = {
+        "connections": {"shop": {"type": "mysql", "uri": mariadb_server.uri(name)}},
+        "virtual_tables": {
+            "items": {"connector_type": "mysql", "connection": "shop", "table": "items"},
+            "orders": places["virtual_tables"]["orders"],
+        },
+    }
+    with VirtualContext(config) as ctx:
+        yield ctx
+    mariadb_server.drop_database(name)
+
+
+@pytest.mark.parametrize("sql", REDUCED.values(), ids=REDUCED)
+def test_keys_are_sent(shop: VirtualContext, plain: duckdb.DuckDBPyConnection, sql: str) -> None:
+    with plain.cursor() as cursor:
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE items AS {ITEMS}")
+        expected = sorted(map(repr, cursor.execute(sql).fetchall()))
+    result = shop.query(sql)
+    assert sorted(repr(tuple(row.values())) for row in result.rows()) == expected != []
+    assert result.stats.keys_shipped > 0
+
+
+def test_text_keys_stay_here(shop: VirtualContext) -> None:
+    plan = shop.plan("SELECT o.pk, i.id FROM orders o JOIN items i ON i.sku = o.sku")
+    assert not any(fragment.keys for fragment in plan.fragments)
