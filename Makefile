@@ -15,7 +15,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench audit-crash ibis-suite notebooks lint format clean
+.PHONY: help demo lab test bench audit-crash ibis-suite leakfuzz notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ audit-crash: $(VENV)/.dev ## kill processes during 10,000 audited queries, and l
 
 ibis-suite: $(VENV)/.dev ## run the backend tests inside the Ibis wheel against ours and against DuckDB's own
 	$(PY) -m tests.ibis_suite
+
+leakfuzz: $(VENV)/.dev ## try whether expressions can tell what policies hide, on every kind of source; about half an hour
+	@$(MAKE) --no-print-directory mariadb
+	$(PY) -m tests.leakfuzz
 
 notebooks: $(VENV)/.dev ## run the committed notebooks again and store their outputs
 	$(PY) notebooks/run.py notebooks/*.ipynb --in-place

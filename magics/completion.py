@@ -127,7 +127,7 @@ class Completer:
         if action.dest in ("alias", "close"):
             return fragment, _starting(fragment, ((name, "alias") for name in self._session.connections))
         if action.dest == "principal":
-            known = self._session.get().context.layer.config.principals
+            known = self._session.get().context.security.principals
             return fragment, _starting(fragment, ((name, "principal") for name in known))
         if action.dest == "table":
             return fragment, _starting(fragment, self._tables(self._catalog("")))

@@ -63,7 +63,7 @@ class AuditDoor:
         found = self.layer.audit_trail.records(table_name, who, start_time, end_time, status)
         tenant = self.principal.tenant
         mine = [log for log in found if (reads and tenant is None) or log.tenant == tenant]
-        return mine if reads else [replace(log, policy_columns=()) for log in mine]
+        return mine if reads else [replace(log, policy_columns=()) for log in mine if not log.is_policy_only]
 
     def export_audit(self, format: str = "jsonl", **filters: Any) -> str:
         """Audit records as `json`, `jsonl` or `csv`; who exported them is recorded.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tauro_nb.layer import VirtualDataLayer
     from tauro_nb.security.principal import Principal
 
-__all__ = ["TableDescription", "snapshot_catalog", "snapshot_table"]
+__all__ = ["TableDescription", "known_columns", "snapshot_catalog", "snapshot_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def snapshot_catalog(layer: VirtualDataLayer, principal: Principal, *, closed: b
     own = ((table, closed) for table in registry.list_tables())
     system = ((table, False) for table in registry.system_tables())
     tables = tuple(
-        snapshot_table(layer, principal, table, _known_columns(layer, table), closed=closed)
+        snapshot_table(layer, principal, table, known_columns(layer, table), closed=closed)
         for table, listed in (*own, *system)
         if listed or not sight.closed(table)
     )
@@ -79,7 +79,7 @@ def snapshot_table(
     )
 
 
-def _known_columns(layer: VirtualDataLayer, table: VirtualTable) -> dict[str, str]:
+def known_columns(layer: VirtualDataLayer, table: VirtualTable) -> dict[str, str]:
     """Declared columns, or those its source told before."""
     if table.schema or layer.idle:
         return dict(table.schema)

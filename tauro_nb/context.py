@@ -14,7 +14,7 @@ from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot
 from tauro_nb.config import load_config
-from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError
+from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError, told
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
 from tauro_nb.oversight import Oversight
@@ -213,13 +213,13 @@ class VirtualContext(Oversight):
         """The plan that runs."""
         try:
             return self.planner.plan(tree, params, frames, limit, pushdown=pushdown)
-        except TauroError as error:
-            self._record_refusal(error, query_id, tree, params)
-            raise
         except KeyboardInterrupt:
-            cancelled = QueryCancelled("the query was interrupted before it ran.")
-            self._record_refusal(cancelled, query_id, tree, params)
-            raise cancelled from None
+            failure: BaseException = QueryCancelled("the query was interrupted before it ran.")
+        except Exception as error:  # noqa: BLE001 - whatever it is, its words do not leave by this door
+            failure = told(error)
+        if isinstance(failure, TauroError):
+            self._record_refusal(failure, query_id, tree, params)
+        raise failure
 
     def query(
         self,

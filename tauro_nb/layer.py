@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.config import CatalogConfig, load_config
 from tauro_nb.monitor import QueryMonitor
+from tauro_nb.policy_tables import PolicyTables
 from tauro_nb.security.audit import AuditTrail
 from tauro_nb.security.audit.table import AUDIT_TABLE, audit_policy, audit_table
 from tauro_nb.security.enforcer import SecurityEnforcer
@@ -41,6 +42,7 @@ class VirtualDataLayer:
     def __init__(self, config: CatalogConfig | None = None) -> None:
         config = config or load_config(None)
         self.config = config
+        self._machine: Machine | None = None
         self.schema_registry = SchemaRegistry()
         for table in config.tables:
             self.schema_registry.register_table(table)
@@ -55,6 +57,8 @@ class VirtualDataLayer:
             labels=self.schema_registry,
             keys=self.keys,
             encryption=self._encryption_of,
+            catalog=PolicyTables(self),
+            reader=PolicyTables(self),
             store=None if config.security.policies is None else PolicyStore(config.security.policies),
             barrier=config.security.barrier,
         )
@@ -69,7 +73,6 @@ class VirtualDataLayer:
         self.monitor = QueryMonitor()
         self.asked: dict[str, set[str]] = {}
         """Queries in the lineage, and who asked them."""
-        self._machine: Machine | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | str | os.PathLike[str]) -> VirtualDataLayer:

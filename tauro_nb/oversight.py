@@ -85,6 +85,7 @@ class Oversight(AuditDoor):
 
         Examples
         --------
+        >>> from tauro_nb import VirtualContext
         >>> policy = {"field_policies": {"a": {"mask": "null", "allowed_roles": ["boss"]}}}
         >>> one = {"query": "SELECT 1 AS a"}
         >>> ctx = VirtualContext({"virtual_tables": {"one": one}, "security_policies": {"one": policy}}, "ana")
@@ -147,15 +148,16 @@ class Oversight(AuditDoor):
 
         Examples
         --------
+        >>> from tauro_nb import VirtualContext
         >>> ctx = VirtualContext({"virtual_tables": {"one": {"query": "SELECT 'ana@example.com' AS a, 1 AS b"}}})
         >>> print(ctx.classify("one"))
         one: 1 proposal from 1 row, as admin
         Nothing is applied: keep what is right in `column_tags` of the table.
         <BLANKLINE>
-        column  type     tags            proposed  because                        values
-        ------  -------  --------------  --------  -----------------------------  ------
-        a       VARCHAR  not classified  pii       e-mail address: 1 of 1 value        1
-        b       INTEGER  not classified                                                1
+        column  type     tags            proposed  because                       values
+        ------  -------  --------------  --------  ----------------------------  ------
+        a       VARCHAR  not classified  pii       e-mail address: 1 of 1 value       1
+        b       INTEGER  not classified                                               1
         """
         from tauro_nb.classification import classify
 

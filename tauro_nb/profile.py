@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from tauro_nb.errors import UsageError
-from tauro_nb.html import Html, badge, code, el, style
+from tauro_nb.html import THEME, Html, badge, el, style
 from tauro_nb.html import table as html_table
 from tauro_nb.text import clip, count, one_line, plural, text_table
 
@@ -30,6 +30,7 @@ _MOMENTS: Final = ("DATE", "TIME", "TIMESTAMP")
 _WORDS: Final = ("VARCHAR", "BOOLEAN", "UUID", "ENUM")
 _HEADERS: Final = ("column", "type", "for me", "nulls", "distinct", "min", "quantiles", "max", "most frequent")
 _LONGEST: Final = 24
+_CSS: Final = ".tauro .t-name{white-space:nowrap}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class ColumnProfile:
     quantiles
         At `QUANTILES`, of numbers, dates and times.
     top
-        The most frequent values with how often they occur.
+        The most frequent values with how often they occur; those that occur once are not shown.
     """
 
     name: str
@@ -107,7 +108,7 @@ class TableProfile:
                 _short(column.minimum),
                 " · ".join(map(_short, column.quantiles)),
                 _short(column.maximum),
-                ", ".join(f"{_short(value)} ×{number:,}" for value, number in column.top),
+                ", ".join(f"{_short(value)} ×{number:,}" for value, number in column.top if number > 1),
             )
 
     def __repr__(self) -> str:
@@ -116,9 +117,9 @@ class TableProfile:
 
     def _repr_html_(self) -> str:
         head = el("p", self.table, class_="t-title"), el("span", self._note(), class_="t-dim")
-        rows = [(code(name), code(kind), _badge(str(mine)), *rest) for name, kind, mine, *rest in self._rows()]
-        return str(el("div", style(), el("div", *head, class_="t-head"),
-                      html_table(rows, _HEADERS, numeric=(3, 4)), class_="tauro"))  # fmt: skip
+        rows = [(_name(name), _name(kind), _badge(str(mine)), *rest) for name, kind, mine, *rest in self._rows()]
+        return str(el("div", style(THEME + _CSS), el("div", *head, class_="t-head"),
+                      html_table(rows, _HEADERS), class_="tauro"))  # fmt: skip
 
 
 def profile_table(
@@ -207,6 +208,10 @@ def _short(value: object) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if part and whole else "0"
+
+
+def _name(text: object) -> Html:
+    return el("code", text, class_="t-name")
 
 
 def _badge(access: str) -> Html:

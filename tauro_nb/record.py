@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError
+from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, told
 from tauro_nb.monitor import QueryStatistics
 from tauro_nb.query.fingerprint import fingerprint, statement_of
 from tauro_nb.query.result import Result, ResultStats
@@ -73,7 +73,7 @@ class Record:
         self._caller = caller
         self._query_id = query_id
         self._started = started
-        self._statement = statement_of(plan.tree)
+        self._statement: str = plan.once("statement", lambda: statement_of(plan.tree))
         self._ended: float | None = None
         self._rows = 0
         self._bytes = 0
@@ -88,7 +88,7 @@ class Record:
             It could not be written.
         """
         trail, plan, who = self._layer.audit_trail, self._plan, self._principal
-        columns, objects = objects_of(plan)
+        columns, objects = plan.once("objects", lambda: objects_of(plan))
         if plan.columns and not columns:
             return
         used, sent, asker = key_uses(plan), key_flows(plan), self._caller or who.name
@@ -119,11 +119,14 @@ class Record:
         TauroError
             It failed at once; that is recorded too.
         """
+        failure: BaseException | None = None
         try:
             execution = execute(self._plan)
-        except BaseException as error:
-            self._failed(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - recorded, and raised below without what it was made from
+            failure = told(error)
+        if failure is not None:
+            self._failed(failure)
+            raise failure
         self._shipped = execution.shipped
         self._note_lineage()
         batches = self._watch(execution)
@@ -147,6 +150,7 @@ class Record:
             self._layer.schema_registry.add_lineage_edge(table, name, kind="query")
 
     def _watch(self, execution: WhileAllowed) -> Iterator[pa.RecordBatch]:
+        failure: BaseException | None = None
         try:
             for batch in execution:
                 self._rows += batch.num_rows
@@ -155,9 +159,11 @@ class Record:
         except GeneratorExit:
             self.ended("SUCCESS", "closed before the end")
             raise
-        except BaseException as error:
-            self._failed(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - as in `run`
+            failure = told(error)
+        if failure is not None:
+            self._failed(failure)
+            raise failure
         self.ended("SUCCESS", "")
 
     def _abandoned(self, execution: WhileAllowed) -> None:
@@ -167,7 +173,7 @@ class Record:
 
     def _failed(self, error: BaseException) -> None:
         """Nothing was returned; what is remembered of the tables may be why."""
-        self._layer.machine.services.forget(self._plan.tables)
+        self._layer.machine.services.forget((*self._plan.tables, *self._plan.policy_columns))
         cancelled = isinstance(error, (QueryCancelled, KeyboardInterrupt))
         self.ended("CANCELLED" if cancelled else "FAILED", type(error).__name__)
 

@@ -13,6 +13,7 @@ from tauro_nb.errors import TauroError
 from tauro_nb.query.fingerprint import VALUES, fingerprint, statement_of
 from tauro_nb.query.parse import parse
 from tauro_nb.query.uses import TableUse, table_uses
+from tauro_nb.security.audit import POLICY_ONLY
 
 if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
@@ -37,7 +38,7 @@ def query_of(plan: QueryPlan, statement: str, keys: AuditKeys | None) -> dict[st
     return {
         "policy_version": plan.policy_version,
         "fingerprint": fingerprint(statement),
-        "literals": tuple(_literals(plan.tree, keys)) if keys is not None else (),
+        "literals": () if keys is None else plan.once("literals", lambda: tuple(_literals(plan.tree, keys))),
         "params": {name: _value(keys, value) for name, value in plan.params.items()} if keys is not None else {},
         "backends": tuple(sorted({part.source for part in plan.fragments})),
     }
@@ -58,7 +59,7 @@ def parts_of(asked: str | exp.Expr | None, params: Any) -> dict[str, Any]:
 def objects_of(plan: QueryPlan) -> tuple[dict[str, tuple[str, ...]], dict[str, dict[str, Any]]]:
     """Tables that the record names with their columns, and what was decided and done with each.
 
-    A table whose policy asks for denials only to be recorded is left out.
+    A table whose policy asks for denials only to be recorded is left out; one that only a policy reads is in it.
     """
     columns: dict[str, tuple[str, ...]] = {}
     details: dict[str, dict[str, Any]] = {}
@@ -67,6 +68,10 @@ def objects_of(plan: QueryPlan) -> tuple[dict[str, tuple[str, ...]], dict[str, d
         if decision.audited:
             columns[use.table] = tuple(use.roles)
             details[use.table] = _object(use, decision)
+    for table, read in plan.policy_columns.items():
+        if table not in plan.entries:
+            columns[table] = ()
+            details[table] = {"column_roles": dict.fromkeys(read, POLICY_ONLY), "policy_columns": read}
     return columns, details
 
 

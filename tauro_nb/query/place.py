@@ -12,12 +12,14 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.merge import merge_joins
 from tauro_nb.query.placement.reduce import reduce_joins
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
-from tauro_nb.query.query import Query
+from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
-from tauro_nb.query.secure import INNER
+from tauro_nb.query.secure import cut_dictionaries, is_fenced
 from tauro_nb.query.trees import bare, conjuncts, copied, every
 from tauro_nb.sources.capability import Capability, carries_mask
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["place"]
 
+_ELSEWHERE = "it reads more than one source"
 _LOCAL_REASON = "the engine scans it, with its projection and filters"
 
 
@@ -41,28 +44,37 @@ class _Cutter:
 
     def has_choice(self, tree: exp.Expr) -> bool:
         """Whether any table lives at a source that can be asked."""
-        sources = (self.planner.entry(t.name).source for t in every(tree, exp.Table) if leaf_kind(t) == RAW)
+        sources = (self.planner.raw(t.name).source for t in every(tree, exp.Table) if leaf_kind(t) == RAW)
         return any(source is not None and source.capability is not None for source in sources)
 
     def cut(self, node: exp.Expr) -> None:
         """Take `node` as one fragment, or look for smaller ones inside."""
         for query in list(_topmost_queries(node)):
             source = self._site(query)
-            if source is None:
-                self._descend(query)
-                continue
-            reason = self._refusal(query, source)
-            if reason is None:
+            reason = _ELSEWHERE if source is None else self._refusal(query, source)
+            if source is not None and reason is None:
                 self._take(query, source, "the whole subtree can be answered there")
             elif _is_leaf(query):
-                self._take_leaf(query, source, reason)
+                self._take_apart(query, reason or "")
             else:
                 self._descend(query)
 
+    def _take_apart(self, leaf: exp.Expr, reason: str) -> None:
+        """Give the leaf's own source what it can apply; what else a policy reads in it is taken by itself."""
+        assert isinstance(leaf, exp.Select)
+        source = self._site(leaf.args["from_"].this)
+        if source is None:
+            self._take_local(leaf)
+        else:
+            self._take_leaf(leaf, source, reason)
+        where = leaf.args.get("where")
+        for part in (*leaf.expressions, *([where] if where is not None else [])):
+            self.cut(part)
+
     def _descend(self, query: exp.Expr) -> None:
-        if _is_leaf(query):
-            self._take_local(query)
-            return
+        if isinstance(query, exp.Select) and self.pushdown and not below_policy(query):
+            estimator = Estimator(self.planner.statistics, {}, blind=True)
+            merge_joins(query, self._whole_site, estimator, self.planner.services.knowledge.rates)
         for child in query.iter_expressions():
             self.cut(child)
 
@@ -74,19 +86,29 @@ class _Cutter:
                 if not _defined_below(table, query):
                     return None
                 continue
-            source = self.planner.entry(table.name).source
+            source = self.planner.raw(table.name).source
             if source is None or source.capability is None or (found is not None and source is not found):
                 return None
             found = source
         return found
 
-    def _refusal(self, query: exp.Expr, source: Source) -> str | None:
+    def _whole_site(self, relation: exp.Expr) -> Source | None:
+        """The source that can answer all of a relation."""
+        if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample")):
+            return None
+        source = self._site(relation.this)
+        return source if source is not None and self._refusal(relation.this, source) is None else None
+
+    def _refusal(self, query: exp.Query, source: Source) -> str | None:
         assert source.capability is not None
         if not self.pushdown:
             return "pushdown is switched off for this query"
         if _reaches_out(query):
             return "it refers to the query around it"
-        tables = (self.planner.entry(t.name).table for t in every(query, exp.Table) if leaf_kind(t) == RAW)
+        names = [select.alias_or_name.lower() for select in query.selects]
+        if len(set(names)) < len(names):
+            return "two columns of its answer go by one name"
+        tables = (self.planner.raw(t.name).table for t in every(query, exp.Table) if leaf_kind(t) == RAW)
         if every(query, exp.With) and any(table.query for table in tables):
             # The source's own SQL names tables without a mark: a CTE of the user's could take their place.
             return "a CTE could take the place of a table in the source's own query"
@@ -99,21 +121,17 @@ class _Cutter:
         fragment = self._asked(self._fragment(source, tree, schema, reason, below_policy(query)), source)
         query.replace(_answer(fragment, [select.alias_or_name for select in query.selects]))
 
-    def _take_leaf(self, leaf: exp.Expr, source: Source, reason: str) -> None:
+    def _take_leaf(self, leaf: exp.Select, source: Source, reason: str) -> None:
         """Give the source the conditions it can apply; masks and the rest stay above, in the engine."""
-        assert isinstance(leaf, exp.Select)
         assert source.capability is not None
         where = leaf.args.get("where")
         parts = list(conjuncts(where.this)) if where is not None else []
-        pushed = [part for part in parts if self.pushdown and source.capability.refusal(part) is None]
+        pushed = [part for part in parts if self.pushdown and self._applies(part, source)]
         kept = [part for part in parts if not any(part is other for other in pushed)]
         raw = leaf.args["from_"].this
         handed = _hand_masks(leaf, kept, source.capability) if self.pushdown else {}
-        needed = sorted(
-            {column.name for select in leaf.expressions for column in select.find_all(exp.Column)}
-            | {column.name for part in kept for column in part.find_all(exp.Column)}
-        )
-        selects = [exp.alias_(handed.get(name) or _inner(name), name, quoted=True) for name in needed] or [
+        needed = sorted({column.name for part in (*leaf.expressions, *kept) for column in _columns_of(part, raw)})
+        selects = [exp.alias_(handed.get(name) or _inner(name, raw), name, quoted=True) for name in needed] or [
             exp.alias_(exp.Literal.number(1), "~one", quoted=True)
         ]
         unasked = set(needed) - _asked_for(leaf, needed, kept)
@@ -130,22 +148,30 @@ class _Cutter:
         for select in answer.expressions:
             if select.alias in unasked:
                 mark_column(select)
-        raw.replace(exp.Subquery(this=answer, alias=exp.TableAlias(this=exp.to_identifier(INNER, quoted=True))))
+        raw.replace(exp.Subquery(this=answer, alias=raw.args["alias"].copy()))
         leaf.set("where", exp.Where(this=exp.and_(*kept, copy=False)) if kept else None)
 
-    def _take_local(self, leaf: exp.Expr) -> None:
+    def _applies(self, part: exp.Expr, source: Source) -> bool:
+        """Whether a source can apply a condition: it lists all of it, and holds what the condition reads besides."""
+        assert source.capability is not None
+        if source.capability.refusal(part) is not None or any(map(_correlated, part.find_all(exp.Subquery))):
+            return False
+        read = (self._site(table) for table in part.find_all(exp.Table) if leaf_kind(table))
+        return all(site is source for site in read)
+
+    def _take_local(self, leaf: exp.Select) -> None:
         """Note a scan that the engine does by itself; the tree stays as it is."""
-        assert isinstance(leaf, exp.Select)
-        entry = self.planner.entry(leaf.args["from_"].this.name)
+        entry = self.planner.raw(leaf.args["from_"].this.name)
         if entry.source is None:
             return
         schema = {select.alias_or_name: "" for select in leaf.expressions}
         tree = copied(bare(leaf))
-        self.fragments.append(self._fragment(entry.source, tree, schema, _LOCAL_REASON, below_policy(leaf)))
+        made = self._fragment(entry.source, tree, schema, _LOCAL_REASON, below_policy(leaf))
+        self.fragments.append(replace(made, tables=(entry.table.name,)))
 
     def _asked(self, fragment: Fragment, source: Source) -> Fragment:
         """The fragment with the source's own words; a source may prefer that the engine scans a plain leaf."""
-        tables = {name: self.planner.entry(name).table for name in fragment.tables}
+        tables = {name: self.planner.raw(name).table for name in fragment.tables}
         scan = source.scan(fragment, tables, self.planner.params)
         scanned = scan.relation is None and scan.stream is None
         asked = replace(fragment, scan=scan, kind="relation" if scanned else "query")
@@ -180,17 +206,23 @@ def _hand_masks(leaf: exp.Select, kept: list[exp.Expr], capability: Capability) 
         if isinstance(item, exp.Alias) and carries_mask(item.this) and capability.refusal(item.this) is None
     ]  # fmt: skip
     others = [item for item in leaf.expressions if not any(item is mask for mask in masks)]
-    taken = {column.name.lower() for part in (*others, *kept) for column in part.find_all(exp.Column)}
+    raw = leaf.args["from_"].this
+    taken = {column.name.lower() for part in (*others, *kept) for column in _columns_of(part, raw)}
     handed = {}
     for item in masks:
         name = item.alias if item.alias.lower() not in taken else f"{item.alias}~masked"
         handed[name] = item.this.copy()
-        item.set("this", mark_policy(_inner(name)))
+        item.set("this", mark_policy(_inner(name, raw)))
     return handed
 
 
-def _inner(name: str) -> exp.Column:
-    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(INNER, quoted=True))
+def _columns_of(part: exp.Expr, raw: exp.Expr) -> Iterator[exp.Column]:
+    """Columns of a leaf's own table; a subquery of its policy has others as well."""
+    return (column for column in part.find_all(exp.Column) if column.table == raw.alias)
+
+
+def _inner(name: str, raw: exp.Expr) -> exp.Column:
+    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(raw.alias, quoted=True))
 
 
 def _asked_for(leaf: exp.Select, needed: list[str], kept: list[exp.Expr]) -> set[str]:
@@ -235,6 +267,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
             if fragment.scan and fragment.scan.stream and not fragment.keys
         },
         schema=query.schema or {},
+        policy_columns=_merged(query.policy_leaves),
         journal=query.journal,
         params=query.params,
         frames=query.frames,
@@ -247,9 +280,17 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     )
 
 
+def _merged(leaves: tuple[Leaf, ...]) -> dict[str, tuple[str, ...]]:
+    """Tables with all columns that are read of each."""
+    columns: dict[str, dict[str, None]] = {}
+    for leaf in leaves:
+        columns.setdefault(leaf.table, {}).update(dict.fromkeys(leaf.columns))
+    return {table: tuple(names) for table, names in columns.items()}
+
+
 def _sources(fragments: tuple[Fragment, ...], planner: Planner) -> dict[str, Source]:
     """Every source a plan reads; one connection can serve files of several formats."""
-    found = (planner.entry(table).source for fragment in fragments for table in fragment.tables)
+    found = (planner.raw(table).source for fragment in fragments for table in fragment.tables)
     return {f"{source.connection.id} {type(source).__name__}": source for source in found if source is not None}
 
 
@@ -257,6 +298,8 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
     """Put real relations in the place of fragments, frames and raw tables: what the engine will run."""
     by_id = {fragment.id: fragment for fragment in fragments}
     root = exp.Subquery(this=tree)
+    for leaf in [select for select in root.find_all(exp.Select) if is_fenced(select)]:
+        cut_dictionaries(leaf)
     for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == FRAGMENT]:
         if not by_id[node.name].keys:
             node.replace(_answering(by_id[node.name]))
@@ -266,7 +309,7 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
         node.replace(ran)
     for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) in (RAW, LOCAL)]:
         local = leaf_kind(node) == LOCAL
-        relation = handed_table(frame_name(node.name)) if local else planner.entry(node.name).relation.copy()
+        relation = handed_table(frame_name(node.name)) if local else planner.raw(node.name).relation.copy()
         alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
         relation.set("alias", alias)
         node.replace(relation)
@@ -311,7 +354,7 @@ def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
     """Type every node; columns whose comparisons a source would decide differently get no type at all."""
     names = {table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW}
     schema = MappingSchema(
-        {RAW: {name: planner.entry(name).exact_types() for name in names}}, dialect="duckdb", normalize=False
+        {RAW: {name: planner.raw(name).exact_types() for name in names}}, dialect="duckdb", normalize=False
     )
     try:
         return annotate_types(tree, schema=schema, dialect="duckdb")
@@ -343,10 +386,18 @@ def _defined_below(table: exp.Table, query: exp.Expr) -> bool:
 
 def _reaches_out(query: exp.Expr) -> bool:
     """Whether a column below belongs to a relation outside, or a scalar subquery depends on its own outside."""
-    own = {node.alias_or_name.lower() for node in every(query, exp.Table, exp.Subquery) if node.alias_or_name}
-    if any(column.table and column.table.lower() not in own for column in every(query, exp.Column)):
-        return True
-    return any(_correlated(subquery) for subquery in every(query, exp.Subquery))
+    return _has_strangers(query, frozenset()) or any(map(_correlated, every(query, exp.Subquery)))
+
+
+def _has_strangers(node: exp.Expr, known: frozenset[str]) -> bool:
+    """Whether a column below belongs to a relation that is none of `known`, nor of a SELECT between."""
+    if isinstance(node, exp.Column):
+        return bool(node.table) and node.table.lower() not in known
+    if isinstance(node, exp.Select):
+        places = (node.args.get("from_"), *(node.args.get("joins") or ()), *(node.args.get("laterals") or ()))
+        relations = (place.this if isinstance(place, (exp.From, exp.Join)) else place for place in places if place)
+        known = known | {relation.alias_or_name.lower() for relation in relations}
+    return any(_has_strangers(child, known) for child in node.iter_expressions())
 
 
 def _correlated(subquery: exp.Subquery) -> bool:

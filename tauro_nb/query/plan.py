@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -212,7 +212,8 @@ class QueryPlan:
 
     `tree` is the statement as typed, `shown` what the engine does with the fragments in virtual names,
     `residual` the same over real relations and `streams`; `steps` run before it, in order. `sources` are read by it;
-    `entries` are all tables as they were found and decided: it runs only while that holds. Behind a barrier (`fenced`)
+    `entries` are all tables as they were found and decided: it runs only while that holds, and while the `checks` of
+    what policies read pass. `policy_columns` are tables and columns that policies read. Behind a barrier (`fenced`)
     DuckDB must not reason from the minimum and maximum of hidden rows; behind a `strict` one it must not filter by what
     a join or a sort found either.
 
@@ -254,7 +255,16 @@ class QueryPlan:
     limit: int | None = None
     policy_version: str = field(default="", repr=False)
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    policy_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    checks: tuple[Callable[[], None], ...] = field(default=(), repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
+    _notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, work: Callable[[], Any]) -> Any:
+        """What `work` gives, worked out once for this plan, and for the same plan with other parameters."""
+        if name not in self._notes:
+            self._notes[name] = work()
+        return self._notes[name]
 
     @cached_property
     def switched_off(self) -> frozenset[str]:

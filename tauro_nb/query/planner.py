@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
@@ -16,6 +17,7 @@ from tauro_nb.catalog.validation import check_schema
 from tauro_nb.errors import (
     AccessDenied,
     BindError,
+    PolicyError,
     QueryError,
     SchemaMismatch,
     TauroError,
@@ -23,6 +25,7 @@ from tauro_nb.errors import (
 )
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
+from tauro_nb.query.blame import about, reading_for
 from tauro_nb.query.cache import PlanCache, params_by_name, plan_key, same_values
 from tauro_nb.query.kept import KeptPlan, holds, keep
 from tauro_nb.query.literals import bind_literals, used_params
@@ -37,6 +40,7 @@ from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
 from tauro_nb.query.trees import every, written
 from tauro_nb.security.encryption import searched_keys, stored_types
+from tauro_nb.security.relations import INVOKER, OWNER
 from tauro_nb.security.sight import Sight, seen_statistics
 from tauro_nb.sources.base import revisions
 
@@ -132,10 +136,15 @@ class Services:
 class Planner:
     """Plans one principal's queries over shared services."""
 
-    def __init__(self, services: Services, principal: Principal) -> None:
+    def __init__(
+        self, services: Services, principal: Principal, *, reads_for: Planner | None = None, run_as: str = ""
+    ) -> None:
         self.services = services
         self.principal = principal
-        self.binder = Binder()
+        self.depth: int = 0 if reads_for is None else reads_for.depth + 1
+        self._for_policies = reads_for is not None
+        self._as_owner = run_as == OWNER
+        self._acting: dict[str, Planner] = {}
         self.sight = Sight(services.registry, services.security, principal)
         self.params: Mapping[str, Any] = {}
         self._given: Mapping[str, Any] = {}
@@ -143,6 +152,11 @@ class Planner:
         self._revisions: dict[str, str] = {}
         self._open_views: list[str] = []
         self._lock = threading.RLock()
+
+    @cached_property
+    def binder(self) -> Binder:
+        """The judge of this principal's names and types."""
+        return Binder()
 
     @property
     def registry(self) -> SchemaRegistry:
@@ -187,16 +201,19 @@ class Planner:
             self._start(query.params, given)
             version = self.registry.version
             walked, plan = self._walked(query)
-            # What a request put into templates is not kept.
-            if key is not None and not any(template_names(e.table) & self._given.keys() for e in plan.entries.values()):
+            # What a request put into templates is not kept, nor what policies found in other tables.
+            if (
+                key is not None
+                and not plan.checks
+                and not any(template_names(e.table) & self._given.keys() for e in plan.entries.values())
+            ):
                 self.services.plans.put(key, keep(self.services, plan, walked, version))
         return plan
 
     def _start(self, params: Mapping[str, Any], given: Any = None) -> None:
         self.params = params
         self._given = given if isinstance(given, Mapping) else {}
-        self._entries.clear()
-        self._revisions.clear()
+        self.forget()
 
     def _walked(self, query: Query) -> tuple[Query, QueryPlan]:
         """Walk the rest of the road under one version of the policies: all tables are decided by the same rules."""
@@ -212,8 +229,9 @@ class Planner:
         raise AccessDenied("the policies change faster than a query can be planned.", hint="Ask again.")
 
     def _placed(self, query: Query, version: str) -> QueryPlan:
-        entries = {entry.table.name: entry for entry in self._entries.values()}
-        return replace(place(query, self), entries=entries, policy_version=version)
+        entries = {entry.table.name: entry for entry in self.entries}
+        plan = place(query, self)
+        return replace(plan, entries=entries, checks=tuple(self.policy_checks()), policy_version=version)
 
     def _with_values(self, key: Hashable | None, kept: KeptPlan, given: Any) -> QueryPlan:
         """A kept plan with the parameters of this request; where sources are sent others, it is placed anew."""
@@ -228,6 +246,24 @@ class Planner:
         self.services.plans.put(key, kept.placed_anew(plan))
         return plan
 
+    def forget(self) -> None:
+        """Start afresh: nothing of an earlier plan counts."""
+        self._entries.clear()
+        self._revisions.clear()
+        for acting in self._acting.values():
+            acting.forget()
+
+    @property
+    def entries(self) -> tuple[TableEntry, ...]:
+        """Every table that was looked up for this plan."""
+        return tuple(self._entries.values())
+
+    def policy_checks(self) -> Iterator[Callable[[], None]]:
+        """What must still hold of the tables that were looked up for policies, when the plan runs."""
+        for acting in self._acting.values():
+            yield from (partial(acting.require_same, entry) for entry in acting.entries)
+            yield from acting.policy_checks()
+
     def require_unchanged(self, plan: QueryPlan) -> None:
         """Refuse a plan whose tables are no longer what it was made for.
 
@@ -240,14 +276,24 @@ class Planner:
         SchemaMismatch
             The source has other columns or types: read as planned, values would come out wrong.
         """
-        for entry in plan.entries.values():
-            with _about(entry.table):
-                self._require_same(entry)
+        with self._lock:
+            self.forget()
+            for entry in plan.entries.values():
+                with about(entry.table):
+                    self.require_same(entry)
+            try:
+                for check in plan.checks:
+                    check()
+            except AccessDenied:
+                raise AccessDenied("a policy of this plan reads what it may not read any more.") from None
+            except TauroError:
+                raise UsageError("what a policy of this plan reads has changed.", hint="Plan again.") from None
 
-    def _require_same(self, entry: TableEntry) -> None:
+    def require_same(self, entry: TableEntry) -> None:
+        """Refuse a table that is no longer as it was found; see `require_unchanged`."""
         name, source = entry.table.name, entry.source
         self._check_table(entry.table)
-        decision = self.services.security.decide(name, entry.columns, self.principal).require()
+        decision = self._decide(name, entry.columns).require()
         table = replace(self.registry.resolve(name), parameters=entry.table.parameters)
         if table != entry.table or decision != entry.decision:
             message = f"`{name}`, or what {self.principal.name!r} may see of it, changed since this plan was made."
@@ -283,35 +329,85 @@ class Planner:
         groups: dict[int, tuple[Source, list[VirtualTable]]] = {}
         for name in names:
             table = self.sight.resolve(name)
-            with _about(table):
+            with about(table):
                 self._check_table(table)
                 if not table.is_view and name.lower() not in self._entries:
                     source = self.services.pool.source(table)
                     groups.setdefault(id(source), (source, []))[1].append(self._with_parameters(table))
         for source, tables in groups.values():
             if len(tables) > 1:
-                with _about(tables[0]):
+                with about(tables[0]):
                     self._revisions |= revisions(source, tables)
 
+    def raw(self, name: str) -> TableEntry:
+        """The table as it is at its source, whoever it is read as in this plan."""
+        return self.known(name.lower()) or self.entry(name)
+
+    def known(self, key: str) -> TableEntry | None:
+        """A table that was looked up for this plan, by whomever."""
+        found = self._entries.get(key)
+        others = (acting.known(key) for acting in self._acting.values())
+        return found if found is not None else next((entry for entry in others if entry is not None), None)
+
+    def acting(self, run_as: str) -> Planner:
+        """Who reads tables for a policy that this principal meets: its owner, the principal, or a declared one.
+
+        Raises
+        ------
+        AccessDenied
+            Nobody of that name is declared any more.
+        """
+        if run_as not in self._acting:
+            own = run_as in (OWNER, INVOKER)
+            who = self.principal if own else self.services.security.principals.get(run_as)
+            if who is None:
+                raise AccessDenied("who reads for this policy is not declared any more.")
+            self._acting[run_as] = Planner(self.services, who, reads_for=self, run_as=run_as)
+        return self._acting[run_as]
+
+    def _decide(self, name: str, columns: Mapping[str, str]) -> TableDecision:
+        security = self.services.security
+        if self._as_owner:
+            return security.decide_for_policy(name, columns, self.principal)
+        columns_of = partial(self.policy_columns, name, run_as=security.run_as(name))
+        return security.decide(name, columns, self.principal, columns_of=columns_of)
+
+    def policy_columns(self, table: str, name: str, run_as: str) -> dict[str, str]:
+        """Columns of a table that the policy of `table` reads, with the types that it sees; denied ones too."""
+        with reading_for(table):
+            return self.acting(run_as).readable_columns(name)
+
+    def readable_columns(self, name: str) -> dict[str, str]:
+        """All columns, with the types that this principal would see them in."""
+        return {column.name: column.shown_type for column in self.entry(name).decision.columns.values()}
+
+    @contextmanager
+    def reading_for_policy_of(self, table: str, run_as: str) -> Iterator[Planner]:
+        """Who reads for the policy of a table; what goes wrong tells of the table, not of what is read for it."""
+        with reading_for(table):
+            yield self.acting(run_as)
+
     def _make_entry(self, table: VirtualTable) -> TableEntry:
-        with _about(table):
+        with about(table):
             return self._entry_of(table)
 
     def _entry_of(self, table: VirtualTable) -> TableEntry:
         # Table rights come before the source is touched: a denied table is not even connected to.
         self._check_table(table)
+        if self._for_policies and template_names(table):
+            raise PolicyError(f"`{table.name}` takes values from whoever asks: no policy may read it.")
         table = self._with_parameters(table)
         if table.is_view:
             view = self._bind_view(table)
             columns = dict(view.schema or {})
-            decision = self.services.security.decide(table.name, columns, self.principal)
+            decision = self._decide(table.name, columns)
             stored = self.services.security.stored_columns(table.name)
             return TableEntry(table, None, view, columns, {}, exp.Null(), decision, stored)
         source = self.services.pool.source(table)
         relation = source.relation(table)
         physical = self._physical(table, source, relation)
         columns = self._columns(table, source, physical)
-        decision = self.services.security.decide(table.name, columns, self.principal)
+        decision = self._decide(table.name, columns)
         stored = self.services.security.stored_columns(table.name)
         held = stored_types(columns, stored)
         typed = source.typed_relation(table, relation, held, physical.facts)
@@ -326,7 +422,8 @@ class Planner:
         return replace(table, parameters={**table.parameters, **given}) if given else table
 
     def _check_table(self, table: VirtualTable) -> None:
-        self.services.security.check_table(table.name, self.principal)
+        if not self._as_owner:
+            self.services.security.check_table(table.name, self.principal)
 
     def _physical(self, table: VirtualTable, source: Source, relation: exp.Expr) -> Physical:
         """Columns at the source, looked up again only when its revision or the table's definition changed."""
@@ -412,7 +509,7 @@ class Planner:
         """Output columns of a fragment over raw tables."""
         for table in every(tree, exp.Table):
             if table.db == RAW:
-                entry = self.entry(table.name)
+                entry = self.raw(table.name)
                 self.binder.ensure(entry.table.name, RAW, entry.held)
         return self._plain_columns(tree) or self.binder.describe(written(tree), used_params(tree, self.params))
 
@@ -438,7 +535,7 @@ class Planner:
 
     def statistics(self, name: str) -> TableStatistics:
         """What is known of a table; its source is asked now and then."""
-        entry = self.entry(name)
+        entry = self.raw(name)
         return self.services.knowledge.of(entry.table, entry.source)
 
     def shown_statistics(self, name: str) -> TableStatistics:
@@ -449,21 +546,11 @@ class Planner:
 
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
-        return None if self.entry(name).decision.filter_tree is not None else self.row_count(name)
+        return None if self.raw(name).decision.filter_tree is not None else self.row_count(name)
 
     def bytes_of(self, fragment: Fragment) -> int:
         """A rough size of a fragment's answer: rows x 8 bytes a column; 0 when rows are unknown."""
         return (fragment.estimated_rows or 0) * 8 * max(len(fragment.columns), 1)
-
-
-@contextmanager
-def _about(table: VirtualTable) -> Iterator[None]:
-    """Errors from inside say which table failed: the audit trail files them there."""
-    try:
-        yield
-    except TauroError as error:
-        error.table = error.table or table.name
-        raise
 
 
 def _parse_view(table: VirtualTable) -> Query:

@@ -39,6 +39,8 @@ class Query:
         Arrow tables that came with the query, by name.
     leaves
         What it reads, known after `bind`.
+    policy_leaves
+        What policies read for it, known after `secure`.
     schema
         Output columns and DuckDB types; None for a dynamic PIVOT, whose columns depend on data.
     qualified
@@ -59,6 +61,7 @@ class Query:
     params: Mapping[str, Any] = field(default_factory=dict)
     frames: Mapping[str, Any] = field(default_factory=dict)
     leaves: tuple[Leaf, ...] = ()
+    policy_leaves: tuple[Leaf, ...] = ()
     schema: Mapping[str, str] | None = None
     qualified: bool = False
     fenced: bool = False

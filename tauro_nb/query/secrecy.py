@@ -132,11 +132,14 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
         streams={},
         sources={},
         entries={},
+        policy_columns={},
+        checks=(),
         policy_version="",
         estimated_rows=max(rows, default=0),
         estimated_bytes=sum(part.estimated_bytes or 0 for part in fragments),
         estimated_cost=float(sum(rows)),
         _whole=Sealed(plan),
+        _notes={},
     )
 
 

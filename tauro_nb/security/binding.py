@@ -8,7 +8,7 @@ of what it is compared with, and where it does not convert without loss the comp
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -17,16 +17,18 @@ from uuid import UUID
 
 from sqlglot import exp
 
-from tauro_nb.errors import AccessDenied, PolicyError, nearest
+from tauro_nb.errors import AccessDenied, PolicyError
 from tauro_nb.security.grammar import COMPARISONS
 from tauro_nb.security.masks import constant_text
 from tauro_nb.security.principal import Principal
+from tauro_nb.security.relations import Scope, empty_relation, policy_reads, qualified, settle_names
 from tauro_nb.security.sandbox import Sandbox
 from tauro_nb.security.template import FilterTemplate
 from tauro_nb.security.types import UNTYPED, data_type, is_integer, is_number, is_text
 
 __all__ = ["BoundFilter", "bind_filter", "converts"]
 
+_OWN = "raw"
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _NATURAL: tuple[tuple[type, str], ...] = (
     (str, "VARCHAR"),
@@ -48,7 +50,8 @@ class BoundFilter:
     Parameters
     ----------
     tree
-        Over unqualified, quoted columns, with markers where the principal goes.
+        Over unqualified, quoted columns, with markers where the principal goes; the tables of subqueries, and their
+        columns, as `relations` writes them.
     slots
         Marker -> attribute (None: the principal's name).
     types
@@ -78,13 +81,7 @@ class BoundFilter:
 
 
 def bind_filter(
-    template: FilterTemplate,
-    columns: Mapping[str, str],
-    what: str,
-    table: str,
-    sandbox: Sandbox,
-    *,
-    kind: str | None = None,
+    template: FilterTemplate, scope: Scope, what: str, sandbox: Sandbox, *, kind: str | None = None
 ) -> BoundFilter:
     """Resolve names and check types; the first reading of the text that binds counts.
 
@@ -93,14 +90,15 @@ def bind_filter(
     Raises
     ------
     PolicyError
-        No reading binds: an unknown column, types that do not fit, or a result that is not true or false.
+        No reading binds: an unknown table or column, types that do not fit, or a result that is not true or false.
     """
     complaint: PolicyError | None = None
     for candidate in template.candidates:
         try:
-            tree = _resolve(candidate.copy(), columns, template.slots, what, table)
-            types = _slot_types(tree, columns, template.slots, what, sandbox)
-            (found,) = _describe([_dummy(tree, types)], columns, what, sandbox)
+            # The root gets a parent: a column alone is replaced as well.
+            tree = settle_names(exp.Paren(this=candidate.copy()), scope, template.slots, what).this
+            types = _slot_types(tree, scope, template.slots, what, sandbox)
+            (found,) = _describe([_dummy(tree, types)], scope, what, sandbox)
             tree = _condition(tree, found, what) if kind is None else _value_of_kind(tree, found, kind, what)
         except PolicyError as wrong:
             complaint = complaint or wrong
@@ -109,28 +107,6 @@ def bind_filter(
         else:
             return BoundFilter(tree, template.slots, types, sandbox)
     raise complaint or PolicyError(f"{what}: does not parse")
-
-
-def _resolve(
-    tree: exp.Expr, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, table: str
-) -> exp.Expr:
-    """Make every column reference unqualified, quoted and spelled as the table spells it."""
-    by_folded: dict[str, list[str]] = {}
-    for name in columns:
-        by_folded.setdefault(name.casefold(), []).append(name)
-    for node in list(tree.find_all(exp.Column)):
-        if node.name in slots:
-            continue
-        if len(node.parts) > 2 or (node.table and node.table.casefold() != table.casefold()):
-            raise PolicyError(f"{what}: `{node.sql('duckdb')}` is not a column of this table")
-        found = by_folded.get(node.name.casefold(), [])
-        if not found:
-            raise PolicyError(f"{what}: the table has no column `{node.name}`.{nearest(node.name, columns)}")
-        if len(found) > 1 and node.name not in found:
-            raise PolicyError(f"{what}: `{node.name}` could be any of {', '.join(found)}")
-        name = node.name if node.name in found else found[0]
-        node.replace(exp.column(name, quoted=True))
-    return tree
 
 
 def _site(marker: exp.Expr) -> exp.Expr:
@@ -147,14 +123,15 @@ def _peer(marker: exp.Expr) -> exp.Expr | None:
     if isinstance(parent, COMPARISONS):
         return parent.expression if parent.this is site else parent.this  # type: ignore[no-any-return]
     if isinstance(parent, exp.In):
-        return parent.expressions[0] if parent.this is site else parent.this  # type: ignore[no-any-return]
+        listed = parent.args.get("query") or next(iter(parent.expressions), None)
+        return listed if parent.this is site else parent.this
     if isinstance(parent, exp.Between):
         return parent.args["low"] if parent.this is site else parent.this  # type: ignore[no-any-return]
     return None
 
 
 def _slot_types(
-    tree: exp.Expr, columns: Mapping[str, str], slots: Mapping[str, str | None], what: str, sandbox: Sandbox
+    tree: exp.Expr, scope: Scope, slots: Mapping[str, str | None], what: str, sandbox: Sandbox
 ) -> dict[str, str]:
     """Ask the binder for the type of each marker's peer; text where there is none."""
     types = dict.fromkeys(slots, "VARCHAR")
@@ -167,13 +144,18 @@ def _slot_types(
             types[marker.name] = target.to.sql("duckdb")
         elif (peer := _peer(marker)) is not None:
             peers[marker.name] = peer
-    if peers:
-        found = _describe([_dummy(peer, types) for peer in peers.values()], columns, what, sandbox)
-        types.update(zip(peers, found, strict=True))
+    beside = list(policy_reads(tree))
+    # Peers in subqueries may be aggregates: each is asked for by itself.
+    groups = [[marker] for marker in peers] if beside else [list(peers)] if peers else []
+    for group in groups:
+        found = _describe([_dummy(peers[marker], types) for marker in group], scope, what, sandbox, beside)
+        types.update(zip(group, found, strict=True))
     return types
 
 
 def _condition(tree: exp.Expr, found: str, what: str) -> exp.Expr:
+    if isinstance(tree.unnest(), exp.Null):
+        return _unknown()
     if found != "BOOLEAN":
         raise PolicyError(f"{what}: a filter must be true or false, this one is {found}")
     return tree
@@ -186,7 +168,9 @@ def _value_of_kind(tree: exp.Expr, found: str, kind: str, what: str) -> exp.Expr
     fits = found in (kind, UNTYPED) or isinstance(tree.unnest(), exp.Null)
     if not fits and not any(test(found) and test(kind) for test in alike):
         raise PolicyError(f"{what}: the column is {kind}, its mask is {found}")
-    return exp.TryCast(this=exp.Try(this=tree), to=data_type(kind))
+    # DuckDB tries no subquery; what cannot be computed there is an error, without words about it.
+    tried = tree if tree.find(exp.Select) is not None else exp.Try(this=tree)
+    return exp.TryCast(this=tried, to=data_type(kind))
 
 
 def _is_moment(kind: str) -> bool:
@@ -204,25 +188,26 @@ def _dummy(tree: exp.Expr, types: Mapping[str, str]) -> exp.Expr:
     return tree.transform(fill)
 
 
-def _describe(trees: list[exp.Expr], columns: Mapping[str, str], what: str, sandbox: Sandbox) -> list[str]:
-    """Types of expressions over the table's columns, without running anything."""
+def _describe(
+    trees: list[exp.Expr], scope: Scope, what: str, sandbox: Sandbox, beside: Sequence[exp.Table] = ()
+) -> list[str]:
+    """Types of expressions over the table's columns, and over those of the tables `beside`; nothing is run."""
     import duckdb
 
-    row = [exp.alias_(_null(kind), name, quoted=True) for name, kind in columns.items()]
-    names = [f"x{number}" for number in range(len(trees))]
-    wanted = [exp.alias_(exp.paren(tree), name) for tree, name in zip(trees, names, strict=True)]
-    source = exp.select(*row or [exp.alias_(exp.Null(), "none")]).subquery("raw")
+    wanted = [exp.alias_(exp.paren(qualified(tree, _OWN)), f"x{number}") for number, tree in enumerate(trees)]
+    select = exp.select(*wanted).from_(empty_relation(scope.columns, _OWN))
+    for table in beside:
+        select = select.join(table.copy(), join_type="cross")
+    columns = {relation.name: dict(relation.columns) for relation in scope.relations.values()}
+    for table in list(policy_reads(select)):
+        table.replace(empty_relation(columns[table.name], table.alias))
     with sandbox.cursor() as cursor:
         try:
-            cursor.execute("DESCRIBE " + exp.select(*wanted).from_(source).sql("duckdb"))
+            cursor.execute("DESCRIBE " + select.sql("duckdb"))
             return [found[1] for found in cursor.fetchall()]
         except duckdb.Error:
             # The engine's words quote the policy and the values in it.
             raise PolicyError(f"{what}: its types do not fit, or it uses a function that does not exist") from None
-
-
-def _null(kind: str) -> exp.Expr:
-    return exp.Null() if kind == UNTYPED else exp.cast(exp.Null(), data_type(kind))
 
 
 def _put(marker: exp.Expr, value: Any, kind: str, sandbox: Sandbox) -> None:

@@ -21,8 +21,10 @@ from tauro_nb.security.gate import gate, refusal
 from tauro_nb.security.keys.ring import KeyRing
 from tauro_nb.security.levels import AccessLevel, Operation
 from tauro_nb.security.masks import ConstantMasker, Masker, MaskScope, NullMasker, WeakMask
+from tauro_nb.security.masks.base import null_of
 from tauro_nb.security.policy import FieldSecurityPolicy, TableSecurityPolicy
 from tauro_nb.security.principal import Principal
+from tauro_nb.security.relations import Relation, Scope
 from tauro_nb.security.sandbox import Sandbox
 from tauro_nb.security.tags import TagGuard
 from tauro_nb.security.template import FilterTemplate
@@ -85,7 +87,19 @@ class ParsedPolicy:
                     words = f"column `{column}`: the mask `{masker.name}` {masker.warning}."
                     warnings.warn(words, WeakMask, stacklevel=2)
         self.conditions = Conditions.of(policy, masks)
+        self.relation_names = self.conditions.relation_names().union(
+            *(mask.masker.relation_names() for _, mask in masks)
+        )
         self.stored = stored_columns(self.field_rules(), config)
+
+    def relations_for(self, principal: Principal) -> frozenset[str]:
+        """Tables, as written, that are read for what applies to a principal."""
+        if not self.relation_names:
+            return self.relation_names
+        masks = [mask for column in self.rules for mask in self.ruling(column, principal).masks]
+        whens = [self.conditions.masks[mask.when] for mask in masks if mask.when is not None]
+        names = [template.relation_names() for template in (*self.conditions.row_templates(principal), *whens)]
+        return frozenset().union(*names, *(mask.masker.relation_names() for mask in masks))
 
     def field_rules(self) -> dict[str, tuple[FieldSecurityPolicy, ...]]:
         """Column in lower case -> the field policies about it, its tags' among them."""
@@ -157,13 +171,23 @@ class BoundPolicy:
         Binds conditions and converts values.
     strict
         Refuse rules about columns that the table does not have.
+    relations
+        The tables that the policy reads besides, by the names it has for them, in lower case. What reads one whose
+        columns are not known yet lets no row pass, and shows no value.
     """
 
     def __init__(
-        self, parsed: ParsedPolicy, columns: Mapping[str, str], sandbox: Sandbox, *, strict: bool = True
+        self,
+        parsed: ParsedPolicy,
+        columns: Mapping[str, str],
+        sandbox: Sandbox,
+        *,
+        strict: bool = True,
+        relations: Mapping[str, Relation] = MappingProxyType({}),
     ) -> None:
         self.policy = parsed.policy
         self.parsed = parsed
+        self._scope = Scope(parsed.policy.table_name, dict(columns), relations, parsed.policy.run_as)
         self._columns = dict(columns)
         self._sandbox = sandbox
         self._ring = sandbox.functions.ring if sandbox.functions is not None else KeyRing()
@@ -172,8 +196,13 @@ class BoundPolicy:
         if strict:
             parsed.require_columns(columns)
 
+    def _is_unread(self, names: Iterable[str]) -> bool:
+        """Whether one of these tables is there, and its columns are not known yet."""
+        found = [self._scope.relations.get(name.casefold()) for name in names]
+        return any(relation is not None and not relation.columns for relation in found)
+
     def bind_all(self) -> None:
-        """Bind every condition and compile every mask, whoever they are for.
+        """Bind every condition and compile every mask as far as columns are known, whoever they are for.
 
         Raises
         ------
@@ -183,13 +212,15 @@ class BoundPolicy:
         conditions = self.parsed.conditions
         for group in (conditions.permissive, conditions.restrictive):
             for role, template in group.templates.items():
-                self._bind(template, self._name_of(group, role))
+                if template is not None and not self._is_unread(template.relation_names()):
+                    self._bind(template, self._name_of(group, role))
         self._bind(conditions.tenant, self._tenant_name)
         for name in self._columns:
             sources = self.parsed.rules.get(name.casefold(), ())
             for mask in masks_of(sources, all_encrypted=self.policy.requires_encryption):
                 self._masked_tree(mask, name, None)
-                self._bind_when(mask, name)
+                if mask.when is not None and not self._is_unread(self._when(mask).relation_names()):
+                    self._bind_when(mask, name)
             self.encryptions(None).spec(name, self._columns[name])
 
     def decide(self, table: str, principal: Principal, operation: Operation) -> TableDecision:
@@ -251,7 +282,8 @@ class BoundPolicy:
                 parts.append(partial(self._joined, named, principal, joins))
         if not words:
             return None, None
-        if unread:
+        applying = conditions.row_templates(principal)
+        if unread or any(self._is_unread(template.relation_names()) for template in applying):
             return exp.false(), "; ".join(words)
         trees = [tree() for tree in parts]
         whole = trees[0] if len(trees) == 1 else exp.paren(exp.and_(*trees, copy=False))
@@ -270,8 +302,7 @@ class BoundPolicy:
     def _bind(self, template: FilterTemplate | None, what: str) -> BoundFilter | None:
         """The one place where a condition meets columns."""
         if template is not None and id(template) not in self._filters:
-            table = self.policy.table_name
-            self._filters[id(template)] = bind_filter(template, self._columns, what, table, self._sandbox)
+            self._filters[id(template)] = bind_filter(template, self._scope, what, self._sandbox)
         return self._filters.get(id(template))
 
     @property
@@ -279,6 +310,12 @@ class BoundPolicy:
         return f"tenant column of `{self.policy.table_name}`"
 
     # -- columns
+
+    def as_they_are(self, table: str, principal: Principal) -> TableDecision:
+        """The decision of a policy that reads the table for a principal: everything, in plain."""
+        clear = Ruling("clear", "read by a policy")
+        columns = {name: _clear(self, name, clear, principal) for name in self._columns}
+        return TableDecision(table, principal, True, "", MappingProxyType(columns), None, self.parsed.policy_hash)
 
     def access(self, name: str, principal: Principal) -> Access:
         """What a principal gets of one column, without compiling its mask."""
@@ -310,6 +347,9 @@ class BoundPolicy:
         kind = self._columns[name]
         unconditional = next((n for n, mask in enumerate(ruling.masks) if mask.when is None), len(ruling.masks))
         chain = ruling.masks[: unconditional + 1]
+        whens = [self._when(mask) for mask in chain if mask.when is not None]
+        if any(self._is_unread(template.relation_names()) for template in whens):
+            return ColumnDecision(name, kind, "masked", chain[0].masker.name, null_of(kind), ruling.says)
         tree: exp.Expr = exp.column(name, quoted=True)
         for mask in reversed(chain):
             masked = self._masked_tree(mask, name, principal)
@@ -328,7 +368,11 @@ class BoundPolicy:
         if mask.when is None:
             return None
         what = f"condition of the mask of `{name}` in `{self.policy.table_name}`"
-        return self._bind(self.parsed.conditions.masks[mask.when], what)
+        return self._bind(self._when(mask), what)
+
+    def _when(self, mask: MaskRule) -> FilterTemplate:
+        assert mask.when is not None
+        return self.parsed.conditions.masks[mask.when]
 
     def _masked_tree(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:
         """The one place where a mask meets its column; without a principal it is only checked."""
@@ -342,7 +386,11 @@ class BoundPolicy:
     def _compile_mask(self, mask: MaskRule, name: str, principal: Principal | None) -> exp.Expr:
         kind = self._columns[name]
         self._check_value(mask.masker, name, kind)
-        scope = MaskScope(self.policy.table_name, self._columns, self._sandbox, principal, self._ring)
+        if self._is_unread(mask.masker.relation_names()):
+            return null_of(kind)
+        scope = MaskScope(
+            self.policy.table_name, self._columns, self._sandbox, principal, self._ring, names=self._scope
+        )
         return mask.masker.compile_in(name, kind, scope)
 
     def _check_value(self, masker: Masker, name: str, kind: str) -> None:

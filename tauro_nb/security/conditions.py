@@ -99,6 +99,12 @@ class Conditions:
         whens = [mask.when for mask in masks if mask.when is not None]
         return frozenset(name for when in whens for name in self.masks[when].column_names())
 
+    def relation_names(self) -> frozenset[str]:
+        """Tables, as written, that any of the conditions reads besides their own."""
+        groups = (self.permissive.templates, self.restrictive.templates, self.masks)
+        found = (template for group in groups for template in group.values() if template is not None)
+        return frozenset(name for template in found for name in template.relation_names())
+
     def row_templates(self, principal: Principal) -> list[FilterTemplate]:
         """All row conditions that restrict a principal, in whatever way."""
         permissive = [] if self.lifting(principal) else self.permissive.of(principal)

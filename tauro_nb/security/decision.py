@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from tauro_nb.errors import AccessDenied
 from tauro_nb.security.principal import Principal
+from tauro_nb.security.relations import own_columns
 
 __all__ = ["Access", "Barrier", "ColumnDecision", "TableDecision"]
 
@@ -19,7 +20,7 @@ Barrier = Literal["leakproof", "strict"]
 
 
 def _columns_in(tree: exp.Expr | None) -> frozenset[str]:
-    return frozenset(column.name.lower() for column in tree.find_all(exp.Column)) if tree is not None else frozenset()
+    return frozenset(column.name.lower() for column in own_columns(tree)) if tree is not None else frozenset()
 
 
 @dataclass(frozen=True, slots=True)

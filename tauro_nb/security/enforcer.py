@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -15,21 +15,22 @@ from tauro_nb.security.audited import AuditedAccess
 from tauro_nb.security.book import UNUSABLE, Book, Edition, PolicyBook
 from tauro_nb.security.compiled import ParsedPolicy
 from tauro_nb.security.decision import Barrier, TableDecision
-from tauro_nb.security.encryption import Encryptions, Finder, stored_types
+from tauro_nb.security.encryption import Encryptions, Finder
 from tauro_nb.security.functions import EngineFunctions
 from tauro_nb.security.gate import gate, refusal, without_policy
 from tauro_nb.security.keys import KeyRing
 from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
 from tauro_nb.security.principal import Principal
-from tauro_nb.security.rows import Row, RowColumns, mask_values, maskable_array, matching_rows
+from tauro_nb.security.reads import ColumnsOf, Reader, relations_of, require_no_circle, require_reader
+from tauro_nb.security.relations import OWNER, Catalog, NoCatalog, Tables
+from tauro_nb.security.row_policy import RowPolicy
+from tauro_nb.security.rows import Row
 from tauro_nb.security.sandbox import Sandbox
-from tauro_nb.security.standing import Compiled, Refusals, own_copy
+from tauro_nb.security.standing import Compiled, Refusals, Relations, own_copy
 from tauro_nb.security.store import PolicyStore
 from tauro_nb.security.tags import Labels, TagCatalog, guard_signature, make_guard
 
 __all__ = ["SecurityEnforcer"]
-
-Tables = Callable[[str], Mapping[str, str] | None] | Mapping[str, Mapping[str, str]]
 
 
 class SecurityEnforcer(AuditedAccess):
@@ -57,6 +58,10 @@ class SecurityEnforcer(AuditedAccess):
         Looks up what the catalog says of a table's encryption.
     store
         Policies that are kept in files; they are looked at before every decision.
+    catalog
+        Where the names in policies' subqueries are found; without it any table may be there, `tables` knows columns.
+    reader
+        Reads such tables for row lists; without it a policy that needs them is refused there.
     barrier
         Which predicates of the user pass below a policy: `leakproof` ones or, when `strict`, none.
 
@@ -91,11 +96,14 @@ class SecurityEnforcer(AuditedAccess):
         encryption: Finder | None = None,
         store: PolicyStore | None = None,
         barrier: Barrier = "leakproof",
+        catalog: Catalog | None = None,
+        reader: Reader | None = None,
     ) -> None:
         if default_access not in ("allow", "deny"):
             raise UsageError(f"`default_access` is `allow` or `deny`, not {default_access!r}")
         self.trail = trail if trail is not None else AuditTrail()
-        self._tables = tables
+        self._catalog: Catalog = NoCatalog(tables) if catalog is None else catalog
+        self._reader = reader
         self._labels = labels
         self._encryption = encryption
         self._barrier: Barrier = barrier
@@ -117,7 +125,8 @@ class SecurityEnforcer(AuditedAccess):
 
     def fix_policy(self, policy: TableSecurityPolicy) -> None:
         """Put the policy of a system table in force, for good: nobody replaces or removes it."""
-        self._system[policy.table_name.casefold()] = self._check(policy.table_name, policy, {})
+        key = policy.table_name.casefold()
+        self._system[key] = self._check(policy.table_name, Book(tables={key: policy}))
 
     def _require_free(self, table_name: str) -> None:
         if table_name.casefold() in self._system:
@@ -187,10 +196,11 @@ class SecurityEnforcer(AuditedAccess):
         if not isinstance(policy, TableSecurityPolicy):
             raise UsageError(f"a TableSecurityPolicy is needed, not {type(policy).__name__}")
         self._require_free(policy.table_name)
-        compiled = self._check(policy.table_name, policy, self.book.tags)
+        book, key = self.book, policy.table_name.casefold()
+        compiled = self._check(policy.table_name, replace(book, tables={**book.tables, key: policy}))
         with self._lock:
             self._books.put_table(policy)
-            self._compiled[policy.table_name.casefold()] = compiled
+            self._compiled[key] = compiled
 
     def register_tag_policy(self, policy: TagPolicy) -> None:
         """Put the policy of a tag in force, in place of an earlier one for the same tag, in one step.
@@ -234,7 +244,7 @@ class SecurityEnforcer(AuditedAccess):
         for key, name in names.items():
             policy = book.tables.get(key)
             if policy is not None or self._guard_signature(name, book.tags) is not None:
-                self._check(name, policy, book.tags)
+                self._check(name, book)
 
     def _governed(self, book: Book) -> frozenset[str]:
         """Tables, in lower case, that some policy rules."""
@@ -256,15 +266,33 @@ class SecurityEnforcer(AuditedAccess):
         signature = (None if policy is None else own.signature(), guarded, config)
         return Compiled(ParsedPolicy(own, guard, config, self._barrier), signature, self._sandbox)
 
-    def _check(
-        self, table_name: str, policy: TableSecurityPolicy | None, tag_policies: Mapping[str, TagPolicy]
-    ) -> Compiled:
-        """Parse a policy, and bind it where the columns are known."""
-        compiled = self._compile(table_name, policy, tag_policies)
-        columns = self._columns_of(table_name)
+    def _check(self, table_name: str, book: Book) -> Compiled:
+        """Parse the policy of a table, and bind it where the columns are known."""
+        compiled = self._compile(table_name, book.tables.get(table_name.casefold()), book.tags)
+        require_reader(compiled.policy, book.principals)
+        names = compiled.parsed.relation_names
+        self._require_no_circle(table_name, names, book)
+        relations = relations_of(names, self._catalog, self._catalog.columns, required_by=table_name)
+        columns = self._catalog.columns(table_name)
         if columns:
-            compiled.bind(columns, strict=True).bind_all()
+            compiled.bind(columns, relations, strict=True).bind_all()
         return compiled
+
+    def _require_no_circle(self, table_name: str, names: frozenset[str], book: Book) -> None:
+        def policy_reads(table: str) -> frozenset[str]:
+            compiled = self._current(table, book)
+            return frozenset() if compiled is None else compiled.parsed.relation_names
+
+        if names:
+            require_no_circle(table_name, names, self._catalog, policy_reads)
+
+    def _relations(
+        self, table_name: str, compiled: Compiled, principal: Principal, columns_of: ColumnsOf | None
+    ) -> Relations:
+        """The tables that are read for what applies to a principal."""
+        names = compiled.parsed.relations_for(principal)
+        self._require_no_circle(table_name, names, self.book)
+        return relations_of(names, self._catalog, columns_of or self._catalog.columns)
 
     def _labels_of(self, table_name: str, tag_policies: Mapping[str, TagPolicy]) -> Labels | None:
         return self._labels.labels(table_name) if tag_policies and self._labels is not None else None
@@ -319,6 +347,7 @@ class SecurityEnforcer(AuditedAccess):
         columns: Mapping[str, str],
         principal: str | Principal,
         operation: Operation = Operation.SELECT,
+        columns_of: ColumnsOf | None = None,
     ) -> TableDecision:
         """Decide what a principal gets of a table; records nothing.
 
@@ -333,6 +362,9 @@ class SecurityEnforcer(AuditedAccess):
             Who asks.
         operation
             What for.
+        columns_of
+            Tells the columns of tables that the policy reads besides, as its `run_as` has them; without it what the
+            catalog knows counts, and what reads a table that is not known yet shows nothing.
 
         Raises
         ------
@@ -348,7 +380,20 @@ class SecurityEnforcer(AuditedAccess):
         compiled = self._current(table_name, book)
         if compiled is None:
             return without_policy(table_name, who, columns, book.default_access, operation)
-        return compiled.decide(table_name, columns, who, operation)
+        relations = self._relations(table_name, compiled, who, columns_of)
+        return compiled.decide(table_name, columns, who, operation, relations)
+
+    def decide_for_policy(self, table_name: str, columns: Mapping[str, str], principal: Principal) -> TableDecision:
+        """Decide what a policy that is run as its owner gets of a table, for a principal: all of it, in plain."""
+        compiled = self._current(table_name)
+        if compiled is None:
+            return without_policy(table_name, principal, columns, "allow", Operation.SELECT)
+        return compiled.bind(columns, strict=False).as_they_are(table_name, principal)
+
+    def run_as(self, table_name: str) -> str:
+        """As whom the policy of a table reads other tables."""
+        compiled = self._current(table_name)
+        return OWNER if compiled is None else compiled.policy.run_as
 
     @property
     def store(self) -> PolicyStore | None:
@@ -449,7 +494,7 @@ class SecurityEnforcer(AuditedAccess):
         visible: list[Any] = list(rows)
         if compiled is not None and visible:
             with Refusals(self.trail, table_name, who, compiled.policy_hash):
-                visible = self._filter(table_name, who, compiled, visible)
+                visible = self._rows_of(table_name, compiled, who).visible(visible)
         self._record(table_name, who, compiled, visible)
         return visible
 
@@ -469,7 +514,7 @@ class SecurityEnforcer(AuditedAccess):
         masked: list[dict[str, Any]] = [dict(row) for row in rows]
         if compiled is not None and masked:
             with Refusals(self.trail, table_name, who, compiled.policy_hash):
-                self._mask(table_name, who, compiled, rows, masked)
+                self._rows_of(table_name, compiled, who).mask(rows, masked)
         self._record(table_name, who, compiled, masked)
         return masked
 
@@ -496,14 +541,6 @@ class SecurityEnforcer(AuditedAccess):
                     self._compiled[key] = compiled
         return compiled
 
-    def _columns_of(self, table_name: str) -> Mapping[str, str]:
-        if self._tables is None:
-            return {}
-        if callable(self._tables):
-            return self._tables(table_name) or {}
-        folded = table_name.casefold()
-        return next((columns for name, columns in self._tables.items() if name.casefold() == folded), {})
-
     def _enter(self, table_name: str, principal: str | Principal) -> tuple[Principal, Compiled | None]:
         """Let a principal through to row lists of a table, or record and raise the refusal."""
         self.version()
@@ -520,47 +557,15 @@ class SecurityEnforcer(AuditedAccess):
             raise AccessDenied(reason, table=table_name)
         return who, compiled
 
-    def _filter(self, table_name: str, who: Principal, compiled: Compiled, rows: list[Any]) -> list[Any]:
-        applying = compiled.parsed.conditions.row_templates(who)
-        if not applying:
-            return rows
-        names = {name for template in applying for name in template.column_names()}
-        source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
-        arrays, types = source.select(names)
-        tree, _ = compiled.bind(types, strict=False).row_filter(who)
-        held = stored_types(types, compiled.parsed.stored)
-        return rows if tree is None else matching_rows(rows, arrays, held, tree, self._sandbox)
+    def _rows_of(self, table_name: str, compiled: Compiled, who: Principal) -> RowPolicy:
+        def relations() -> Relations:
+            columns_of = None
+            if self._reader is not None:
+                columns_of = self._reader.columns_for(table_name, who, compiled.policy.run_as)
+            return self._relations(table_name, compiled, who, columns_of)
 
-    def _mask(
-        self, table_name: str, who: Principal, compiled: Compiled, rows: Sequence[Row], masked: list[dict[str, Any]]
-    ) -> None:
-        source = RowColumns(rows, self._columns_of(table_name), self._sandbox)
-        for key in source.keys:
-            # A key of its own at a time: two spellings of a column are both hidden.
-            access = compiled.bind({key: "VARCHAR"}, strict=False).access(key, who)
-            if access == "clear" and key.casefold() not in compiled.parsed.stored:
-                continue
-            holders = [number for number, row in enumerate(rows) if key in row]
-            if access == "denied":
-                for number in holders:
-                    del masked[number][key]
-                continue
-            values = self._masked_values(compiled, who, source.only(holders), key)
-            for number, value in zip(holders, values, strict=True):
-                masked[number][key] = value
-
-    def _masked_values(self, compiled: Compiled, who: Principal, source: RowColumns, key: str) -> list[Any]:
-        """The values of one key as a principal sees them; conditions see the other columns as they are."""
-        ruling = compiled.parsed.ruling(key, who)
-        others = compiled.parsed.conditions.columns_of(ruling.masks) - {key.casefold()}
-        arrays, types = source.select(others)
-        own = {key: maskable_array([row.get(key) for row in source.rows])}
-        types = {**types, **source.types_of(own)}
-        column = compiled.bind(types, strict=False).column(key, who)
-        if column.expression is None:
-            raise PolicyError(f"the mask of `{key}` is missing")
-        held = stored_types(types, compiled.parsed.stored)
-        return mask_values({**arrays, **own}, held, column.expression, key, self._sandbox)
+        types = self._catalog.columns(table_name)
+        return RowPolicy(table_name, types, who, compiled, relations, self._sandbox, self._reader)
 
     def _record(self, table_name: str, who: Principal, compiled: Compiled | None, rows: Sequence[Row]) -> None:
         """Record that rows are about to be handed over; when that fails they are not."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlglot import exp
 
 from tauro_nb.errors import AccessDenied, PolicyError, UsageError
+from tauro_nb.security.relations import qualified
 from tauro_nb.security.sandbox import Sandbox
 from tauro_nb.security.types import UNTYPED, data_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Row", "RowColumns", "mask_values", "matching_rows"]
+__all__ = ["RAW_ROWS", "Row", "RowColumns", "Run", "in_sandbox", "mask_values", "matching_rows"]
 
 Row = Mapping[str, Any]
+RAW_ROWS = "raw"
+_TYPED = "typed"
 _NUMBER = "__row_number__"
 
 
@@ -91,12 +94,29 @@ class RowColumns:
         return values
 
 
+Run = Callable[[exp.Select, "pa.Table"], list[tuple[Any, ...]]]
+"""Answers a SELECT over a relation `raw`, which it is given."""
+
+
+def in_sandbox(sandbox: Sandbox) -> Run:
+    """Run over the rows alone, in a private engine that has nothing else."""
+
+    def run(select: exp.Select, rows: pa.Table) -> list[tuple[Any, ...]]:
+        import duckdb
+
+        with sandbox.cursor() as cursor:
+            cursor.register(RAW_ROWS, rows)
+            try:
+                return cursor.execute(select.sql("duckdb")).fetchall()
+            except duckdb.Error as error:
+                refused = AccessDenied("the policy cannot be evaluated on these rows")
+                raise sandbox.failure(error) or refused from None
+
+    return run
+
+
 def matching_rows(
-    rows: Sequence[Row],
-    arrays: Mapping[str, pa.Array],
-    types: Mapping[str, str],
-    tree: exp.Expr,
-    sandbox: Sandbox,
+    rows: Sequence[Row], arrays: Mapping[str, pa.Array], types: Mapping[str, str], tree: exp.Expr, run: Run
 ) -> list[Row]:
     """The rows for which the filter is true, in their order, as the very same objects.
 
@@ -105,26 +125,13 @@ def matching_rows(
     AccessDenied
         The filter cannot be evaluated on these values.
     """
-    import duckdb
-    import pyarrow as pa
-
-    numbers = pa.array(range(len(rows)), type=pa.int64())
-    columns = [_typed(name, types[name]) for name in arrays]
-    typed = exp.select(exp.column(_NUMBER, quoted=True), *columns).from_(exp.to_table("raw")).subquery("typed")
-    query = exp.select(exp.column(_NUMBER, quoted=True)).from_(typed).where(tree, copy=False)
-    with sandbox.cursor() as cursor:
-        cursor.register("raw", pa.table({**arrays, _NUMBER: numbers}))
-        try:
-            found = cursor.execute(query.sql("duckdb")).fetchall()
-        except duckdb.Error as error:
-            refused = AccessDenied("the row filter cannot be evaluated on these rows")
-            raise sandbox.failure(error) or refused from None
+    query = _over(arrays, types).where(qualified(tree, _TYPED), copy=False)
     # Threads may hand results back in any order.
-    return [rows[number] for number in sorted(row[0] for row in found)]
+    return [rows[number] for number in sorted(row[0] for row in run(query, _numbered(arrays, len(rows))))]
 
 
 def mask_values(
-    arrays: Mapping[str, pa.Array], types: Mapping[str, str], tree: exp.Expr, column: str, sandbox: Sandbox
+    arrays: Mapping[str, pa.Array], types: Mapping[str, str], tree: exp.Expr, column: str, run: Run
 ) -> list[Any]:
     """Run the mask of a column, over that column and those that its condition reads.
 
@@ -133,22 +140,23 @@ def mask_values(
     AccessDenied
         The mask cannot be evaluated on these values.
     """
-    import duckdb
+    query = _over(arrays, types).select(exp.alias_(qualified(tree, _TYPED), "masked"), copy=False)
+    found = run(query, _numbered(arrays, len(arrays[column])))
+    return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+
+def _over(arrays: Mapping[str, pa.Array], types: Mapping[str, str]) -> exp.Select:
+    """SELECT of the rows' numbers over the rows with their types."""
+    number = exp.column(_NUMBER, quoted=True)
+    columns = [_typed(name, types[name]) for name in arrays]
+    typed = exp.select(number, *columns).from_(exp.to_table(RAW_ROWS)).subquery(_TYPED)
+    return exp.select(exp.column(_NUMBER, table=_TYPED, quoted=True)).from_(typed)
+
+
+def _numbered(arrays: Mapping[str, pa.Array], count: int) -> pa.Table:
     import pyarrow as pa
 
-    numbers = pa.array(range(len(arrays[column])), type=pa.int64())
-    columns = [_typed(name, types[name]) for name in arrays]
-    inner = exp.select(exp.column(_NUMBER, quoted=True), *columns).from_(exp.to_table("raw"))
-    masked = exp.alias_(tree, "masked")
-    query = exp.select(exp.column(_NUMBER, quoted=True), masked).from_(inner.subquery("typed"))
-    with sandbox.cursor() as cursor:
-        cursor.register("raw", pa.table({**arrays, _NUMBER: numbers}))
-        try:
-            found = cursor.execute(query.sql("duckdb")).fetchall()
-        except duckdb.Error as error:
-            refused = AccessDenied(f"the mask of `{column}` cannot be evaluated on these rows")
-            raise sandbox.failure(error) or refused from None
-    return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+    return pa.table({**arrays, _NUMBER: pa.array(range(count), type=pa.int64())})
 
 
 def arrow_array(values: Sequence[Any]) -> pa.Array | None:

@@ -12,10 +12,13 @@ from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
 from tauro_nb.security.decision import TableDecision
 from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
 from tauro_nb.security.principal import Principal
+from tauro_nb.security.relations import Relation
 from tauro_nb.security.sandbox import Sandbox
 
-__all__ = ["Compiled", "Refusals", "own_copy"]
+__all__ = ["Compiled", "Refusals", "Relations", "own_copy"]
 
+Relations = Mapping[str, Relation]
+"""Name as a policy writes it, in lower case -> the table."""
 _MOST_DECISIONS: Final = 4096
 _MOST_SHAPES: Final = 256
 
@@ -29,18 +32,23 @@ class Compiled:
         self.policy = parsed.policy
         self.policy_hash = parsed.policy_hash
         self._sandbox = sandbox
-        self._shapes: dict[tuple[tuple[str, str], ...], BoundPolicy] = {}
+        self._shapes: dict[tuple[Any, ...], BoundPolicy] = {}
         self._decisions: dict[tuple[Any, ...], TableDecision] = {}
 
-    def bind(self, columns: Mapping[str, str], *, strict: bool) -> BoundPolicy:
-        """The policy for one set of columns."""
-        return BoundPolicy(self.parsed, columns, self._sandbox, strict=strict)
+    def bind(self, columns: Mapping[str, str], relations: Relations | None = None, *, strict: bool) -> BoundPolicy:
+        """The policy for one set of columns, and what it reads besides."""
+        return BoundPolicy(self.parsed, columns, self._sandbox, strict=strict, relations=relations or {})
 
     def decide(
-        self, table: str, columns: Mapping[str, str], principal: Principal, operation: Operation
+        self,
+        table: str,
+        columns: Mapping[str, str],
+        principal: Principal,
+        operation: Operation,
+        relations: Relations,
     ) -> TableDecision:
         """Decide for one principal; what was decided for the same shape and person is remembered."""
-        shape = tuple(columns.items())
+        shape = (tuple(columns.items()), frozenset(relations.items()))
         key = (table, shape, principal.key, operation)
         decision = self._decisions.get(key)
         if decision is None:
@@ -48,7 +56,7 @@ class Compiled:
             if bound is None:
                 if len(self._shapes) >= _MOST_SHAPES:
                     self._shapes.clear()
-                bound = self._shapes[shape] = self.bind(columns, strict=True)
+                bound = self._shapes[shape] = self.bind(columns, relations, strict=True)
             decision = bound.decide(table, principal, operation)
             if len(self._decisions) >= _MOST_DECISIONS:
                 self._decisions.clear()

@@ -63,6 +63,15 @@ class FilterTemplate:
         names = (node.name for tree in self.candidates for node in tree.find_all(exp.Column))
         return frozenset(name.casefold() for name in names if name not in self.slots)
 
+    def relation_names(self) -> frozenset[str]:
+        """Every table that a subquery may name, as written.
+
+        >>> sorted(parse_filter("a IN (SELECT b FROM Ent)", "the filter").relation_names())
+        ['Ent']
+        """
+        tables = (node for tree in self.candidates for node in tree.find_all(exp.Table))
+        return frozenset(".".join(part.name for part in node.parts) for node in tables)
+
 
 def parse_filter(text: str, what: str) -> FilterTemplate:
     """Parse the text of a row filter.
@@ -182,12 +191,12 @@ def _check_markers(tree: exp.Expr, slots: Mapping[str, str | None], *, once: boo
 
 
 def _settle_in(node: exp.In, slots: Mapping[str, str | None]) -> None:
-    """`x IN {principal.list}` is `x IN ({principal.list})`; any other IN without a list is refused."""
+    """`x IN {principal.list}` is `x IN ({principal.list})`; any other IN without a list or subquery is refused."""
     field = node.args.get("field")
     if isinstance(field, exp.Column) and field.name in slots:
         node.set("field", None)
         node.set("expressions", [field])
-    if not node.expressions or any(node.args.get(key) for key in ("field", "query", "unnest")):
+    if not (node.expressions or node.args.get("query")) or any(node.args.get(key) for key in ("field", "unnest")):
         raise ValueError("uses IN without a list of values")
 
 

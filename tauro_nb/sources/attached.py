@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import duckdb
 import sqlglot
@@ -15,7 +16,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConfigError, UsageError
 from tauro_nb.query.literals import literal
 from tauro_nb.query.template import mark_templates, missing_value
-from tauro_nb.sources.base import ColumnFacts, Keyed, Scan
+from tauro_nb.sources.base import ColumnFacts, Keyed, Link, Scan
 from tauro_nb.sources.keys import put_keys
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tauro_nb.sources.capability import Capability
     from tauro_nb.sources.extension import Preparation
 
-__all__ = ["AttachedSource", "is_plain_scan", "table_query"]
+__all__ = ["AttachedSource", "is_plain_scan", "measured", "table_query"]
 
 
 def table_query(table: VirtualTable, dialect: str) -> exp.Query:
@@ -61,6 +62,10 @@ def table_query(table: VirtualTable, dialect: str) -> exp.Query:
     tree = trees[0].transform(swap)
     assert isinstance(tree, exp.Query)
     return tree
+
+
+_PROBE: Final = 1 << 19
+"""Bytes that are asked for to measure a bandwidth."""
 
 
 class AttachedSource:
@@ -140,6 +145,16 @@ class AttachedSource:
         """Nothing known."""
         return TableStatistics(source=self.connection.type)
 
+    def link(self) -> Link | None:
+        """Measure the way to the source: ask for nothing, then for half a megabyte. None where there is no way to go.
+
+        Raises
+        ------
+        SourceUnavailable
+            It does not answer.
+        """
+        return None
+
     def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Nothing is cached beyond one transaction."""
 
@@ -155,3 +170,17 @@ def is_plain_scan(tree: exp.Query) -> bool:
     if not isinstance(tree, exp.Select) or tree.args.get("joins") or tree.find(exp.Subquery, exp.AggFunc):
         return False
     return not any(tree.args.get(name) for name in ("group", "having", "limit", "offset", "order", "distinct", "with_"))
+
+
+def measured(ask: Callable[[str], object]) -> Link:
+    """The way to a server, by two small questions that both PostgreSQL and MySQL understand."""
+
+    def seconds(sql: str) -> float:
+        started = time.perf_counter()
+        ask(sql)
+        return time.perf_counter() - started
+
+    # The better of two: the first may have to connect, and either may have to wait for the processor.
+    latency = min(seconds("SELECT 1") for _ in range(2))
+    answer = min(seconds(f"SELECT repeat('x', {_PROBE})") for _ in range(2))
+    return Link(latency, _PROBE / max(answer - latency, 1e-4))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tauro_nb.sources.capability import Capability
     from tauro_nb.sources.extension import Preparation
 
-__all__ = ["ColumnFacts", "Keyed", "Scan", "Source", "revisions"]
+__all__ = ["ColumnFacts", "Keyed", "Link", "Scan", "Source", "revisions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,14 @@ class Scan:
 
 Keyed = Callable[[Mapping[str, "pa.Array | None"]], Scan | None]
 """Given the keys by mark: how the engine reads a fragment of those keys; None when they cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The way to a source, measured: seconds to ask anything, and bytes a second."""
+
+    latency: float
+    bandwidth: float
 
 
 class Source(Protocol):

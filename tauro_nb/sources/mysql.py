@@ -14,8 +14,8 @@ from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
-from tauro_nb.sources.attached import AttachedSource
-from tauro_nb.sources.base import ColumnFacts, Scan
+from tauro_nb.sources.attached import AttachedSource, measured
+from tauro_nb.sources.base import ColumnFacts, Link, Scan
 from tauro_nb.sources.extension import Preparation
 from tauro_nb.sources.mysql_address import Address
 from tauro_nb.sources.mysql_columns import Column, columns_of_answer
@@ -259,6 +259,10 @@ class MySQLSource(AttachedSource):
             size_bytes=None if size is None else int(size),
             source=source,
         )
+
+    def link(self) -> Link | None:
+        """Measured on the control connection."""
+        return measured(lambda sql: self._ask(sql, []))
 
     def cancel(self) -> None:
         """Kill every statement of ours on the server; the engine alone would wait for its first row."""

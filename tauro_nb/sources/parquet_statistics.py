@@ -41,9 +41,11 @@ class _Column:
         if not facts.has_min_max:
             # A group of nothing but NULL has no bounds, and moves none.
             self.is_bounded = self.is_bounded and facts.null_count == rows
-        elif isinstance(facts.min, _BOUNDED) and isinstance(facts.max, _BOUNDED):
-            self.low = facts.min if self.low is None else min(self.low, facts.min)
-            self.high = facts.max if self.high is None else max(self.high, facts.max)
+            return
+        low, high = _bounds(facts)
+        if isinstance(low, _BOUNDED) and isinstance(high, _BOUNDED):
+            self.low = low if self.low is None else min(self.low, low)
+            self.high = high if self.high is None else max(self.high, high)
         else:
             self.is_bounded = False
 
@@ -56,6 +58,14 @@ class _Column:
             maximum=high,
             average_bytes=self.bytes / self.rows if self.rows else None,
         )
+
+
+def _bounds(facts: Any) -> tuple[Any, Any]:
+    """The least and the greatest value; nothing for a date that Python has none for, such as one of the year 10,000."""
+    try:
+        return facts.min, facts.max
+    except (OverflowError, ValueError):
+        return None, None
 
 
 def footers(paths: list[str]) -> TableStatistics:

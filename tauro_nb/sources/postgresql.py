@@ -18,8 +18,8 @@ from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable,
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
 from tauro_nb.sources import postgresql_statistics
-from tauro_nb.sources.attached import AttachedSource, is_plain_scan
-from tauro_nb.sources.base import ColumnFacts, Scan
+from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
+from tauro_nb.sources.base import ColumnFacts, Link, Scan
 from tauro_nb.sources.capability import Capability, always, carries_mask, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import QUERY_NODES, bare_like, sortable, typed_literal
@@ -323,6 +323,10 @@ class PostgreSQLSource(AttachedSource):
         if table.query:
             return TableStatistics(source="pg_class")
         return postgresql_statistics.read(self._ask(postgresql_statistics.QUERY, list(self._place(table))))
+
+    def link(self) -> Link | None:
+        """Measured on the control connection."""
+        return measured(lambda sql: self._ask(sql, []))
 
     def refresh(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Make the engine read the server's catalog again."""

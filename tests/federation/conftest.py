@@ -17,11 +17,11 @@ ITEMS = """
     SELECT i AS id, CASE WHEN i % 97 = 0 THEN NULL ELSE i // 4 END::BIGINT AS order_id, (i % 50)::INTEGER AS quantity,
            'sku ' || (i % 500) AS sku, DATE '2020-01-01' + (i % 1000)::INTEGER AS shipped,
            ((i % 3000) * 0.25)::DECIMAL(10,2) AS price
-    FROM range(40_000) t(i)
+    FROM range(200_000) t(i)
 """
 NOTES = """
     SELECT i // 2 AS order_id, CASE WHEN i % 5 = 0 THEN NULL ELSE 'note ' || i END AS text
-    FROM range(20_000) t(i)
+    FROM range(100_000) t(i)
 """
 # Duplicates, NULL and a key nobody has; text that a careless array would break on.
 ORDERS = """

@@ -197,3 +197,40 @@ def test_a_constant_that_fails_does_not_tell_whether_a_row_is_there(folder: Path
 def test_they_fail_where_no_policy_is_in_the_way(folder: Path, condition: str) -> None:
     with open_context(folder) as ctx, pytest.raises(TauroError):
         ctx.as_principal("admin").query(f"SELECT id FROM people WHERE {condition}").rows()
+
+
+def hostile_rows(folder: Path) -> dict[str, Any]:
+    """Texts whose hidden values are no regular expression, repeated often enough to be kept as a dictionary."""
+    value = "CASE WHEN i % 500 = 0 THEN '1' ELSE '(' END"
+    rows = (
+        f"SELECT i AS id, CASE WHEN i % 500 = 0 THEN 'eng' ELSE 'ops' END AS team, {value} AS s, "
+        f"{{'a': {value}}} AS st, [{value}] AS l, map {{'a': {value}}} AS mp FROM range(100000) r(i)"
+    )
+    with duckdb.connect(str(folder / "dictionary.duckdb")) as connection:
+        connection.execute(f"CREATE TABLE t AS {rows}")
+        connection.execute("CHECKPOINT")
+        kinds = connection.execute("SELECT DISTINCT compression FROM pragma_storage_info('t') WHERE column_name = 's'")
+        assert "Dictionary" in {kind for (kind,) in kinds.fetchall()}
+        connection.execute(f"COPY t TO '{folder / 'dictionary.parquet'}' (FORMAT parquet, ROW_GROUP_SIZE 20480)")
+    return {
+        "connections": {"wh": {"type": "duckdb", "path": str(folder / "dictionary.duckdb")}},
+        "virtual_tables": {
+            "native": {"connector_type": "duckdb", "connection": "wh", "table": "t"},
+            "parquet": {"connector_type": "parquet", "path": str(folder / "dictionary.parquet")},
+        },
+        "security_policies": {
+            name: {"row_level_filters": {"analyst": "team = 'eng'"}} for name in ("native", "parquet")
+        },
+    }
+
+
+@pytest.mark.parametrize("table", ["native", "parquet"])
+def test_functions_meet_no_hidden_entry_of_a_dictionary(tmp_path: Path, table: str) -> None:
+    """DuckDB calls a function once for each entry of a dictionary, whether or not a row that is left holds it."""
+    expressions = ["regexp_full_match('abc', s)", "regexp_full_match('abc', st.a)", "regexp_full_match('abc', l[1])"]
+    expressions += ["l::JSON[]", "mp::MAP(VARCHAR, JSON)", "regexp_full_match('abc', mp['a'])", "json_valid(s)"]
+    with VirtualContext(hostile_rows(tmp_path), "analyst") as ctx:
+        for expression in expressions:
+            assert len(ctx.query(f"SELECT {expression} AS x FROM {table}").rows()) == 200
+            rows = ctx.query(f"SELECT count(*) AS n FROM {table} WHERE hash({expression}) <> 42").rows()
+            assert rows == [{"n": 200}]

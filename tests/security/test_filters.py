@@ -16,6 +16,7 @@ from sqlglot import exp
 from tauro_nb.errors import AccessDenied, PolicyError
 from tauro_nb.security import Principal, SecurityEnforcer, TableSecurityPolicy
 from tauro_nb.security.binding import bind_filter, converts
+from tauro_nb.security.relations import Scope
 from tauro_nb.security.sandbox import Sandbox
 from tauro_nb.security.template import parse_filter
 
@@ -31,10 +32,12 @@ COLUMNS = {
     "active": "BOOLEAN",
 }
 
+SCOPE = Scope("staff", COLUMNS, {})
+
 
 def bound(text: str, principal: Principal | None = None) -> str:
     template = parse_filter(text, "the filter")
-    found = bind_filter(template, COLUMNS, "the filter", "staff", SANDBOX)
+    found = bind_filter(template, SCOPE, "the filter", SANDBOX)
     return found.for_principal(principal or Principal("42")).sql("duckdb")
 
 
@@ -229,7 +232,7 @@ def shape(tree: exp.Expr) -> list[str]:
 @settings(max_examples=80, deadline=None)
 @given(value=NASTY)
 def test_no_value_changes_the_shape(text: str, value: str) -> None:
-    found = bind_filter(parse_filter(text, "f"), COLUMNS, "f", "staff", SANDBOX)
+    found = bind_filter(parse_filter(text, "f"), SCOPE, "f", SANDBOX)
     plain = found.for_principal(Principal("p", attributes={"x": "plain"}))
     nasty = found.for_principal(Principal("p", attributes={"x": value}))
     assert shape(nasty) == shape(plain)
@@ -248,7 +251,7 @@ def test_a_name_is_a_literal_or_refused(name: str) -> None:
     except AccessDenied:
         assert not name.strip() or any(not char.isprintable() for char in name)
         return
-    found = bind_filter(parse_filter("region = {principal}", "f"), COLUMNS, "f", "staff", SANDBOX)
+    found = bind_filter(parse_filter("region = {principal}", "f"), SCOPE, "f", SANDBOX)
     tree = found.for_principal(who)
     rows = duckdb.execute(
         f"SELECT region FROM (VALUES (?), ('other')) t(region) WHERE {tree.sql('duckdb')}", [name]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from tauro_nb.query.names import STEP, leaf_kind, leaf_table
+from tauro_nb.query.names import STEP, leaf_table
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
+from tauro_nb.query.secrecy import is_policy
 from tauro_nb.query.trees import conjuncts
 
 __all__ = ["Edge", "Slot", "edges"]
@@ -36,8 +37,8 @@ class Slot:
         if isinstance(self.scope, exp.Select):
             return relations(self.scope)[self.alias]
         query: exp.Expr = self.scope.args["query"]
-        source = query.this.args.get("from_")
-        return source.this if source is not None and leaf_kind(source.this) == STEP else query
+        step: exp.Expr | None = query.this.meta.get(STEP)
+        return query if step is None else step
 
     @property
     def around(self) -> Mapping[str, exp.Expr]:
@@ -63,7 +64,10 @@ class Slot:
             relation.replace(leaf_table(name, STEP, relation.alias))
             return
         column = exp.column(exp.to_identifier(relation.this.selects[0].alias_or_name, quoted=True))
-        relation.this.replace(exp.select(column).from_(leaf_table(name, STEP)))
+        step = leaf_table(name, STEP)
+        members = exp.Select(expressions=[column]).from_(step, copy=False)
+        members.meta[STEP] = step
+        relation.this.replace(members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ def edges(select: exp.Select) -> Iterator[Edge]:
     for left, right in _equalities(condition, select):
         yield from _both(select, left, right)
     for part in conjuncts(condition):
-        yield from _semi(select, part.unnest())
+        if not is_policy(part):
+            yield from _semi(select, part.unnest())
     for join in select.args.get("joins") or []:
         yield from _joined(select, join)
 

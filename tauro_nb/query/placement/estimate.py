@@ -12,6 +12,7 @@ from tauro_nb.catalog.statistics import ColumnStatistics, TableStatistics
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import Fragment
+from tauro_nb.query.secrecy import is_policy
 from tauro_nb.query.trees import BARRIER, conjuncts, disjuncts
 
 __all__ = ["Estimator"]
@@ -48,6 +49,8 @@ class Estimator:
         Rows of steps by id, and of frames by name.
     steps
         What a step's rows are of, by its id.
+    blind
+        Do as if policies hid nothing: what is decided then may be seen by anybody.
     """
 
     def __init__(
@@ -57,12 +60,15 @@ class Estimator:
         scale: Mapping[str, float] | None = None,
         known: Mapping[str, float] | None = None,
         steps: Mapping[str, exp.Expr] | None = None,
+        *,
+        blind: bool = False,
     ) -> None:
         self._statistics = statistics
         self._fragments = fragments
         self._scale = scale or {}
         self._known = known or {}
         self._steps = steps or {}
+        self._blind = blind
         self._rows: dict[int, float] = {}
         self._kept: list[exp.Expr] = []
 
@@ -105,7 +111,8 @@ class Estimator:
                 # At least every row of the preserved side stays; how many more is not known.
                 rows /= self.rows(join.this)
         for condition in conditions:
-            rows *= self.keeps(condition, around)
+            if not (self._blind and is_policy(condition)):
+                rows *= self.keeps(condition, around)
         rows = self._grouped(select, max(rows, 1.0))
         limit = select.args.get("limit")
         if limit is not None and isinstance(limit.expression, exp.Literal) and limit.expression.name != BARRIER:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tauro_nb.catalog.statistics import TableStatistics
+from tauro_nb.query.placement.cost import RATES, Rates
+from tauro_nb.sources.attached import AttachedSource
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
@@ -32,6 +34,7 @@ class Knowledge:
     registry: SchemaRegistry
     clock: Callable[[], float] = time.monotonic
     _told: dict[str, tuple[float, TableStatistics, TableStatistics]] = field(default_factory=dict)
+    _links: dict[int, tuple[float, Source, Rates]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, table: VirtualTable, source: Source | None) -> TableStatistics:
@@ -60,6 +63,21 @@ class Knowledge:
             self.registry.record_statistics(table.name, public)
             self._told[table.name] = (self.clock(), found, public)
         return found
+
+    def rates(self, source: Source) -> Rates:
+        """What a source costs, over the way that leads to it; measured when it is first needed.
+
+        Raises
+        ------
+        SourceUnavailable
+            It does not answer.
+        """
+        known = self._links.get(id(source))
+        if known is None or self.clock() - known[0] >= LIFETIME:
+            link = source.link() if isinstance(source, AttachedSource) else None
+            known = (self.clock(), source, RATES[source.connection.type].over(link))
+            self._links[id(source)] = known
+        return known[2]
 
     def is_old(self, name: str) -> bool:
         """Whether the source of a table would be asked again."""

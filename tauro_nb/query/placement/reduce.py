@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind, leaf_table
-from tauro_nb.query.placement.cost import LOCAL_ROW, RATES, Rates, asked, scanned
+from tauro_nb.query.placement.cost import LOCAL_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
-from tauro_nb.query.placement.reach import fragment_column, reach
+from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
+from tauro_nb.query.secrecy import below_policy
 from tauro_nb.query.trees import bare
 from tauro_nb.sources.capability import family
 from tauro_nb.sources.keys import KeyForm, key_condition
@@ -27,6 +28,8 @@ __all__ = ["Reduction", "reduce_joins"]
 
 _WORTH: Final = 0.003
 """Seconds that sending keys must be expected to save."""
+_SETTLED_ROWS: Final = 1_000_000
+"""An answer that is expected to be longer is joined as it streams in."""
 _CHEAP: Final = 5.0
 """A side that may keep fewer rows than are estimated is tried if running it first costs so many times less than all
 rows of the other side: how many keys there are is seen then."""
@@ -56,7 +59,10 @@ class _Choice:
 
 @dataclass
 class _Reducer:
-    """Chooses edges one SELECT after the other, the innermost first; the best edge first, until none pays."""
+    """Chooses edges one SELECT after the other, the innermost first; the best edge first, until none pays.
+
+    What policies read takes no part: keys of rows that nobody has judged yet must not leave their source.
+    """
 
     planner: Planner
     fragments: dict[str, Fragment]
@@ -69,10 +75,13 @@ class _Reducer:
         root = exp.Paren(this=tree)
         for select in reversed(list(root.find_all(exp.Select, bfs=False))):
             self._in_select(select)
+            self._settle(select)
         reduced: exp.Expr = root.this
         return reduced
 
     def _in_select(self, select: exp.Select) -> None:
+        if below_policy(select):
+            return
         found = list(dict.fromkeys(edges(select)))
         while found:
             choices = [choice for edge in found if (choice := self._weigh(edge)) is not None]
@@ -82,6 +91,23 @@ class _Reducer:
             self._apply(best)
             done = (best.edge.target, best.edge.column)
             found = [edge for edge in found if (edge.target, edge.column) != done]
+
+    def _settle(self, select: exp.Select) -> None:
+        """Let small answers arrive before they are joined: of a table the engine knows how many rows it has.
+
+        Of the answer to SQL and of a stream it takes the number for one, and joins in an order that can be the worst.
+        """
+        around = relations(select)
+        if len(around) < 2 or not plain_joins(select):
+            return
+        for alias, relation in around.items():
+            if not _stands_alone(relation):
+                continue
+            arriving = [
+                self.fragments[node.name] for node in relation.find_all(exp.Table) if leaf_kind(node) == FRAGMENT
+            ]
+            if any(map(_is_asked, arriving)) and self._estimator().rows(relation) <= _SETTLED_ROWS:
+                self._make_step(Slot.of(select, alias))
 
     def _weigh(self, edge: Edge) -> _Choice | None:
         reducer, target = edge.reducer.relation, edge.target.relation
@@ -100,9 +126,9 @@ class _Reducer:
         source = _source(fragment, self.planner)
         if place is None or source.capability is None or source.capability.keys is None:
             return None
-        if any(self.planner.entry(name).decision.is_strict for name in fragment.tables):
+        if any(self.planner.raw(name).decision.is_strict for name in fragment.tables):
             return None
-        kinds = {name.lower(): kind for name, kind in self.planner.entry(place.table).exact_types().items()}
+        kinds = {name.lower(): kind for name, kind in self.planner.raw(place.table).exact_types().items()}
         typed = exp.column("x")
         typed.type = exp.DataType.build(kinds.get(place.origin.lower(), "UNKNOWN"), dialect="duckdb")
         form = source.capability.keys
@@ -125,7 +151,7 @@ class _Reducer:
         rows = estimator.rows(_read(fragment))
         distinct = min(estimator.distinct(answer, column), rows)
         width = estimator.width(answer, fragment.schema)
-        rates = RATES[_source(fragment, self.planner).connection.type]
+        rates = self.planner.services.knowledge.rates(_source(fragment, self.planner))
         plain = _plain_cost(fragment, rates, rows, width)
         visited = 0.0 if estimator.is_indexed(answer, column) else estimator.stored(fragment.tree) * rates.visited_row
         each = rates.key + rows / distinct * (rates.row + width / rates.bandwidth)
@@ -208,13 +234,13 @@ def _keyed(fragment: Fragment, planner: Planner) -> Fragment:
         place = reach(tree, key.target)
         assert place is not None
         place.select.where(key_condition(place.column.copy(), key.mark), copy=False)
-    tables = {name: planner.entry(name).table for name in fragment.tables}
+    tables = {name: planner.raw(name).table for name in fragment.tables}
     keyed = _source(fragment, planner).keyed(replace(fragment, tree=tree), tables, planner.params)
     return replace(fragment, keyed=keyed)
 
 
 def _source(fragment: Fragment, planner: Planner) -> Source:
-    source = planner.entry(fragment.tables[0]).source
+    source = planner.raw(fragment.tables[0]).source
     assert source is not None
     return source
 
@@ -225,8 +251,13 @@ def _read(fragment: Fragment) -> exp.Expr:
 
 def _plain_cost(fragment: Fragment, rates: Rates, rows: float, width: float) -> float:
     """Seconds to get a fragment's answer without keys."""
-    is_scan = fragment.scan is not None and fragment.scan.relation is None and fragment.scan.stream is None
-    return scanned(rates, rows, width) if is_scan else asked(rates, rows, width)
+    return asked(rates, rows, width) if _is_asked(fragment) else scanned(rates, rows, width)
+
+
+def _is_asked(fragment: Fragment) -> bool:
+    """Whether rows come as the answer to SQL, and not by a scan of the engine's."""
+    scan = fragment.scan
+    return bool(fragment.keys) or (scan is not None and (scan.relation is not None or scan.stream is not None))
 
 
 def _stands_alone(relation: exp.Expr) -> bool:

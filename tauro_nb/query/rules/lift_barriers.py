@@ -28,6 +28,15 @@ _ABOVE: Final = "~above"
 can be moved below the grouping."""
 _TOTAL: Final = (exp.Substring, exp.Left, exp.Lower, exp.Upper)
 """Functions of a text and whole numbers that are constants, which no text makes fail."""
+_APPLIED: Final = (exp.Func, exp.Binary, exp.Unary, exp.Bracket, exp.Lambda)
+"""What applies something to values. Of these only the following are left without a barrier: the engine calls other
+functions for every entry of a dictionary, also for entries that no row is left to hold (`secure.cut_dictionaries`)."""
+_PLAIN: Final = (
+    exp.AggFunc, exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is,
+    exp.Like, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Cast, exp.Case, exp.If,
+    exp.Coalesce, exp.Nullif, exp.Exists, exp.Extract, exp.Interval, exp.Between, exp.In, exp.DPipe, exp.Dot, exp.Any,
+    exp.Length, exp.Abs, exp.Round, exp.Year, exp.Month, exp.Day, *_TOTAL,
+)  # fmt: skip
 _TYPES: Final[tuple[tuple[type[exp.Expr], str], ...]] = ((exp.Avg, "DOUBLE"), (exp.Count, "BIGINT"))
 
 
@@ -37,9 +46,10 @@ def lift_barriers(query: Query, planner: Planner) -> Query:
     What an optimizer moves to a row before the policy has judged it are conditions: of WHERE, ON, HAVING and
     QUALIFY, in whatever query they stand. If none of them can fail, there is nothing to keep above, and a barrier
     would only keep the optimizer from ordering joins and from reading less. One doubtful condition keeps all barriers.
+    So does a function, wherever it stands, that is not one of a few.
     Columns computed by an inner query count as doubtful in the conditions outside of it.
     """
-    if not query.fenced or query.strict or not query.qualified:
+    if not query.fenced or query.strict or not query.qualified or not _applies_plain_things(query.tree):
         return query
     # Judging writes into the conditions it has judged.
     if not _Judge(planner, query.params, planner.binder).is_harmless(query.tree.copy()):
@@ -55,6 +65,18 @@ def _is_leaf(node: exp.Expr | None) -> bool:
         return False
     source = node.args["from_"].this
     return isinstance(source, exp.Expr) and source.alias == INNER
+
+
+def _applies_plain_things(tree: exp.Expr) -> bool:
+    """Whether everything outside the leaves that is applied to values is on the list."""
+    for node in tree.walk(prune=_reads_raw):
+        if isinstance(node, _APPLIED) and not isinstance(node, _PLAIN):
+            return False
+    return True
+
+
+def _reads_raw(node: exp.Expr) -> bool:
+    return _is_leaf(node) and leaf_kind(node.args["from_"].this) == RAW
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.sealed import sealed_condition
-from tauro_nb.query.secrecy import mark_policy
-from tauro_nb.query.secure import INNER, is_fenced
+from tauro_nb.query.secrecy import below_policy, mark_policy
+from tauro_nb.query.secure import is_fenced
 from tauro_nb.query.trees import conjuncts, copied, disjuncts
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _has_extras(relation: exp.Subquery) -> bool:
 def _is_leaf(node: exp.Expr) -> bool:
     if not isinstance(node, exp.Select) or node.args.get("from_") is None:
         return False
-    return leaf_kind(node.args["from_"].this) == RAW and node.args["from_"].this.alias == INNER
+    return leaf_kind(node.args["from_"].this) == RAW
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,8 @@ class _Pusher:
         moved = part.copy()
         if isinstance(moved, exp.Column):
             moved = names[moved.name.lower()].copy()
-        for column in [column for column in moved.find_all(exp.Column) if column.table != INNER]:
+        raw = inner.args["from_"].this.alias
+        for column in [column for column in moved.find_all(exp.Column) if column.table != raw]:
             column.replace(names[column.name.lower()].copy())
         inner.where(exp.paren(moved) if isinstance(moved, exp.Or) else moved, copy=False)
         return True
@@ -145,10 +146,12 @@ class _Pusher:
             leaf.where(mark_policy(condition), copy=False)
 
     def _entry(self, leaf: exp.Select) -> TableEntry:
-        return self.planner.entry(leaf.args["from_"].this.name)
+        return self.planner.raw(leaf.args["from_"].this.name)
 
     def _may_pass(self, part: exp.Expr, leaf: exp.Select, names: Mapping[str, exp.Expr]) -> bool:
         """Whether a condition may stand below the barrier of a leaf: it speaks of clear columns, and cannot fail."""
+        if below_policy(leaf):
+            return False
         entry = self._entry(leaf)
         if entry.decision.is_strict:
             return False

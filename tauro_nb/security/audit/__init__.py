@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from tauro_nb.security.audit.keys import AuditKeys
-from tauro_nb.security.audit.log import CANCELLED, DENIED, FAILED, STARTED, STATUSES, SUCCESS, AuditLog
+from tauro_nb.security.audit.log import CANCELLED, DENIED, FAILED, POLICY_ONLY, STARTED, STATUSES, SUCCESS, AuditLog
 from tauro_nb.security.audit.settings import AuditSettings
 from tauro_nb.security.audit.trail import AuditTrail
 from tauro_nb.security.audit.verify import Verification, verify
@@ -17,6 +17,7 @@ __all__ = [
     "CANCELLED",
     "DENIED",
     "FAILED",
+    "POLICY_ONLY",
     "STARTED",
     "STATUSES",
     "SUCCESS",

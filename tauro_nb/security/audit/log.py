@@ -10,10 +10,14 @@ from typing import Any, Final
 from tauro_nb.errors import UsageError
 from tauro_nb.security.policy import Operation
 
-__all__ = ["CANCELLED", "DENIED", "FAILED", "STARTED", "STATUSES", "SUCCESS", "AuditLog", "check_status"]
+__all__ = ["CANCELLED", "DENIED", "FAILED", "POLICY_ONLY", "STARTED", "STATUSES", "SUCCESS", "AuditLog", "check_status"]
 
 STARTED, SUCCESS, DENIED, FAILED, CANCELLED = "STARTED", "SUCCESS", "DENIED", "FAILED", "CANCELLED"
 STATUSES: Final = (STARTED, SUCCESS, DENIED, FAILED, CANCELLED)
+
+
+POLICY_ONLY: Final = ("policy",)
+"""Role of columns that only a policy reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class AuditLog:
     policy_version
         Content hash of all policies together, when they have one.
     column_roles
-        Column -> `projected`, `filtered`, `joined`, ...; the roles it has in the query.
+        Column -> `projected`, `filtered`, `joined`, ...; the roles it has in the query. `policy`: only a policy
+        reads it.
     masked
         Column -> name of the mask or cipher that applied.
     row_filter
@@ -120,6 +125,15 @@ class AuditLog:
     backends: tuple[str, ...] = ()
     byte_count: int | None = None
     error_class: str = ""
+
+    @property
+    def is_policy_only(self) -> bool:
+        """Whether only a policy read the table: for auditors to know, and nobody else.
+
+        >>> AuditLog("ana", "rights", column_roles={"dept": POLICY_ONLY}).is_policy_only
+        True
+        """
+        return bool(self.column_roles) and all(roles == POLICY_ONLY for roles in self.column_roles.values())
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain values."""

@@ -132,6 +132,10 @@ class Masker(ABC):
         """Write the mask where it needs to know more than its column: the table, the principal, the keys."""
         return self.compile(column, type)
 
+    def relation_names(self) -> frozenset[str]:
+        """Tables that it reads besides its own, as written."""
+        return frozenset()
+
     def _key(self) -> tuple[Any, ...]:
         return (type(self), repr(sorted(self.parameters.items())))
 

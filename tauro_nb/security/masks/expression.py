@@ -44,6 +44,10 @@ class ExpressionMasker(Masker):
         """Whether the principal is in it."""
         return bool(self._template.slots)
 
+    def relation_names(self) -> frozenset[str]:
+        """Tables in its subqueries."""
+        return self._template.relation_names()
+
     def mask(self, value: Any) -> None:
         """Hide one value: alone, without the rest of its row, nothing can be said about it."""
 
@@ -70,7 +74,7 @@ class ExpressionMasker(Masker):
         from tauro_nb.security.binding import bind_filter
 
         what = f"mask of `{column}` on `{scope.table}`"
-        bound = bind_filter(self._template, scope.columns, what, scope.table, scope.sandbox, kind=type)
+        bound = bind_filter(self._template, scope.scope, what, scope.sandbox, kind=type)
         tree = bound.tree.copy() if scope.principal is None else bound.for_principal(scope.principal)
         tree.meta[MARK] = MaskMark(self, column, type)
         return tree

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tauro_nb.security.relations import Scope
+
 if TYPE_CHECKING:
     from tauro_nb.security.keys.ring import KeyRing
     from tauro_nb.security.principal import Principal
@@ -28,6 +30,8 @@ class MaskScope:
         Who will see the masked column; None while a policy is only being checked.
     ring
         The keys, which a tree names by their handles.
+    names
+        What an expression's names may mean; the table alone when not given.
     """
 
     table: str
@@ -35,3 +39,9 @@ class MaskScope:
     sandbox: Sandbox
     principal: Principal | None = None
     ring: KeyRing | None = None
+    names: Scope | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """What an expression's names may mean."""
+        return self.names if self.names is not None else Scope(self.table, self.columns, {})
