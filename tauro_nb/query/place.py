@@ -12,16 +12,18 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
 from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
 from tauro_nb.query.placement.merge import merge_joins
 from tauro_nb.query.placement.reduce import reduce_joins
+from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
-from tauro_nb.query.trees import bare, conjuncts, copied, every
+from tauro_nb.query.trees import bare, conjuncts, copied, every, known_type, type_node
 from tauro_nb.sources.capability import Capability, carries_mask
 
 if TYPE_CHECKING:
@@ -53,12 +55,19 @@ class _Cutter:
         for query in list(_topmost_queries(node)):
             source = self._site(query)
             reason = _ELSEWHERE if source is None else self._refusal(query, source)
-            if source is not None and reason is None:
+            if source is not None and reason is None and not self._is_spared(query, source):
                 self._take(query, source, "the whole subtree can be answered there")
             elif _is_leaf(query):
                 self._take_apart(query, reason or "")
             else:
                 self._descend(query)
+
+    def _is_spared(self, query: exp.Query, source: Source) -> bool:
+        """Whether a source that could answer a query would take longer than it takes to hand over its tables."""
+        if _is_leaf(query) or source.connection.type not in RATES:
+            return False
+        estimator = Estimator(self.planner.statistics, {}, blind=True)
+        return is_unselective(query, estimator, self.planner.services.knowledge.rates(source))
 
     def _take_apart(self, leaf: exp.Expr, reason: str) -> None:
         """Give the leaf's own source what it can apply; what else a policy reads in it is taken by itself."""
@@ -250,10 +259,10 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     estimates = figures(tree, tuple(cutter.fragments), query.frames, planner)
     fragments, reduction = estimates.fragments, None
     if query.qualified and query.pushdown:
-        reduction = reduce_joins(tree.copy(), fragments, query.frames, planner)
+        reduction = reduce_joins(copied(tree), fragments, query.frames, planner)
         fragments = reduction.fragments
     fragments = tuple(_with_fallback(fragment, planner) for fragment in fragments)
-    residual = _materialize(tree.copy() if reduction is None else reduction.tree, fragments, planner)
+    residual = _materialize(copied(tree) if reduction is None else reduction.tree, fragments, planner)
     return QueryPlan(
         sql=query.text,
         tree=query.typed,
@@ -356,9 +365,9 @@ def _misleads_scanners(tree: exp.Expr) -> bool:
 def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
     """Type every node; columns whose comparisons a source would decide differently get no type at all."""
     names = {table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW}
-    schema = MappingSchema(
-        {RAW: {name: planner.raw(name).exact_types() for name in names}}, dialect="duckdb", normalize=False
-    )
+    types = {name: planner.raw(name).exact_types() for name in names}
+    known = {name: {column: known_type(kind) for column, kind in kinds.items()} for name, kinds in types.items()}
+    schema = MappingSchema({RAW: known}, dialect="duckdb", normalize=False)
     try:
         return annotate_types(tree, schema=schema, dialect="duckdb")
     except SqlglotError:
@@ -415,7 +424,7 @@ def _answer(fragment: Fragment, names: list[str]) -> exp.Select:
     """SELECT of a fragment's columns, cast to the types the plan expects, under the names the query uses."""
     selects = [
         exp.alias_(
-            exp.cast(exp.column(exp.to_identifier(column, quoted=True)), kind, copy=False, dialect="duckdb"),
+            exp.Cast(this=exp.column(exp.to_identifier(column, quoted=True)), to=type_node(kind)),
             name,
             quoted=True,
             copy=False,

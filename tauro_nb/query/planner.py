@@ -39,7 +39,7 @@ from tauro_nb.query.required import require_filters
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
-from tauro_nb.query.trees import every, written
+from tauro_nb.query.trees import every, type_node, written
 from tauro_nb.security.encryption import searched_keys, stored_types
 from tauro_nb.security.relations import INVOKER, OWNER
 from tauro_nb.security.sight import Sight, seen_statistics
@@ -583,6 +583,6 @@ def _cast_relation(relation: exp.Expr, columns: Mapping[str, str], facts: Mappin
         physical, given = actual[name.lower()]
         node: exp.Expr = exp.column(exp.to_identifier(physical, quoted=True))
         if given != kind:
-            node = exp.cast(node, kind, dialect="duckdb")
+            node = exp.Cast(this=node, to=type_node(kind))
         selects.append(exp.alias_(node, name, quoted=True))
     return exp.Subquery(this=exp.Select(expressions=selects).from_(relation.copy()))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import TypeVar
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 __all__ = [
     "BARRIER",
@@ -17,7 +19,9 @@ __all__ = [
     "cuts_below_join",
     "disjuncts",
     "every",
+    "known_type",
     "scanning_twice",
+    "type_node",
     "written",
 ]
 
@@ -86,6 +90,24 @@ def copied(tree: Tree) -> Tree:
 def written(tree: exp.Expr, dialect: str = "duckdb") -> str:
     """The SQL of a tree; writing takes trees apart, so that it works on a copy."""
     return copied(tree).sql(dialect, copy=False)
+
+
+@functools.lru_cache(maxsize=1024)
+def known_type(text: str, dialect: str = "duckdb") -> exp.DataType:
+    """A type, parsed once and shared: to compare with, not to put into a tree; UNKNOWN if the text is not one."""
+    try:
+        return exp.DataType.build(text, dialect=dialect, udt=True)
+    except SqlglotError:
+        return exp.DataType(this=exp.DType.UNKNOWN)
+
+
+def type_node(text: str, dialect: str = "duckdb") -> exp.DataType:
+    """The node of a type that DuckDB or a source named, whose text is parsed once.
+
+    >>> type_node("DECIMAL(15,2)").sql("duckdb")
+    'DECIMAL(15, 2)'
+    """
+    return copied(known_type(text, dialect))
 
 
 def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:

@@ -17,6 +17,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
+from tauro_nb.query.trees import type_node
 from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
 from tauro_nb.sources.base import ColumnFacts, Link, Scan
@@ -351,4 +352,4 @@ class PostgreSQLSource(AttachedSource):
 def _output(node: exp.Expr, kind: str) -> exp.Expr:
     """`node` cast to what PostgreSQL must send so that it arrives as DuckDB type `kind`."""
     target = _OUTPUT_TYPES.get(kind) or (kind.replace("DECIMAL", "numeric") if kind.startswith("DECIMAL") else None)
-    return node if target is None else exp.cast(node, target, dialect="postgres")
+    return node if target is None else exp.Cast(this=node, to=type_node(target, "postgres"))

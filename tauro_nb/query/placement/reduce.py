@@ -16,7 +16,7 @@ from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.secrecy import below_policy
-from tauro_nb.query.trees import bare
+from tauro_nb.query.trees import bare, every, type_node
 from tauro_nb.sources.capability import family
 from tauro_nb.sources.keys import KeyForm, key_condition
 
@@ -32,7 +32,7 @@ _SETTLED_ROWS: Final = 1_000_000
 """An answer that is expected to be longer is joined as it streams in."""
 _CHEAP: Final = 5.0
 """A side that may keep fewer rows than are estimated is tried if running it first costs so many times less than all
-rows of the other side: how many keys there are is seen then."""
+rows of the other side, and no more than so many times the keys that pay are expected."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,14 @@ class _Reducer:
 
     def _weigh(self, edge: Edge) -> _Choice | None:
         reducer, target = edge.reducer.relation, edge.target.relation
-        if leaf_kind(target) == STEP or not (leaf_kind(reducer) == STEP or _stands_alone(reducer)):
-            return None
-        reached = fragment_column(target, edge.column)
+        reached = None if leaf_kind(target) == STEP else fragment_column(target, edge.column)
         if reached is None:
             return None
         fragment = self.fragments[reached[0]]
         form = self._accepts(fragment, reached[1])
-        return None if form is None else self._price(edge, fragment, reached[1], form)
+        if form is None or not (leaf_kind(reducer) == STEP or _stands_alone(reducer)):
+            return None
+        return self._price(edge, fragment, reached[1], form)
 
     def _accepts(self, fragment: Fragment, column: str) -> KeyForm | None:
         """How the fragment's source takes keys for a column; None when it does not."""
@@ -130,7 +130,7 @@ class _Reducer:
             return None
         kinds = {name.lower(): kind for name, kind in self.planner.raw(place.table).exact_types().items()}
         typed = exp.column("x")
-        typed.type = exp.DataType.build(kinds.get(place.origin.lower(), "UNKNOWN"), dialect="duckdb")
+        typed.type = type_node(kinds.get(place.origin.lower(), "UNKNOWN"))
         form = source.capability.keys
         return form if family(typed) in form.families else None
 
@@ -159,7 +159,8 @@ class _Reducer:
         before = 0.0 if leaf_kind(reducer) == STEP else left * LOCAL_ROW
         share = min(keys / distinct, 1.0)
         saved = plain - asked(rates, rows * share, width, keys) - visited - before
-        cheap = before * _CHEAP < plain and plain > _WORTH * _CHEAP and _is_restricted(edge.reducer)
+        cheap = before * _CHEAP < plain and plain > _WORTH * _CHEAP and keys < most * _CHEAP
+        cheap = cheap and _is_restricted(edge.reducer)
         if most < 1 or (saved < _WORTH and not cheap):
             return None
         return _Choice(edge, saved, fragment.id, column, keys, most, share)
@@ -219,10 +220,17 @@ def reduce_joins(
 
     The reduction is one more condition at a source: whatever the estimates, the join in the engine decides.
     """
+    if not any(_takes_keys(fragment, planner) for fragment in fragments):
+        return Reduction(tree, (), fragments)
     reducer = _Reducer(planner, {fragment.id: fragment for fragment in fragments}, frames)
     reduced = reducer.reduce(tree)
     made = tuple(_keyed(reducer.fragments[fragment.id], planner) for fragment in fragments)
     return Reduction(reduced, tuple(reducer.steps), made)
+
+
+def _takes_keys(fragment: Fragment, planner: Planner) -> bool:
+    capability = _source(fragment, planner).capability
+    return capability is not None and capability.keys is not None
 
 
 def _keyed(fragment: Fragment, planner: Planner) -> Fragment:
@@ -266,11 +274,11 @@ def _stands_alone(relation: exp.Expr) -> bool:
         return True
     if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample", "joins")):
         return False
-    if any(leaf_kind(table) is None for table in relation.find_all(exp.Table)):
+    if any(leaf_kind(table) is None for table in every(relation, exp.Table)):
         return False
     inner = relation.this
-    own = {node.alias_or_name.lower() for node in inner.find_all(exp.Table, exp.Subquery) if node.alias_or_name}
-    return not any(column.table and column.table.lower() not in own for column in inner.find_all(exp.Column))
+    own = {node.alias_or_name.lower() for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
+    return not any(column.table and column.table.lower() not in own for column in every(inner, exp.Column))
 
 
 def _is_restricted(slot: Slot) -> bool:

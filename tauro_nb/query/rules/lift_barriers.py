@@ -14,7 +14,7 @@ from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER, is_fenced
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import conjuncts, copied
 from tauro_nb.security.types import is_number
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def lift_barriers(query: Query, planner: Planner) -> Query:
     if not query.fenced or query.strict or not query.qualified or not _applies_plain_things(query.tree, planner):
         return query
     # Judging writes into the conditions it has judged.
-    if not _Judge(planner, query.params, planner.binder).is_harmless(query.tree.copy()):
+    if not _Judge(planner, query.params, planner.binder).is_harmless(copied(query.tree)):
         return query
-    tree = query.tree.copy()
+    tree = copied(query.tree)
     for leaf in [node for node in tree.find_all(exp.Select) if _is_leaf(node) and is_fenced(node)]:
         leaf.set("limit", None)
     return query.evolve("lift_barriers", tree)
