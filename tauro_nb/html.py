@@ -260,7 +260,7 @@ def table(
     Examples
     --------
     >>> str(table([("<b>", 1)], ["name", "n"]))  # doctest: +ELLIPSIS
-    '<div class="t-scroll"><table class="t-table">...<td>&lt;b&gt;</td><td class="t-num">1</td>...'
+    '<div class="t-scroll"><table class="t-table">...<td class="t-words">&lt;b&gt;</td><td class="t-num">1</td>...'
     """
     ends = frozenset(numeric)
     head = [

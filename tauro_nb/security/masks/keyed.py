@@ -121,8 +121,8 @@ class EphemeralHmacMasker(HmacMasker):
 
     Examples
     --------
-    >>> EphemeralHmacMasker()
-    EphemeralHmacMasker()
+    >>> EphemeralHmacMasker(domain="person")
+    EphemeralHmacMasker(...)
     """
 
     name = "hmac_ephemeral"
