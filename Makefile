@@ -15,7 +15,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench bench-joins redteam policyfuzz leakfuzz audit-crash ibis-suite notebooks lint format clean
+.PHONY: help demo lab test bench bench-joins redteam policyfuzz leakfuzz pushdown-proof audit-crash ibis-suite notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ ibis-suite: $(VENV)/.dev ## run the backend tests inside the Ibis wheel against 
 leakfuzz: $(VENV)/.dev ## try whether expressions can tell what policies hide, on every kind of source; about half an hour
 	@$(MAKE) --no-print-directory mariadb
 	$(PY) -m tests.leakfuzz
+
+pushdown-proof: $(VENV)/.dev ## try on real servers that what is pushed gives there what DuckDB gives; about 20 minutes
+	@$(MAKE) --no-print-directory mariadb
+	$(PY) -m tests.pushdown
 
 notebooks: $(VENV)/.dev ## run the committed notebooks again and store their outputs
 	$(PY) notebooks/run.py notebooks/*.ipynb --in-place

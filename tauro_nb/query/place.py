@@ -11,11 +11,13 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
-from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
 from tauro_nb.query.placement.merge import merge_joins
 from tauro_nb.query.placement.reduce import reduce_joins
+from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.rules.type_literals import type_literals
@@ -53,12 +55,19 @@ class _Cutter:
         for query in list(_topmost_queries(node)):
             source = self._site(query)
             reason = _ELSEWHERE if source is None else self._refusal(query, source)
-            if source is not None and reason is None:
+            if source is not None and reason is None and not self._is_spared(query, source):
                 self._take(query, source, "the whole subtree can be answered there")
             elif _is_leaf(query):
                 self._take_apart(query, reason or "")
             else:
                 self._descend(query)
+
+    def _is_spared(self, query: exp.Query, source: Source) -> bool:
+        """Whether a source that could answer a query would take longer than it takes to hand over its tables."""
+        if _is_leaf(query) or source.connection.type not in RATES:
+            return False
+        estimator = Estimator(self.planner.statistics, {}, blind=True)
+        return is_unselective(query, estimator, self.planner.services.knowledge.rates(source))
 
     def _take_apart(self, leaf: exp.Expr, reason: str) -> None:
         """Give the leaf's own source what it can apply; what else a policy reads in it is taken by itself."""
@@ -333,12 +342,12 @@ def _with_fallback(fragment: Fragment, planner: Planner) -> Fragment:
 
 def _answering(fragment: Fragment) -> exp.Expr:
     """Where a fragment's answer comes from: the source's relation, a stream, or a scan by the engine."""
-    if fragment.scan.relation is not None:
-        relation: exp.Expr = fragment.scan.relation.copy()
-        return relation
     if fragment.scan.stream is not None:
         return handed_table(fragment.id)
-    return fragment.tree.copy().subquery(fragment.id)
+    scanned = fragment.scan.relation
+    relation: exp.Expr = scanned.copy() if scanned is not None else fragment.tree.copy().subquery(fragment.id)
+    relation.meta[ANSWERS] = fragment.id
+    return relation
 
 
 def _misleads_scanners(tree: exp.Expr) -> bool:

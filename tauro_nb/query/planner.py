@@ -35,6 +35,7 @@ from tauro_nb.query.place import place
 from tauro_nb.query.placement.knowledge import Knowledge
 from tauro_nb.query.plan import QueryPlan
 from tauro_nb.query.query import Query
+from tauro_nb.query.required import require_filters
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.template import mark_templates, missing_value, template_names
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROAD", "Planner", "Services", "TableEntry"]
 
-ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES)
+ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES, require_filters)
 """From a parsed query to one that can be placed. There is no other road."""
 
 _ATTEMPTS: Final = 3

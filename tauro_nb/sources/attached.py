@@ -66,6 +66,7 @@ def table_query(table: VirtualTable, dialect: str) -> exp.Query:
 
 _PROBE: Final = 1 << 19
 """Bytes that are asked for to measure a bandwidth."""
+_PROBES: Final = 4
 
 
 class AttachedSource:
@@ -180,7 +181,7 @@ def measured(ask: Callable[[str], object]) -> Link:
         ask(sql)
         return time.perf_counter() - started
 
-    # The better of two: the first may have to connect, and either may have to wait for the processor.
-    latency = min(seconds("SELECT 1") for _ in range(2))
-    answer = min(seconds(f"SELECT repeat('x', {_PROBE})") for _ in range(2))
+    # The best of a few: the first may have to connect, and any may have to wait for the processor.
+    latency = min(seconds("SELECT 1") for _ in range(_PROBES))
+    answer = min(seconds(f"SELECT repeat('x', {_PROBE})") for _ in range(_PROBES))
     return Link(latency, _PROBE / max(answer - latency, 1e-4))

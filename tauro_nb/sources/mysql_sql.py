@@ -127,6 +127,15 @@ def _sort_key(node: exp.Expr) -> bool:
     return plain and not isinstance(node.this, exp.Literal) and sortable(node)
 
 
+def _union(node: exp.Expr) -> bool:
+    """Both sides give columns of the same families: of a signed and an unsigned number the scanner takes the first."""
+    assert isinstance(node, exp.SetOperation)
+    pairs = zip(node.left.selects, node.right.selects, strict=False)
+    return QUERY_NODES[exp.Union](node) and all(
+        len({family(one), family(other)} - {"null"}) <= 1 for one, other in pairs
+    )
+
+
 def _join(node: exp.Expr) -> bool:
     assert isinstance(node, exp.Join)
     return QUERY_NODES[exp.Join](node) and node.side.upper() in ("", "LEFT", "RIGHT")
@@ -150,6 +159,7 @@ _OWN: dict[type[exp.Expr], Guard] = {
     **dict.fromkeys((exp.Add, exp.Sub, exp.Mul), _arithmetic),
     **dict.fromkeys((exp.Min, exp.Max), _ordered_value),
     exp.Subquery: _named,
+    exp.Union: _union,
     exp.Join: _join,
     exp.Offset: lambda node: QUERY_NODES[exp.Offset](node) and bool(node.parent and node.parent.args.get("limit")),
     exp.Identifier: _name,

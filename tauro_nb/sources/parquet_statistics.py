@@ -28,11 +28,14 @@ class _Column:
     bytes: int = 0
     low: Any = None
     high: Any = None
+    dictionary: int = 0
     is_bounded: bool = True
 
     def add(self, chunk: Any, rows: int) -> None:
         self.rows += rows
         self.bytes += chunk.total_uncompressed_size
+        if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+            self.dictionary = max(self.dictionary, chunk.data_page_offset - chunk.dictionary_page_offset)
         facts = chunk.statistics if chunk.is_stats_set else None
         if facts is None:
             self.is_bounded = False
@@ -52,7 +55,7 @@ class _Column:
     def facts(self, whole: int) -> ColumnStatistics:
         low, high = (self.low, self.high) if self.is_bounded else (None, None)
         return ColumnStatistics(
-            distinct_count=_spread(low, high, whole),
+            distinct_count=_spread(low, high, whole) or _listed(self.dictionary, whole),
             null_fraction=self.nulls / self.rows if self.rows else None,
             minimum=low,
             maximum=high,
@@ -112,3 +115,8 @@ def _spread(low: Any, high: Any, rows: int) -> int | None:
     if isinstance(low, dt.date) and isinstance(high, dt.date) and not isinstance(low, dt.datetime):
         return max(min((high - low).days + 1, rows), 1)
     return None
+
+
+def _listed(dictionary: int, rows: int) -> int | None:
+    """A dictionary holds every value once: about as many as it has times eight bytes, compressed as it is."""
+    return max(min(dictionary // 8, rows), 1) if dictionary else None

@@ -28,6 +28,8 @@ FILTERS: Mapping[str, str] = {
     "or": "team = 'eng' OR grade BETWEEN 10 AND 20",
     "regexp": "regexp_matches(team, '^e')",
     "function": "upper(team) = 'ENG'",
+    "exists": "EXISTS (SELECT 1 FROM o WHERE o.k % 500 = t.id % 500)",
+    "subquery": "team IN (SELECT CASE WHEN o.k >= 0 THEN 'eng' END FROM o)",
 }
 """Policy forms by the role that has them; all leave the same rows. Beside them stands `mask`, which hides values."""
 _EVERY = 500

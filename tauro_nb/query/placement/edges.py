@@ -123,6 +123,7 @@ def _semi(select: exp.Select, node: exp.Expr) -> Iterator[Edge]:
     """Between a SELECT and the query that one of its conditions looks through."""
     negated = isinstance(node, exp.Not)
     inner = node.this.unnest() if negated else node
+    negated = negated or bool(inner.args.get("negate"))
     if isinstance(inner, exp.Exists):
         yield from _exists(select, inner.this.unnest(), negated=negated)
     elif isinstance(inner, exp.In) and not negated and inner.args.get("query") is not None:

@@ -98,22 +98,28 @@ class Estimator:
             return rows * self._scale.get(node.name, 1.0)
         return self._known.get(node.name, _ROWS) if kind in (STEP, LOCAL) else _ROWS
 
-    def _selected(self, select: exp.Select) -> float:
+    def joined(self, select: exp.Select) -> float:
+        """Rows of a SELECT before they are grouped or cut."""
         around = relations(select)
-        rows = 1.0
-        for relation in around.values():
-            rows *= self.rows(relation)
-        where = select.args.get("where")
-        conditions = list(conjuncts(where.this)) if where is not None else []
+        source, where = select.args.get("from_"), select.args.get("where")
+        rows = self.rows(source.this) if source is not None else 1.0
         for join in select.args.get("joins") or []:
-            conditions += conjuncts(join.args.get("on")) if not join.side else ()
-            if join.side and join.args.get("on") is not None:
-                # At least every row of the preserved side stays; how many more is not known.
-                rows /= self.rows(join.this)
-        for condition in conditions:
-            if not (self._blind and is_policy(condition)):
-                rows *= self.keeps(condition, around)
-        rows = self._grouped(select, max(rows, 1.0))
+            right = self.rows(join.this)
+            met = rows * right * self._kept_by(join.args.get("on"), around)
+            # Every row of a preserved side stays.
+            least = {"LEFT": rows, "RIGHT": right, "FULL": rows + right}.get(join.side.upper(), 0.0)
+            rows = max(met, least)
+        return max(rows * self._kept_by(where.this if where is not None else None, around), 1.0)
+
+    def _kept_by(self, condition: exp.Expr | None, around: Mapping[str, exp.Expr]) -> float:
+        kept = 1.0
+        for part in conjuncts(condition):
+            if not (self._blind and is_policy(part)):
+                kept *= self.keeps(part, around)
+        return kept
+
+    def _selected(self, select: exp.Select) -> float:
+        rows = self._grouped(select, self.joined(select))
         limit = select.args.get("limit")
         if limit is not None and isinstance(limit.expression, exp.Literal) and limit.expression.name != BARRIER:
             rows = min(rows, float(limit.expression.name))
@@ -142,7 +148,9 @@ class Estimator:
             return kept
         if isinstance(node, exp.Not):
             return max(1.0 - self.keeps(node.this, around), 0.05)
-        return self._compared(node, around)
+        kept = self._compared(node, around)
+        # sqlglot has a NOT of some comparisons as a flag.
+        return max(1.0 - kept, 0.05) if node.args.get("negate") else kept
 
     def _compared(self, node: exp.Expr, around: Mapping[str, exp.Expr]) -> float:
         left, right = node.this, node.args.get("expression")

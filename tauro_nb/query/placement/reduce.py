@@ -32,7 +32,7 @@ _SETTLED_ROWS: Final = 1_000_000
 """An answer that is expected to be longer is joined as it streams in."""
 _CHEAP: Final = 5.0
 """A side that may keep fewer rows than are estimated is tried if running it first costs so many times less than all
-rows of the other side: how many keys there are is seen then."""
+rows of the other side, and no more than so many times the keys that pay are expected."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,8 @@ class _Reducer:
         before = 0.0 if leaf_kind(reducer) == STEP else left * LOCAL_ROW
         share = min(keys / distinct, 1.0)
         saved = plain - asked(rates, rows * share, width, keys) - visited - before
-        cheap = before * _CHEAP < plain and plain > _WORTH * _CHEAP and _is_restricted(edge.reducer)
+        cheap = before * _CHEAP < plain and plain > _WORTH * _CHEAP and keys < most * _CHEAP
+        cheap = cheap and _is_restricted(edge.reducer)
         if most < 1 or (saved < _WORTH and not cheap):
             return None
         return _Choice(edge, saved, fragment.id, column, keys, most, share)

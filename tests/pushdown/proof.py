@@ -1,0 +1,139 @@
+"""Runs trials on a source, on the road that every query takes, and on DuckDB, and compares what they answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from tauro_nb import VirtualContext
+from tauro_nb.errors import TauroError
+from tauro_nb.query.names import FRAGMENT, leaf_kind
+from tauro_nb.query.plan import QueryPlan, whole
+from tests.pushdown.expressions import Trial
+from tests.tpc.compare import answer, difference
+
+__all__ = ["Proof", "prove"]
+
+
+@dataclass
+class Proof:
+    """What came out.
+
+    Parameters
+    ----------
+    proven
+        Row -> trials that the source answered, each as DuckDB does.
+    refused
+        Row -> trials that stayed in the engine, at least in part, and were answered as DuckDB does.
+    alike
+        Trials that fail in both.
+    unbound
+        Trials that DuckDB does not take.
+    wrong
+        What is not as in DuckDB.
+    """
+
+    proven: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    nodes: set[type] = field(default_factory=set)
+    alike: int = 0
+    unbound: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def prove(ctx: VirtualContext, plain: duckdb.DuckDBPyConnection, trials: Iterable[Trial]) -> Proof:
+    """Run trials through `ctx` and on `plain`, which has the same table `t`."""
+    proof = Proof()
+    for trial in trials:
+        try:
+            plain.execute(f"EXPLAIN {trial.sql}")
+        except (duckdb.BinderException, duckdb.ConversionException, duckdb.CatalogException):
+            proof.unbound += 1
+            continue
+        for sql in _parts(plain, trial):
+            _compare(ctx, plain, trial, sql, proof)
+    return proof
+
+
+def _parts(plain: duckdb.DuckDBPyConnection, trial: Trial) -> Iterator[str]:
+    """The query; if it fails for some rows, the query of the others, and that of some by themselves."""
+    if trial.value and (failing := _failing(plain, trial.value)):
+        yield _restricted(trial.sql, f"n NOT IN ({', '.join(map(str, failing))})")
+        for number in {failing[0], failing[len(failing) // 2], failing[-1]}:
+            yield _restricted(trial.sql, f"n = {number}")
+    else:
+        yield trial.sql
+
+
+def _failing(plain: duckdb.DuckDBPyConnection, expression: str) -> list[int]:
+    """Numbers of the rows for which an expression fails; NULL for those is no mere NULL."""
+    try:
+        plain.execute(f"SELECT {expression} FROM t").fetchall()
+    except duckdb.Error:
+        numbers = plain.execute(f"SELECT n FROM t WHERE TRY({expression}) IS NULL").fetchall()
+        return [number for (number,) in numbers if _fails(plain, expression, number)]
+    return []
+
+
+def _fails(plain: duckdb.DuckDBPyConnection, expression: str, number: int) -> bool:
+    try:
+        plain.execute(f"SELECT {expression} FROM t WHERE n = {number}").fetchall()
+    except duckdb.Error:
+        return True
+    return False
+
+
+def _restricted(sql: str, condition: str) -> str:
+    head, where, tail = sql.partition(" WHERE ")
+    if where:
+        body, limit, rest = tail.partition(" LIMIT ")
+        return f"{head} WHERE {condition} AND ({body}){limit}{rest}"
+    return sql.replace(" FROM t", f" FROM t WHERE {condition}")
+
+
+def _compare(ctx: VirtualContext, plain: duckdb.DuckDBPyConnection, trial: Trial, sql: str, proof: Proof) -> None:
+    pushed, found, failure = False, None, ""
+    try:
+        plan = ctx._plan(sql)
+        pushed = _is_answer(whole(plan))
+        found = ctx.run(plan).to_arrow()
+    except TauroError as error:
+        failure = f"{type(error).__name__}: {error}"
+    try:
+        expected = answer(plain, sql)
+    except duckdb.Error as error:
+        if found is not None:
+            proof.wrong.append(f"{trial.row}: {sql}\n    answers where DuckDB says {str(error)[:90]}")
+        else:
+            proof.alike += 1
+        return
+    wrong = failure or difference(_as_table(found), expected)
+    if wrong:
+        proof.wrong.append(f"{trial.row}: {sql}\n    {'pushed' if pushed else 'not pushed'}: {str(wrong)[:300]}")
+    elif pushed:
+        proof.proven[trial.row] += 1
+        proof.nodes.update(type(node) for node in whole(plan).fragments[0].tree.walk())
+    else:
+        proof.refused[trial.row] += 1
+
+
+def _is_answer(plan: QueryPlan) -> bool:
+    """Whether all that the engine has left to do is to read the source's answer, and give its columns their types."""
+    shown, fragments = plan.shown, plan.fragments
+    if len(fragments) != 1 or fragments[0].kind != "query" or not isinstance(shown, exp.Select):
+        return False
+    rest = {name for name, value in shown.args.items() if value}
+    values = [select.unalias() for select in shown.selects]
+    read = shown.args["from_"].this
+    plain = all(isinstance(value, exp.Cast) and isinstance(value.this, exp.Column) for value in values)
+    return plain and rest == {"expressions", "from_"} and isinstance(read, exp.Table) and leaf_kind(read) == FRAGMENT
+
+
+def _as_table(found: object) -> pa.Table:
+    assert isinstance(found, pa.Table)
+    return found
