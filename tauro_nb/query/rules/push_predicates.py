@@ -15,15 +15,12 @@ from tauro_nb.query.query import Query
 from tauro_nb.query.sealed import sealed_condition
 from tauro_nb.query.secrecy import below_policy, mark_policy
 from tauro_nb.query.secure import is_fenced
-from tauro_nb.query.trees import conjuncts, copied, disjuncts
+from tauro_nb.query.trees import IMMOVABLE, conjuncts, copied, disjuncts
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner, TableEntry
 
 __all__ = ["push_predicates"]
-
-# Their value is not that of one row, or not the same twice.
-_IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
 
 
 def push_predicates(query: Query, planner: Planner) -> Query:
@@ -107,7 +104,7 @@ class _Pusher:
 
         An OR over several relations stays, and leaves behind what it implies for each of them.
         """
-        if part.find(*_IMMOVABLE) is not None:
+        if part.find(*IMMOVABLE) is not None:
             return False
         used = {column.table.lower() for column in part.find_all(exp.Column)}
         if len(used) == 1:
