@@ -111,10 +111,12 @@ class TauroMagics(Magics):
         option("-l", "--limit", metavar="N", type=int, help="at most N rows; the sources are told"),
         option("--as", dest="format", metavar="FORMAT", type=one_of(*FORMATS), help=" | ".join(FORMATS)),
         option("--explain", action="store_true", help="show the plan; run nothing"),
+        option("--analyze", action="store_true", help="run, then show the plan with measured rows, bytes and times"),
         option(
             "-n", "--dry-run", "--dry_run", action="store_true", help="validate; show what each source would be asked"
         ),
         option("--params", metavar="JSON|$VAR", help="values for :name (an object) or ? (an array)"),
+        option("--max-bytes", metavar="SIZE", help="refuse or stop a query that moves more: 500MB"),
         _PRINCIPAL,
         _ALIAS,
         option("-q", "--quiet", action="store_true", help="show nothing"),
@@ -137,16 +139,20 @@ class TauroMagics(Magics):
         """
         given, sql, destination = _query_line(self.vquery, line, cell)
         options = given.options
-        if options.explain and options.dry_run:
-            raise UsageError("--explain and --dry-run are two answers to one question.", hint="Choose one.")
+        if options.explain + options.analyze + options.dry_run > 1:
+            raise UsageError("--explain, --analyze and --dry-run are answers to one question.", hint="Choose one.")
         connection = self.session.get(options.alias)
         ctx = connection.seen_by(options.principal)
         values = self._parameters(options.params, local_ns)
         if options.explain or options.dry_run:
             plan = ctx.plan(sql, values, limit=options.limit)
             answer = panels.plan_panel(plan, live=self._live) if options.explain else show.dry_run(plan, ctx.catalog())
+        elif options.analyze:
+            plan = ctx.analyze(sql, values, limit=options.limit, max_bytes=options.max_bytes)
+            answer = panels.plan_panel(plan, live=self._live)
         else:
-            answer, plan = convert(ctx, sql, values, options.limit, options.format or self.format, self.display_rows)
+            form = options.format or self.format
+            answer, plan = convert(ctx, sql, values, options.limit, form, self.display_rows, options.max_bytes)
         connection.keep_plan(ctx, plan)
         if destination is not None:
             self.shell.user_ns[destination] = answer

@@ -38,7 +38,13 @@ FORMATS: Final = (*_FORMS, "ibis")
 
 
 def convert(
-    ctx: VirtualContext, sql: str, params: Any, limit: int | None, form: str, display_rows: int
+    ctx: VirtualContext,
+    sql: str,
+    params: Any,
+    limit: int | None,
+    form: str,
+    display_rows: int,
+    max_bytes: str | None = None,
 ) -> tuple[Any, QueryPlan]:
     """Run a query and return its result in one of `FORMATS`, and its plan.
 
@@ -46,7 +52,7 @@ def convert(
     """
     if form == "ibis":
         return _expression(ctx, sql, params, limit), ctx.plan(sql, params, limit=limit)
-    result = ctx.query(sql, params, limit=limit)
+    result = ctx.query(sql, params, limit=limit, max_bytes=max_bytes)
     result.display_rows = display_rows
     return _FORMS[form](result), result.plan
 

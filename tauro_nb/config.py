@@ -12,6 +12,8 @@ Keys (all of them optional, perhaps under one key `virtualization`)::
     audit:              {path, on_failure, readers, checkpoints, checkpoint_every, checkpoint_seconds, rotate_bytes,
                         retention_days, key}
     encryption:         {keyset, kek: {env | passphrase | keyring | command}, create}
+    limits:             {max_bytes: 500MB, connections: {id: 100MB}}, what one query may move
+    engine:             {memory_limit: 2GB, temp_directory}
     enabled:            false leaves the catalog empty
 
 Every text may hold `${NAME}` or `${NAME:-default}`; `$${` stands for `${`. What the environment holds is never shown.
@@ -43,13 +45,17 @@ from tauro_nb.catalog.reading import (
     flag,
     integer,
     listed,
+    mapping_of,
     read_entries,
     read_fields,
     report_same_names,
     text,
 )  # fmt: skip
 from tauro_nb.catalog.table import VirtualTable, read_table
+from tauro_nb.engine.settings import EngineSettings
 from tauro_nb.errors import ConfigError, nearest
+from tauro_nb.query.limits import Limits
+from tauro_nb.text import parsed_size
 
 if TYPE_CHECKING:
     from tauro_nb.security.audit import AuditSettings
@@ -110,6 +116,8 @@ class CatalogConfig:
     audit: AuditConfig = field(default_factory=AuditConfig)
     security: SecurityConfig = field(default_factory=SecurityConfig)
     encryption: EncryptionSettings | None = None
+    limits: Limits = field(default_factory=Limits)
+    engine: EngineSettings = field(default_factory=EngineSettings)
     base_path: Path = field(default_factory=Path.cwd)
     enabled: bool = True
 
@@ -201,6 +209,8 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
         audit=_placed(audit, base),
         security=replace(security, policies=_absolute(security.policies, base)),
         encryption=_rooted_keys(found.get("encryption"), base),
+        limits=found.get("limits", Limits()),
+        engine=_placed_engine(found.get("engine", EngineSettings()), base),
         base_path=base,
         enabled=enabled,
     )
@@ -350,6 +360,32 @@ def _read_security(raw: Any, site: Site) -> Any:
     return SecurityConfig(**values)
 
 
+def _size(raw: Any, site: Site) -> Any:
+    """A number of bytes."""
+    expanded = text(raw, site) if isinstance(raw, str) else raw
+    found = None if expanded is WRONG else parsed_size(expanded)
+    return site.report("expected a size, such as 500MB") if found is None and expanded is not WRONG else found or WRONG
+
+
+def _read_limits(raw: Any, site: Site) -> Any:
+    before = len(site.mistakes)
+    found = read_fields(raw, site, {"max_bytes": _size, "connections": mapping_of(_size)})
+    return WRONG if found is None or len(site.mistakes) > before else Limits(**found)
+
+
+def _read_engine(raw: Any, site: Site) -> Any:
+    before = len(site.mistakes)
+    found = read_fields(raw, site, {"memory_limit": _size, "temp_directory": text})
+    if found is None or len(site.mistakes) > before:
+        return WRONG
+    folder = found.get("temp_directory")
+    return EngineSettings(found.get("memory_limit"), Path(folder) if folder else None)
+
+
+def _placed_engine(settings: EngineSettings, base: Path) -> EngineSettings:
+    return replace(settings, temp_directory=_absolute(settings.temp_directory, base))
+
+
 def _read_keys(raw: Any, site: Site) -> Any:
     """Let the security room read its own section."""
     from tauro_nb.security.keys.settings import read_encryption_settings  # most catalogs encrypt nothing
@@ -402,4 +438,6 @@ _SECTIONS: Final[Mapping[str, Parser]] = {
     "default_access": _one_of("allow", "deny"),
     "audit": _read_audit,
     "encryption": _read_keys,
+    "limits": _read_limits,
+    "engine": _read_engine,
 }

@@ -14,10 +14,11 @@ from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot
 from tauro_nb.config import load_config
-from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError, told
+from tauro_nb.errors import AccessDenied, LimitExceeded, QueryCancelled, TauroError, UsageError, told
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
 from tauro_nb.oversight import Oversight
+from tauro_nb.query.budget import require_within
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sight import Sight
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.lineage import LineageGraph
     from tauro_nb.catalog.statistics import TableStatistics
     from tauro_nb.catalog.table import VirtualTable
+    from tauro_nb.engine.meter import Meter
     from tauro_nb.interop.ibis import Backend
     from tauro_nb.profile import TableProfile
+    from tauro_nb.query.limits import Limits
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.query.planner import Planner, TableEntry
     from tauro_nb.query.result import Result
@@ -228,10 +231,12 @@ class VirtualContext(Oversight):
         *,
         limit: int | None = None,
         frames: Mapping[str, pa.Table] | None = None,
+        max_bytes: int | str | None = None,
     ) -> Result:
         """Run a query and return its result, whose rows stream.
 
-        Parameters are those of `plan`; `frames` are Arrow tables the query may name.
+        Parameters are those of `plan`; `frames` are Arrow tables the query may name, `max_bytes` (bytes, or text such
+        as `500MB`) is what it may move from its sources. The configuration's limits hold besides.
 
         Raises
         ------
@@ -239,16 +244,53 @@ class VirtualContext(Oversight):
             Any step refused, or running failed; nothing was returned then, and it is in the audit trail.
         """
         tree, found, given = self._parts(query)
-        return self.query_parts(tree, {**found, **(frames or {})}, params if params is not None else given, limit)
+        values = params if params is not None else given
+        return self.query_parts(tree, {**found, **(frames or {})}, values, limit, max_bytes=max_bytes)
 
     def query_parts(
-        self, tree: Any, frames: Mapping[str, pa.Table] | None = None, params: Any = None, limit: int | None = None
+        self,
+        tree: Any,
+        frames: Mapping[str, pa.Table] | None = None,
+        params: Any = None,
+        limit: int | None = None,
+        *,
+        max_bytes: int | str | None = None,
+        measure: bool = False,
     ) -> Result:
-        """Run SQL text or a tree, with the frames it names: where all doors meet."""
+        """Run SQL text or a tree, with the frames it names: where all doors meet. `measure` counts what arrives."""
+        limits = self.layer.config.limits.with_asked(max_bytes)
         query_id = uuid.uuid4().hex
         started = time.perf_counter()
         plan = self._plan(tree, frames, params, limit, query_id=query_id)
-        return self._run(plan, query_id, started)
+        return self._run(plan, query_id, started, limits, measure=measure)
+
+    def analyze(
+        self, query: Any, params: Any = None, *, limit: int | None = None, max_bytes: int | str | None = None
+    ) -> QueryPlan:
+        """Run a query to its end, and return its plan with what was measured beside what was estimated.
+
+        Parameters are those of `query`; the rows are counted and dropped, and the run is recorded like any other.
+        Every source's answer is read as a stream, so that it can be counted: DuckDB may order joins otherwise than in
+        a run that is not measured. Where a policy stands on a table, whoever may not read policies gets the figures of
+        the answer alone.
+
+        Raises
+        ------
+        TauroError
+            Any step refused, or running failed.
+
+        Examples
+        --------
+        >>> ctx = VirtualContext({"virtual_tables": {"one": {"query": "SELECT 1 AS a"}}})
+        >>> ctx.analyze("SELECT a FROM one").measured.rows
+        1
+        """
+        tree, frames, given = self._parts(query)
+        values = params if params is not None else given
+        result = self.query_parts(tree, frames, values, limit, max_bytes=max_bytes, measure=True)
+        for _ in result.to_batches():
+            pass
+        return result.plan
 
     def run(self, plan: QueryPlan, *, query_id: str | None = None) -> Result:
         """Run a plan of this principal's.
@@ -273,7 +315,7 @@ class VirtualContext(Oversight):
         except TauroError as error:
             self._record_refusal(error, query_id, plan.tree, plan.params)
             raise
-        return self._run(plan, query_id, time.perf_counter())
+        return self._run(plan, query_id, time.perf_counter(), self.layer.config.limits)
 
     def _parts(self, query: Any) -> tuple[Any, dict[str, Any], Any]:
         """Text stays text; an expression becomes a tree and the frames it carries."""
@@ -283,18 +325,31 @@ class VirtualContext(Oversight):
 
         return (*expression_parts(query, asked_by=self.principal), None)
 
-    def _run(self, plan: QueryPlan, query_id: str, started: float) -> Result:
+    def _run(self, plan: QueryPlan, query_id: str, started: float, limits: Limits, *, measure: bool = False) -> Result:
         from tauro_nb.record import Record
 
+        try:
+            require_within(plan, limits)
+        except LimitExceeded as error:
+            self._record_refusal(error, query_id, plan.tree, plan.params)
+            raise
+        meter = self._meter(plan, limits) if limits or measure else None
         record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
         record.intent()
-        return record.run(self._while_allowed, self._shown)
+        return record.run(partial(self._while_allowed, meter=meter), self._shown, meter)
 
-    def _while_allowed(self, plan: QueryPlan) -> WhileAllowed:
+    def _meter(self, plan: QueryPlan, limits: Limits) -> Meter:
+        from tauro_nb.engine.meter import Meter
+
+        policed = any(decision.needs_barrier for decision in plan.decisions.values())
+        return Meter(plan, limits, hidden=policed and not self.reads_policies)
+
+    def _while_allowed(self, plan: QueryPlan, meter: Meter | None = None) -> WhileAllowed:
         from tauro_nb.allowed import WhileAllowed
 
         version = partial(self.layer.security.version, thorough=False)
-        return WhileAllowed(plan, self.layer.machine.engine.run, version, self._require_unchanged)
+        run = partial(self.layer.machine.engine.run, meter=meter)
+        return WhileAllowed(plan, run, version, self._require_unchanged)
 
     def _require_unchanged(self, plan: QueryPlan) -> None:
         """Refuse a plan that does not hold for who asks now."""

@@ -17,6 +17,8 @@
     |   |-- BindError (LookupError)         unknown column, function or type mix
     |   |-- UnboundParameter (LookupError)  a :name without a value
     |   |-- ExecutionError (RuntimeError)   failed while running; nothing was returned
+    |   |-- FilterRequired (ValueError)     the table is not read without a filter
+    |   |-- LimitExceeded (RuntimeError)    would move, or moved, more than a limit allows
     |   `-- QueryCancelled (KeyboardInterrupt)    interrupted by the user
     |-- SecurityError
     |   |-- AccessDenied (PermissionError)  the policy says no
@@ -44,7 +46,9 @@ __all__ = [
     "ConnectorMissing",
     "DuplicateTable",
     "ExecutionError",
+    "FilterRequired",
     "KeysetError",
+    "LimitExceeded",
     "ParseError",
     "PolicyError",
     "QueryCancelled",
@@ -194,6 +198,14 @@ class UnboundParameter(QueryError, LookupError):
 
 class ExecutionError(QueryError, RuntimeError):
     """The query failed while running; nothing was returned."""
+
+
+class FilterRequired(QueryError, ValueError):
+    """The table declares columns of which a query must filter one, and this one does not."""
+
+
+class LimitExceeded(QueryError, RuntimeError):
+    """The query would move, or moved, more bytes than a limit allows; nothing was returned."""
 
 
 class QueryCancelled(QueryError, KeyboardInterrupt):

@@ -118,7 +118,7 @@ class Machine:
         from tauro_nb.sources.pool import SourcePool
         from tauro_nb.sources.system import SystemSource
 
-        self.engine: DuckDBEngine = DuckDBEngine(layer.security.functions)
+        self.engine: DuckDBEngine = DuckDBEngine(layer.security.functions, layer.config.engine)
         self.pool: SourcePool = SourcePool(
             layer.config.connections,
             layer.config.base_path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, told
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
     from tauro_nb.allowed import WhileAllowed
+    from tauro_nb.engine.meter import Meter
     from tauro_nb.layer import VirtualDataLayer
     from tauro_nb.query.plan import QueryPlan
 
@@ -109,10 +111,15 @@ class Record:
             ],
         )
 
-    def run(self, execute: Callable[[QueryPlan], WhileAllowed], shown: Callable[[QueryPlan], QueryPlan]) -> Result:
+    def run(
+        self,
+        execute: Callable[[QueryPlan], WhileAllowed],
+        shown: Callable[[QueryPlan], QueryPlan],
+        meter: Meter | None = None,
+    ) -> Result:
         """Start the plan; its batches are counted on their way, and the end of them is recorded.
 
-        The result's own plan is what `shown` makes of it, once somebody looks.
+        The result's own plan is what `shown` makes of it, once somebody looks; a meter's figures are then in it.
 
         Raises
         ------
@@ -132,7 +139,11 @@ class Record:
         batches = self._watch(execution)
         # A generator that was never started does not notice that nobody wants it any more.
         weakref.finalize(batches, self._abandoned, execution)
-        return Result(execution.schema, batches, lambda: shown(self._plan), self.stats)
+        return Result(execution.schema, batches, lambda: shown(self._measured(meter)), self.stats)
+
+    def _measured(self, meter: Meter | None) -> QueryPlan:
+        measured = None if meter is None or self._ended is None else meter.measured(self._shipped, self._ended)
+        return replace(self._plan, measured=measured)
 
     def stats(self) -> ResultStats:
         """Figures so far."""

@@ -7,7 +7,18 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-__all__ = ["clip", "count", "one_line", "plural", "size", "text_table", "visible", "width"]
+__all__ = [
+    "clip",
+    "count",
+    "milliseconds",
+    "one_line",
+    "parsed_size",
+    "plural",
+    "size",
+    "text_table",
+    "visible",
+    "width",
+]
 
 # Controls (also C1, which terminals obey), bidi marks and overrides, zero-width and tag characters, lone
 # surrogates. Tab, newline, ZWJ and ZWNJ stay: text needs them (Persian and emoji, the last two).
@@ -15,6 +26,7 @@ _INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_SIZE: Final = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*(K|M|G|T|P)?(I)?B?\s*", re.IGNORECASE)
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -97,6 +109,30 @@ def size(number: float | None, unknown: str = "unknown") -> str:
     while number >= 999.5 and power < len(_UNITS) - 1:
         number, power = number / 1000, power + 1
     return f"{number:.1f} {_UNITS[power]}" if power and number < 100 else f"{number:,.0f} {_UNITS[power]}"
+
+
+def milliseconds(number: float) -> str:
+    """Write a duration.
+
+    >>> milliseconds(0.82), milliseconds(1234.5)
+    ('0.8 ms', '1,234 ms')
+    """
+    return f"{number:.1f} ms" if number < 100 else f"{number:,.0f} ms"
+
+
+def parsed_size(given: int | str) -> int | None:
+    """Read a number of bytes: a whole number, or text with a unit; `KiB` is 1024 bytes. None when it is neither.
+
+    >>> parsed_size("500MB"), parsed_size("1.5 GiB"), parsed_size(7), parsed_size("lots")
+    (500000000, 1610612736, 7, None)
+    """
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given if given >= 0 else None
+    match = _SIZE.fullmatch(given) if isinstance(given, str) else None
+    if match is None or (match[3] and not match[2]):
+        return None
+    power = 0 if not match[2] else "KMGTP".index(match[2].upper()) + 1
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
 def text_table(

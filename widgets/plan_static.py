@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from tauro_nb.html import Html, badge, details, el, fragment, style
-from tauro_nb.query.explain import kind_of, plan_facts, plan_text
+from tauro_nb.query.explain import kind_of, measured_facts, plan_facts, plan_text
+from tauro_nb.query.measured import Measured, Traffic
 from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired
-from tauro_nb.text import count, plural, size, visible
+from tauro_nb.text import count, milliseconds, plural, size, visible
 
 __all__ = ["plan_html", "plan_text"]
 
@@ -31,25 +32,43 @@ def _cells(step: Html, kind: Html, rows: int | None, volume: int | None, where: 
     ]
 
 
+def _figures(found: Traffic | None) -> list[Html]:
+    """Measured rows, bytes and milliseconds, beside the estimates."""
+    texts = ("—",) * 3 if found is None else (count(found.rows), size(found.bytes), milliseconds(found.ms))
+    return [el("td", text, class_="t-num") for text in texts]
+
+
+def _answered(figures: Measured) -> list[Html]:
+    ms = figures.residual_ms
+    texts = (count(figures.rows), size(figures.bytes), "—" if ms is None else milliseconds(ms))
+    return [el("td", text, class_="t-num") for text in texts]
+
+
 def _residual_row(plan: QueryPlan) -> Html:
     where = el("span", "combines what arrives", class_="t-dim")
     how = badge("◆", "in the engine", "accent")
     cells = _cells(el("b", "residual"), how, plan.estimated_rows or None, plan.estimated_bytes or None, where)
+    if plan.measured is not None:
+        cells[-1:-1] = _answered(plan.measured)
     return el("tr", cells, aria_level=1, data_step="residual")
 
 
-def _fragment_row(part: Fragment, *, last: bool) -> Html:
+def _fragment_row(part: Fragment, figures: Measured | None, *, last: bool) -> Html:
     step = fragment(el("span", "└─" if last else "├─", class_="tp-branch", aria_hidden="true"), _step(part))
     how = badge(*kind_of(part), "ok" if part.kind == "query" else "")
-    cells = _cells(step, how, part.estimated_rows, part.estimated_bytes, _why(part))
+    cells = _cells(step, how, part.estimated_rows, part.estimated_bytes, _why(part, figures))
+    if figures is not None:
+        cells[-1:-1] = _figures(figures.fragments.get(part.id))
     return el("tr", cells, aria_level=2, data_step=part.id)
 
 
 def _grid(plan: QueryPlan) -> Html:
     rows = [_residual_row(plan)]
-    rows += [_fragment_row(part, last=part is plan.fragments[-1]) for part in plan.fragments]
-    headers = ("step", "how", "est. rows", "est. bytes", "predicates and reason")
-    head = [el("th", text, scope="col", class_="t-num" if text.startswith("est.") else None) for text in headers]
+    rows += [_fragment_row(part, plan.measured, last=part is plan.fragments[-1]) for part in plan.fragments]
+    estimates = ("est. rows", "est. bytes")
+    figures = () if plan.measured is None else ("rows", "bytes", "time")
+    headers = ("step", "how", *estimates, *figures, "predicates and reason")
+    head = [el("th", text, scope="col", class_="t-num" if text in {*estimates, *figures} else None) for text in headers]
     grid = el("table", el("thead", el("tr", head)), el("tbody", rows), class_="t-table tp-grid")
     return el("div", grid, class_="t-scroll")
 
@@ -60,11 +79,16 @@ def _step(part: Fragment) -> Html:
     )
 
 
-def _why(part: Fragment) -> Html:
+def _why(part: Fragment, figures: Measured | None) -> Html:
     where = [el("li", el("code", text)) for text in part.predicates]
+    where += [el("li", _sent(key.target, figures.keys.get(key.mark))) for key in part.keys if figures is not None]
     return fragment(
         el("ul", where) if where else None, el("span", part.reason, class_="t-dim") if part.reason else None
     )
+
+
+def _sent(target: str, number: int | None) -> str:
+    return f"{target}: " + ("all rows were asked for" if number is None else f"{plural(number, 'key')} sent")
 
 
 def _pushed(plan: QueryPlan) -> Html:
@@ -97,7 +121,7 @@ def _rule(rule: RuleFired) -> Html:
 
 
 def plan_html(plan: QueryPlan) -> str:
-    """Write a plan as HTML: the steps, what each source is asked, and every rewrite. No script, no times.
+    """Write a plan as HTML: the steps, what each source is asked, and every rewrite. No script; times if measured.
 
     Parameters
     ----------
@@ -111,6 +135,7 @@ def plan_html(plan: QueryPlan) -> str:
         el("span", " · ".join(plan_facts(plan)), class_="t-dim"),
         class_="t-head",
     )
+    measured = plan.measured and el("p", "Measured: ", " · ".join(measured_facts(plan.measured)), class_="t-dim")
     rules = None
     if plan.rules:
         rules = details(
@@ -118,7 +143,7 @@ def plan_html(plan: QueryPlan) -> str:
         )
     return str(
         el(
-            "div", style(), style(CSS), head, _grid(plan), _pushed(plan),
+            "div", style(), style(CSS), head, measured, _grid(plan), _pushed(plan),
             details("What the engine does with it (residual)", el("pre", plan.residual_sql), class_="tp-sql"),
             rules, details("The query as written", el("pre", plan.sql), class_="tp-sql"),
             class_="tauro",

@@ -103,6 +103,8 @@ class VirtualTable:
         Roles by operation.
     description, tags
         For people; tags also classify (`pii`).
+    required_filters
+        Columns of which every query must compare one with constants; without any the table is read whole.
     column_tags
         Column -> its tags; an empty list says that the column was looked at and needs none.
     parameters
@@ -144,6 +146,7 @@ class VirtualTable:
     parameters: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     column_tags: dict[str, list[str]] = field(default_factory=dict)
+    required_filters: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         site = Site()
@@ -353,6 +356,7 @@ _TABLE_FIELDS: Final[Mapping[str, Parser]] = MappingProxyType(
         "parameters": mapping_of(anything),
         "options": mapping_of(anything),
         "column_tags": mapping_of(listed(text)),
+        "required_filters": listed(text),
     }
 )
 # In Python a table may name a connector of one's own, and hold values that YAML cannot write.
@@ -389,5 +393,8 @@ def _check_together(found: Mapping[str, Any], site: Site) -> None:
     for column in config.fields if config and schema else ():
         if schema and column.casefold() not in {name.casefold() for name in schema}:
             site.at("encryption_config").report(f"the table declares no column `{column}`.{nearest(column, schema)}")
+    for column in found.get("required_filters") or () if schema else ():
+        if schema and column.casefold() not in {name.casefold() for name in schema}:
+            site.at("required_filters").report(f"the table declares no column `{column}`.{nearest(column, schema)}")
     if found.get("connector_type") == "view" and "query" not in given:
         site.report("a view needs its `query`")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
+from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
+from tauro_nb.engine.settings import EngineSettings, SpillDirectory
 from tauro_nb.engine.stages import Stages
 from tauro_nb.errors import ExecutionError, QueryCancelled, TauroError
 from tauro_nb.query.literals import used_params
@@ -20,6 +22,7 @@ from tauro_nb.query.names import frame_name
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tauro_nb.engine.meter import Meter
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.security.functions import EngineFunctions
     from tauro_nb.sources.base import Source
@@ -46,10 +49,14 @@ class DuckDBEngine:
     ----------
     functions
         What secured plans may call besides DuckDB's own functions.
+    settings
+        Memory, and where rows go that do not fit.
     """
 
-    def __init__(self, functions: EngineFunctions | None = None) -> None:
+    def __init__(self, functions: EngineFunctions | None = None, settings: EngineSettings | None = None) -> None:
         self.functions = functions
+        self._settings = settings or EngineSettings()
+        self._spill: SpillDirectory | None = None
         self._instances: dict[frozenset[str], duckdb.DuckDBPyConnection] = {}
         self._attached: set[tuple[frozenset[str], int]] = set()
         self._prepared: dict[frozenset[str], frozenset[Preparation]] = {}
@@ -88,7 +95,7 @@ class DuckDBEngine:
         return self._instances[switched_off]
 
     def _start(self, switched_off: frozenset[str], preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
-        instance = duckdb.connect(":memory:", config=dict(_SETTINGS))
+        instance = duckdb.connect(":memory:", config={**_SETTINGS, **self._room()})
         instance.execute("SET enable_progress_bar = false")
         # A policy must not mean something else on a machine in another time zone; cursors inherit only globals.
         instance.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -99,6 +106,15 @@ class DuckDBEngine:
             preparation.apply(instance)
         instance.execute("SET lock_configuration = true")
         return instance
+
+    def _room(self) -> dict[str, str]:
+        """Settings for memory and disk; the directory is made with the first instance."""
+        self._spill = self._spill or SpillDirectory(self._settings.temp_directory)
+        limit = self._settings.memory_limit
+        return {
+            "temp_directory": str(self._spill.path / "spilled"),
+            **({} if limit is None else {"memory_limit": f"{limit}B"}),
+        }
 
     def describe(self, source: Source, relation: exp.Expr) -> dict[str, str]:
         """Columns and types of a source's relation.
@@ -125,9 +141,9 @@ class DuckDBEngine:
                     with instance.cursor() as cursor:
                         source.refresh(cursor)
 
-    def run(self, plan: QueryPlan) -> Execution:
-        """Start a plan; the first batch is on its way when this returns."""
-        return Execution(self, plan)
+    def run(self, plan: QueryPlan, meter: Meter | None = None) -> Execution:
+        """Start a plan; the first batch is on its way when this returns. With a meter every arrival is counted."""
+        return Execution(self, plan, meter)
 
     def close(self) -> None:
         """Close every instance."""
@@ -137,13 +153,19 @@ class DuckDBEngine:
             self._instances.clear()
             self._attached.clear()
             self._prepared.clear()
+            if self._spill is not None:
+                self._spill.close()
+                self._spill = None
 
 
 class Execution:
     """One running plan: an iterator of record batches that can be stopped."""
 
-    def __init__(self, engine: DuckDBEngine, plan: QueryPlan) -> None:
-        self._plan = plan
+    def __init__(self, engine: DuckDBEngine, plan: QueryPlan, meter: Meter | None = None) -> None:
+        sources = list(plan.sources.values())
+        self._feeds = Feeds(lambda: engine.cursor(sources, switched_off=self._plan.switched_off), plan.params)
+        self._plan = plan if meter is None else counted_plan(plan, self._feeds)
+        self._meter = meter
         self._sources: Mapping[str, Source] = plan.sources
         self._functions = engine.functions
         self._failure: TauroError | None = None
@@ -153,8 +175,7 @@ class Execution:
         self.shipped: Mapping[str, int] = {}
         """Join keys that were sent to sources, by mark of their filter."""
         try:
-            sources = list(plan.sources.values())
-            self._cursor = self._guarded(lambda: engine.cursor(sources, switched_off=plan.switched_off))
+            self._cursor = self._guarded(lambda: engine.cursor(sources, switched_off=self._plan.switched_off))
             self._reader: pa.RecordBatchReader = self._guarded(self._execute)
         except BaseException:
             self.close()
@@ -183,17 +204,18 @@ class Execution:
 
     def _hand(self, name: str, stream: Callable[[], pa.RecordBatchReader]) -> None:
         assert self._cursor is not None
-        self._cursor.register(name, self._watched(stream))
+        self._cursor.register(name, self._watched(name, stream))
 
-    def _watched(self, stream: Callable[[], pa.RecordBatchReader]) -> _Once:
+    def _watched(self, name: str, stream: Callable[[], pa.RecordBatchReader]) -> _Once:
         """The stream, remembering its own error: DuckDB would only pass on its text."""
         import pyarrow as pa
 
         reader = stream()
+        arriving = reader if self._meter is None else self._meter.counted(name, iter(reader))
 
         def batches() -> Iterator[pa.RecordBatch]:
             try:
-                yield from reader
+                yield from arriving
             except TauroError as error:
                 self._failure = error
                 raise
@@ -229,7 +251,10 @@ class Execution:
         schema = self.schema
         try:
             while (batch := self._guarded(self._next)) is not None:
-                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+                answer = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+                if self._meter is not None:
+                    self._meter.answered(answer)
+                yield answer
         finally:
             self.close()
 
@@ -249,6 +274,7 @@ class Execution:
         self._stopped = True
         if self._cursor is not None:
             self._cursor.interrupt()
+        self._feeds.interrupt()
         for source in self._sources.values():
             # A source that is down cannot be told to stop; the engine's side has stopped all the same.
             with contextlib.suppress(TauroError):
@@ -260,6 +286,7 @@ class Execution:
         if self._cursor is not None:
             self._cursor.close()
             self._cursor = None
+        self._feeds.close()
 
 
 class _Once:

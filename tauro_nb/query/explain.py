@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from tauro_nb.text import count, one_line, plural, size, visible
+from tauro_nb.text import count, milliseconds, one_line, plural, size, visible
 
 if TYPE_CHECKING:
+    from tauro_nb.query.measured import Measured
     from tauro_nb.query.plan import Fragment, KeyFilter, QueryPlan, Step
 
-__all__ = ["KINDS", "key_text", "kind_of", "plan_facts", "plan_text", "sql_lines"]
+__all__ = ["KINDS", "key_text", "kind_of", "measured_facts", "plan_facts", "plan_text", "sql_lines"]
 
 #: How the engine gets the rows of a fragment: glyph and words.
 KINDS: Final = {"query": ("⇢", "SQL pushed down"), "relation": ("▤", "scanned"), "stream": ("≋", "streamed")}
@@ -34,6 +35,29 @@ def plan_facts(plan: QueryPlan) -> Iterator[str]:
         yield f"about {size(volume)}"
     if plan.fenced:
         yield "behind a policy barrier"
+
+
+def measured_facts(figures: Measured) -> Iterator[str]:
+    """What a run was in a few words each."""
+    yield plural(figures.rows, "row")
+    yield size(figures.bytes)
+    yield f"planned in {milliseconds(figures.plan_ms)}"
+    yield f"ran in {milliseconds(figures.run_ms)}"
+    if figures.residual_ms is not None:
+        yield f"{milliseconds(figures.residual_ms)} of it not waiting for sources"
+    if figures.withheld:
+        yield "figures of parts are withheld: a policy stands on a table"
+
+
+def _measured_lines(part: Fragment, figures: Measured, below: str) -> list[str]:
+    found = figures.fragments.get(part.id)
+    if found is None:
+        return [] if figures.withheld else [f"{below}got    not counted: the engine scans it"]
+    sent = [
+        f"{below}sent   {'no keys: all rows were asked for' if number is None else plural(number, 'key')}"
+        for number in (figures.keys.get(key.mark) for key in part.keys)
+    ]
+    return [*sent, f"{below}got    {plural(found.rows, 'row')}, {size(found.bytes)} in {milliseconds(found.ms)}"]
 
 
 def kind_of(part: Fragment) -> tuple[str, str]:
@@ -62,7 +86,7 @@ def sql_lines(text: str, lead: str) -> list[str]:
     return [(lead + line).rstrip() for line in visible(text).splitlines()]
 
 
-def _fragment_lines(part: Fragment, *, last: bool) -> list[str]:
+def _fragment_lines(part: Fragment, figures: Measured | None, *, last: bool) -> list[str]:
     tables = ", ".join(map(one_line, part.tables))
     estimate = f"~{count(part.estimated_rows, '?')} rows, {size(part.estimated_bytes, '? bytes')}"
     below = "   " if last else "│  "
@@ -71,6 +95,7 @@ def _fragment_lines(part: Fragment, *, last: bool) -> list[str]:
     out += [f"{below}where  {one_line(text)}" for text in part.predicates]
     out += [f"{below}keys   {one_line(key_text(key))}" for key in part.keys]
     out += [f"{below}why    {one_line(part.reason)}"] if part.reason else []
+    out += [] if figures is None else _measured_lines(part, figures, below)
     sql = sql_lines(part.sql, "")
     out += [f"{below}{'      ' if index else 'asked '} {line}".rstrip() for index, line in enumerate(sql)]
     return out
@@ -83,7 +108,7 @@ def _rewrite(sign: str, text: str) -> list[str]:
 
 
 def plan_text(plan: QueryPlan) -> str:
-    """Write a plan as plain text; the times are left out, so equal plans give equal text.
+    """Write a plan as plain text; without times, unless it was measured, so that equal plans give equal text.
 
     Parameters
     ----------
@@ -91,12 +116,15 @@ def plan_text(plan: QueryPlan) -> str:
         A secured, placed query.
     """
     last = len(plan.fragments) - 1
-    lines = [f"Plan as {one_line(plan.principal)}: {', '.join(plan_facts(plan))}", "", "residual  in the engine"]
+    lines = [f"Plan as {one_line(plan.principal)}: {', '.join(plan_facts(plan))}"]
+    if plan.measured is not None:
+        lines.append(f"Measured: {', '.join(measured_facts(plan.measured))}")
+    lines += ["", "residual  in the engine"]
     lines += sql_lines(plan.residual_sql, "│  " if plan.fragments else "   ")
     for step in plan.steps:
         lines += _step_lines(step)
     for index, part in enumerate(plan.fragments):
-        lines += _fragment_lines(part, last=index == last)
+        lines += _fragment_lines(part, plan.measured, last=index == last)
     if plan.rules:
         lines += ["", "rewrites"]
         for number, rule in enumerate(plan.rules, start=1):

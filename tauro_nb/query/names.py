@@ -7,6 +7,7 @@ from sqlglot import exp
 from tauro_nb.security.functions import without_handles
 
 __all__ = [
+    "ANSWERS",
     "FRAGMENT",
     "LOCAL",
     "MARKER",
@@ -31,6 +32,9 @@ LOCAL = "~local"
 """A table handed over with the query itself (an Ibis memtable, a frame)."""
 FRAGMENT = "~fragment"
 """The answer of a fragment (in the residual)."""
+
+ANSWERS = "answers"
+"""Key of a node's `meta`: the fragment whose answer the relation is."""
 
 STEP = "~step"
 """The rows of a step that ran before (in the residual and in later steps)."""

@@ -11,7 +11,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
-from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
 from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
@@ -342,12 +342,12 @@ def _with_fallback(fragment: Fragment, planner: Planner) -> Fragment:
 
 def _answering(fragment: Fragment) -> exp.Expr:
     """Where a fragment's answer comes from: the source's relation, a stream, or a scan by the engine."""
-    if fragment.scan.relation is not None:
-        relation: exp.Expr = fragment.scan.relation.copy()
-        return relation
     if fragment.scan.stream is not None:
         return handed_table(fragment.id)
-    return fragment.tree.copy().subquery(fragment.id)
+    scanned = fragment.scan.relation
+    relation: exp.Expr = scanned.copy() if scanned is not None else fragment.tree.copy().subquery(fragment.id)
+    relation.meta[ANSWERS] = fragment.id
+    return relation
 
 
 def _misleads_scanners(tree: exp.Expr) -> bool:

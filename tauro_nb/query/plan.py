@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from sqlglot import exp
 
+from tauro_nb.query.measured import Measured
 from tauro_nb.query.names import display_sql
 from tauro_nb.query.trees import conjuncts, cuts_below_join, scanning_twice
 
@@ -221,7 +222,7 @@ class QueryPlan:
     `estimated_cost` the seconds that takes at the usual rates.
 
     `policy_version` is the content hash of all policies it was made under; `cached` says that it was made before, and
-    found to hold still.
+    found to hold still; `measured` are the figures of a run, if it was measured.
 
     A query that was asked for with `Predicate`s says which of them the sources apply (`pushdown_predicates`) and
     which are left to the engine (`residual_predicates`), and its `limit`.
@@ -253,6 +254,7 @@ class QueryPlan:
     estimated_cost: float = 0.0
     plan_ms: float = field(default=0.0, repr=False)
     cached: bool = field(default=False, repr=False, compare=False)
+    measured: Measured | None = field(default=None, repr=False, compare=False)
     pushdown_predicates: tuple[Any, ...] = ()
     residual_predicates: tuple[Any, ...] = ()
     limit: int | None = None

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from sqlglot import exp
 
+from tauro_nb.query.measured import Measured
 from tauro_nb.query.names import FRAGMENT, MARKER, RAW, leaf_kind
 from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired, Sealed
 from tauro_nb.query.trees import POLICY, conjuncts
@@ -138,9 +139,18 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
         estimated_rows=max(rows, default=0) if policed else plan.estimated_rows,
         estimated_bytes=sum(part.estimated_bytes or 0 for part in fragments),
         estimated_cost=float(sum(rows)) if policed else plan.estimated_cost,
+        measured=_shown_figures(plan, names, policed=policed),
         _whole=Sealed(plan),
         _notes={},
     )
+
+
+def _shown_figures(plan: QueryPlan, names: dict[str, str], *, policed: bool) -> Measured | None:
+    """Figures of parts only where no policy stands anywhere: what one part moved may go by what another found."""
+    if plan.measured is None or policed:
+        return plan.measured and plan.measured.without_parts()
+    parts = {names[old]: traffic for old, traffic in plan.measured.fragments.items() if old in names}
+    return replace(plan.measured, fragments=parts)
 
 
 def _shown_fragment(part: Fragment, name: str, plan: QueryPlan) -> Fragment:

@@ -161,7 +161,8 @@ def _as_qualified(leaf: exp.Select, inner: str) -> None:
 def is_fenced(leaf: exp.Expr) -> bool:
     """Whether a leaf carries the barrier."""
     limit = leaf.args.get("limit")
-    return limit is not None and limit.expression.name == BARRIER
+    # FETCH FIRST stands in the same place, and is none.
+    return isinstance(limit, exp.Limit) and limit.expression.name == BARRIER
 
 
 def cut_dictionaries(leaf: exp.Select) -> None:
