@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from tauro_nb.query.leakproof import is_leakproof
+from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.sealed import sealed_condition
@@ -143,6 +144,7 @@ class _Pusher:
             return
         condition = sealed_condition(part, names, self.params, self.planner.services.security.keys)
         if condition is not None:
+            self.planner.deciding.update(used_params(part, self.params))
             leaf.where(mark_policy(condition), copy=False)
 
     def _entry(self, leaf: exp.Select) -> TableEntry:
@@ -157,7 +159,7 @@ class _Pusher:
             return False
         types = {name.lower(): kind for name, kind in entry.columns.items()}
         clear = {name: types[value.name.lower()] for name, value in names.items() if isinstance(value, exp.Column)}
-        return is_leakproof(part, clear, self.params, self.planner.binder)
+        return is_leakproof(part, clear, self.params, self.planner.binder, self.planner.deciding)
 
 
 def _only_left_joins(select: exp.Select) -> bool:
