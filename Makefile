@@ -55,7 +55,7 @@ leakfuzz: $(VENV)/.dev ## try whether expressions can tell what policies hide, o
 	@$(MAKE) --no-print-directory mariadb
 	$(PY) -m tests.leakfuzz
 
-pushdown-proof: $(VENV)/.dev ## try on real servers that what is pushed gives there what DuckDB gives; about 20 minutes
+pushdown-proof: $(VENV)/.dev ## try on real servers that what is pushed gives there what DuckDB gives; tens of minutes
 	@$(MAKE) --no-print-directory mariadb
 	$(PY) -m tests.pushdown
 

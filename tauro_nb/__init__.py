@@ -45,7 +45,7 @@ _HOMES = {
     "VirtualReaderFactory": "readers",
     "VirtualTable": "catalog.table",
     "connect": "interop.dbapi",
-    "posture": "deployment",
+    "posture": "oversight.deployment",
 }
 
 __all__ = sorted([*_HOMES, "load_ipython_extension", "unload_ipython_extension"])  # noqa: PLE0605 - from one table

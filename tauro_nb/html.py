@@ -18,7 +18,6 @@ __all__ = ["THEME", "Html", "badge", "code", "details", "el", "escape", "fragmen
 
 _NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*\Z")
 _VOID: Final = frozenset({"br", "col", "hr", "input", "wbr"})
-_LONG_WORD: Final = re.compile(r"\S{25}")
 _REFUSED_TAGS: Final = frozenset({"base", "embed", "iframe", "img", "link", "meta", "object", "script", "style", "use"})
 _REFUSED_ATTRIBUTES: Final = frozenset({"action", "data", "formaction", "href", "src", "srcdoc", "srcset", "style"})
 
@@ -46,7 +45,7 @@ overflow-wrap:anywhere}
 .tauro table.t-table caption{caption-side:bottom;text-align:left;padding:4px 0;color:var(--t-dim)}
 .tauro table.t-table :is(th,td){text-align:left;vertical-align:top;padding:4px 14px 4px 6px;border:0;
 border-bottom:1px solid var(--t-line);max-width:none;white-space:normal;overflow-wrap:anywhere;color:var(--t-fg)}
-.tauro table.t-table td.t-words{overflow-wrap:normal}
+.tauro table.t-table td:nth-child(-n+2){overflow-wrap:break-word}
 .tauro table.t-table thead th{font-weight:600;border-bottom:2px solid var(--t-line);color:var(--t-dim);
 overflow-wrap:normal;white-space:nowrap;background:none}
 .tauro table.t-table tbody tr,.tauro table.t-table tbody tr:nth-child(n){background:none}
@@ -226,9 +225,7 @@ def _cell(value: object, max_chars: int, null: str) -> Html:
         return el("td", value)
     text = visible(value)
     short = clip(text, max_chars)
-    # Names and words stay in one piece; only what is too long for any column may break anywhere.
-    words = None if _LONG_WORD.search(short) else "t-words"
-    return el("td", short, class_="t-num" if is_number(value) else words, title=text if short != text else None)
+    return el("td", short, class_="t-num" if is_number(value) else None, title=text if short != text else None)
 
 
 def table(
@@ -260,7 +257,7 @@ def table(
     Examples
     --------
     >>> str(table([("<b>", 1)], ["name", "n"]))  # doctest: +ELLIPSIS
-    '<div class="t-scroll"><table class="t-table">...<td class="t-words">&lt;b&gt;</td><td class="t-num">1</td>...'
+    '<div class="t-scroll"><table class="t-table">...<td>&lt;b&gt;</td><td class="t-num">1</td>...'
     """
     ends = frozenset(numeric)
     head = [

@@ -6,7 +6,7 @@ the sources, the statistics. A source is asked as often as for a new plan, once 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,8 @@ class KeptPlan:
         Parameters that the query uses.
     sent
         Values of parameters that stand in what a source is asked.
+    decided
+        Values of parameters that decided what the query became on the road: with others it is made anew.
     tables
         All tables, those below views included.
     version
@@ -62,6 +64,7 @@ class KeptPlan:
     query: Query
     names: tuple[str, ...]
     sent: Mapping[str, Any]
+    decided: Mapping[str, Any]
     tables: tuple[KeptTable, ...]
     version: int
 
@@ -70,7 +73,7 @@ class KeptPlan:
         return replace(self, plan=replace(plan, params={}), sent=_sent(plan))
 
 
-def keep(services: Services, plan: QueryPlan, query: Query, version: int) -> KeptPlan | None:
+def keep(services: Services, plan: QueryPlan, query: Query, version: int, deciding: Iterable[str]) -> KeptPlan | None:
     """A plan with what it was made from; None when a table was seen to change meanwhile.
 
     Parameters
@@ -79,6 +82,8 @@ def keep(services: Services, plan: QueryPlan, query: Query, version: int) -> Kep
         The query that was placed.
     version
         Of the catalog, before the plan was begun.
+    deciding
+        Parameters whose values decided what the query became.
     """
     tables = []
     for name, entry in plan.entries.items():
@@ -88,7 +93,8 @@ def keep(services: Services, plan: QueryPlan, query: Query, version: int) -> Kep
         definition = services.registry.resolve(name).copy()
         tables.append(KeptTable(entry, definition, physical, services.registry.get_table_statistics(name)))
     bare, walked = replace(plan, params={}), replace(query, params={})
-    return KeptPlan(bare, walked, tuple(plan.params), _sent(plan), tuple(tables), version)
+    decided = {name: plan.params[name] for name in deciding}
+    return KeptPlan(bare, walked, tuple(plan.params), _sent(plan), decided, tuple(tables), version)
 
 
 def _sent(plan: QueryPlan) -> dict[str, Any]:

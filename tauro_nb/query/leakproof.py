@@ -15,7 +15,7 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.errors import UsageError
-from tauro_nb.query.literals import bind_literals
+from tauro_nb.query.literals import bind_literals, used_params
 
 if TYPE_CHECKING:
     from tauro_nb.query.binder import Binder
@@ -35,6 +35,8 @@ _WIDEST: Final = 38
 # Whole numbers have up to 20 digits: beside a literal of no more than this they still fit the widest decimal.
 _MOST_WHOLE: Final = 20
 _MOST_DIGITS: Final = 15
+_NO_VALUE: Final = "~"
+"""A text that no type but VARCHAR has a value for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,13 @@ class _Judge:
 def _takes_number(kind: str, digits: str) -> bool:
     """Whether a number beside a column of the type leaves every value of the column in range."""
     found = _NUMBER.fullmatch(digits)
-    if found is None or len(found[1]) + len(found[2] or "") > _MOST_DIGITS:
+    if found is None:
         return False
     whole, scale = len(found[1]), len(found[2] or "")
     if kind in _WHOLE or kind in _FLOATS:
-        return True
+        return whole + scale <= _MOST_DIGITS or (scale == 0 and whole < _MOST_WHOLE)
+    if whole + scale > _MOST_DIGITS:
+        return False
     if kind == "HUGEINT":
         return found[2] is None
     decimal = _DECIMAL.fullmatch(kind)
@@ -163,7 +167,13 @@ _RULES: Final[tuple[tuple[Any, Callable[[_Judge, Any], bool]], ...]] = (
 )
 
 
-def is_leakproof(condition: exp.Expr, columns: Mapping[str, str], params: Mapping[str, Any], binder: Binder) -> bool:
+def is_leakproof(
+    condition: exp.Expr,
+    columns: Mapping[str, str],
+    params: Mapping[str, Any],
+    binder: Binder,
+    deciding: set[str] | None = None,
+) -> bool:
     """Whether a condition cannot fail, whatever its columns hold: only comparisons that convert no column.
 
     Parameters
@@ -176,6 +186,8 @@ def is_leakproof(condition: exp.Expr, columns: Mapping[str, str], params: Mappin
         Values of parameters.
     binder
         Converts constants.
+    deciding
+        Takes up the parameters with another value of which, of the same form, the answer could be another.
 
     Examples
     --------
@@ -185,9 +197,29 @@ def is_leakproof(condition: exp.Expr, columns: Mapping[str, str], params: Mappin
     >>> texts = ("id BETWEEN 2 AND 5", "name = 'Ana' OR id IS NULL", "name = 5", "-id < 0", "name")
     >>> [is_leakproof(parse_one(text), types, {}, binder) for text in texts]
     [True, True, False, False, False]
+    >>> deciding: set[str] = set()
+    >>> is_leakproof(parse_one("day = :day"), {"day": "DATE"}, {"day": "2024-01-01"}, binder, deciding), deciding
+    (True, {'day'})
     """
+    judge = _Judge(columns, binder)
     try:
-        bound = bind_literals(condition, params)
+        holds = judge.holds(bind_literals(condition, params))
     except (UsageError, KeyError):
         return False
-    return _Judge(columns, binder).holds(bound)
+    used = used_params(condition, params)
+    if holds and used and deciding is not None:
+        hardest = {name: _hardest(value) for name, value in used.items()}
+        if not judge.holds(bind_literals(condition, hardest)):
+            deciding.update(used)
+    return holds
+
+
+def _hardest(value: Any) -> Any:
+    """Of all values that a kept plan may be used with in place of this one, one that is leak-proof least often."""
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):  # a NumPy scalar
+        value = value.item()
+    if isinstance(value, str):
+        return _NO_VALUE
+    if isinstance(value, int) and not isinstance(value, bool):
+        return next((2**bits - 1 for bits in (31, 63) if -(2**bits) <= value < 2**bits), value)
+    return value

@@ -148,6 +148,8 @@ class Planner:
         self._acting: dict[str, Planner] = {}
         self.sight = Sight(services.registry, services.security, principal)
         self.params: Mapping[str, Any] = {}
+        self.deciding: set[str] = set()
+        """Parameters whose values, and not only their types, decided how the plan is made."""
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, TableEntry] = {}
         self._revisions: dict[str, str] = {}
@@ -185,7 +187,11 @@ class Planner:
         started = time.perf_counter()
         key = plan_key(source, params, frames, limit, self.principal, pushdown=pushdown)
         kept = self.services.plans.get(key)
-        cached = kept is not None and holds(kept, self.services, self.principal)
+        cached = (
+            kept is not None
+            and same_values(kept.decided, params_by_name(params))
+            and holds(kept, self.services, self.principal)
+        )
         if cached:
             plan = self._with_values(key, kept, params)
         else:
@@ -208,7 +214,7 @@ class Planner:
                 and not plan.checks
                 and not any(template_names(e.table) & self._given.keys() for e in plan.entries.values())
             ):
-                self.services.plans.put(key, keep(self.services, plan, walked, version))
+                self.services.plans.put(key, keep(self.services, plan, walked, version, self.deciding))
         return plan
 
     def _start(self, params: Mapping[str, Any], given: Any = None) -> None:
@@ -249,6 +255,7 @@ class Planner:
 
     def forget(self) -> None:
         """Start afresh: nothing of an earlier plan counts."""
+        self.deciding.clear()
         self._entries.clear()
         self._revisions.clear()
         for acting in self._acting.values():

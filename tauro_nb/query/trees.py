@@ -11,6 +11,7 @@ from sqlglot.errors import SqlglotError
 
 __all__ = [
     "BARRIER",
+    "IMMOVABLE",
     "KEPT",
     "POLICY",
     "bare",
@@ -28,6 +29,9 @@ __all__ = [
 BARRIER = str(2**62)
 """A LIMIT no table reaches. Databases do not move predicates below a LIMIT, so a predicate that can throw
 never sees a hidden row; other fences (a materialized CTE, OFFSET 0 in DuckDB) were measured to leak."""
+
+IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
+"""What a condition that is asked elsewhere must not hold: its value is not that of one row, or not the same twice."""
 
 POLICY = "policy"
 """Key under which a node's `meta` says that a policy wrote it."""

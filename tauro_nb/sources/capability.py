@@ -33,6 +33,8 @@ _FAMILIES: dict[exp.DType, str] = {
     exp.DType.TEXT: "text",
     exp.DType.DATE: "date",
     exp.DType.TIMESTAMP: "timestamp",
+    # What DuckDB's TIMESTAMP is parsed to.
+    exp.DType.TIMESTAMPNTZ: "timestamp",
     exp.DType.BOOLEAN: "boolean",
     exp.DType.NULL: "null",
 }

@@ -8,12 +8,19 @@ from tauro_nb.sources.capability import Guard, always, family, operands
 
 __all__ = [
     "QUERY_NODES",
+    "alike",
     "bare_like",
     "by_position",
     "comparable",
+    "equal",
+    "given_divisor",
+    "given_lengths",
     "known_outputs",
+    "of",
+    "plain_case",
     "plain_group",
     "plain_join",
+    "truth_test",
     "typed_literal",
 ]
 
@@ -33,8 +40,10 @@ def by_position(node: exp.Expr) -> bool:
 
 
 def plain_set_operation(node: exp.Expr) -> bool:
-    """A set operation of DuckDB's that others have, over outputs that compare alike."""
-    return by_position(node) and known_outputs(node)
+    """A set operation of DuckDB's that others have, over outputs that compare alike, and come from both sides alike."""
+    assert isinstance(node, exp.SetOperation)
+    pairs = zip(node.left.selects, node.right.selects, strict=False)
+    return by_position(node) and known_outputs(node) and all(alike(*pair) for pair in pairs)
 
 
 def plain_select(node: exp.Expr) -> bool:
@@ -82,6 +91,52 @@ def comparable(node: exp.Expr) -> bool:
 def equal(node: exp.Expr) -> bool:
     """`=` and `<>`: also text (deterministic collations) and booleans."""
     return operands(*_ORDERED, "text", "boolean")(node)
+
+
+def of(*allowed: str) -> Guard:
+    """The first operand is of one of the families; what else there is, literals and units, has rows of its own."""
+    return lambda node: family(node.this) in allowed
+
+
+def alike(*nodes: exp.Expr | None) -> bool:
+    """Values of one known family, or exact numbers: a source would convert others as it likes, and narrow floats."""
+    given = [node for node in nodes if node is not None and family(node) != "null"]
+    found = {family(node) for node in given}
+    widths = {node.type for node in given} if "float" in found else set()
+    return "other" not in found and len(widths) <= 1 and (len(found) <= 1 or found <= {"integer", "decimal"})
+
+
+def plain_case(node: exp.Expr) -> bool:
+    """`CASE` of conditions, or of one value and others that compare alike; its results are alike as well."""
+    assert isinstance(node, exp.Case)
+    tests = [branch.this for branch in node.args["ifs"]]
+    results = [branch.args.get("true") for branch in node.args["ifs"]]
+    decided = alike(node.this, *tests) if node.this is not None else all(map(is_condition, tests))
+    return decided and alike(*results, node.args.get("default"))
+
+
+def truth_test(node: exp.Expr) -> bool:
+    """`IS NULL` of anything, `IS TRUE` and `IS FALSE` of conditions."""
+    given = node.expression
+    return isinstance(given, exp.Null) or (isinstance(given, exp.Boolean) and is_condition(node.this))
+
+
+def _whole(node: exp.Expr | None, least: int) -> bool:
+    return isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit() and int(node.name) >= least
+
+
+def given_divisor(node: exp.Expr) -> bool:
+    """A remainder or quotient of integers by a written number: 0 and -1 are where engines differ."""
+    assert isinstance(node, exp.Binary)
+    return family(node.left) == "integer" and _whole(node.right, 1)
+
+
+def given_lengths(node: exp.Expr) -> bool:
+    """A part of a text from a written place on: 0 and negative ones mean something else in each engine."""
+    places = [node.args.get(name) for name in ("start", "length", "expression")]
+    first = places[0]
+    plain = all(_whole(place, 0) for place in places if place is not None)
+    return family(node.this) == "text" and plain and (first is None or _whole(first, 1))
 
 
 def membership(node: exp.Expr) -> bool:

@@ -13,7 +13,18 @@ from tauro_nb.query.names import RAW
 from tauro_nb.query.trees import conjuncts
 from tauro_nb.sources.attached import is_plain_scan
 from tauro_nb.sources.capability import Capability, Guard, always, families, family, operands
-from tauro_nb.sources.guards import QUERY_NODES, bare_like, is_condition, sortable, typed_literal
+from tauro_nb.sources.guards import (
+    QUERY_NODES,
+    alike,
+    bare_like,
+    equal,
+    given_divisor,
+    is_condition,
+    of,
+    plain_case,
+    sortable,
+    typed_literal,
+)
 from tauro_nb.sources.keys import KeyForm, key_list
 from tauro_nb.sources.mysql_columns import Column, as_bytes, as_text, as_utf8
 
@@ -84,16 +95,8 @@ def _ordered_value(node: exp.Expr) -> bool:
     return families(node.this, "integer", "unsigned", "decimal", "date", "timestamp") and not node.expressions
 
 
-def _alike(*nodes: exp.Expr | None) -> bool:
-    """Values of one known family, or exact numbers: the server would convert others as it likes."""
-    found = {family(node) for node in nodes if node is not None} - {"null"}
-    return "other" not in found and (len(found) <= 1 or found <= {"integer", "decimal"})
-
-
 def _plain_case(node: exp.Expr) -> bool:
-    assert isinstance(node, exp.Case)
-    branches = [branch.args.get("true") for branch in node.args["ifs"]]
-    return node.this is None and _alike(*branches, node.args.get("default"))
+    return node.this is None and plain_case(node)
 
 
 def _real_literal(node: exp.Expr) -> bool:
@@ -158,6 +161,9 @@ def _named(node: exp.Expr) -> bool:
 _OWN: dict[type[exp.Expr], Guard] = {
     **dict.fromkeys((exp.Add, exp.Sub, exp.Mul), _arithmetic),
     **dict.fromkeys((exp.Min, exp.Max), _ordered_value),
+    **dict.fromkeys((exp.NullSafeEQ, exp.NullSafeNEQ, exp.Nullif), equal),
+    **dict.fromkeys((exp.Year, exp.Month, exp.Day), of("date", "timestamp")),
+    exp.Mod: given_divisor,
     exp.Subquery: _named,
     exp.Union: _union,
     exp.Join: _join,
@@ -172,7 +178,7 @@ _OWN: dict[type[exp.Expr], Guard] = {
     exp.DataType: always,
     exp.Case: _plain_case,
     exp.If: lambda node: is_condition(node.this),
-    exp.Coalesce: lambda node: _alike(*node.iter_expressions()),
+    exp.Coalesce: lambda node: alike(*node.iter_expressions()),
     exp.Order: always,
     exp.Ordered: _sort_key,
 }

@@ -23,7 +23,19 @@ from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
 from tauro_nb.sources.base import ColumnFacts, Link, Scan
 from tauro_nb.sources.capability import Capability, always, carries_mask, family, operands
 from tauro_nb.sources.extension import load_extension
-from tauro_nb.sources.guards import QUERY_NODES, bare_like, sortable, typed_literal
+from tauro_nb.sources.guards import (
+    QUERY_NODES,
+    alike,
+    bare_like,
+    equal,
+    given_divisor,
+    given_lengths,
+    of,
+    plain_case,
+    sortable,
+    truth_test,
+    typed_literal,
+)
 from tauro_nb.sources.keys import KeyForm, array_of
 
 if TYPE_CHECKING:
@@ -67,10 +79,25 @@ def _ordered_value(node: exp.Expr) -> bool:
     return family(node.this) in ("integer", "decimal", "date", "timestamp") and not node.expressions
 
 
+def _truncated_moment(node: exp.Expr) -> bool:
+    """Of timestamps: a date would become a moment of the session's time zone."""
+    unit = node.args.get("unit")
+    return family(node.this) == "timestamp" and unit is not None and unit.name.upper() in _UNITS
+
+
+_UNITS = frozenset({"YEAR", "MONTH", "WEEK", "DAY"})
+
 CAPABILITY = Capability(
     "postgres",
     QUERY_NODES
     | dict.fromkeys((exp.Add, exp.Sub, exp.Mul), operands("integer", "decimal"))
+    | dict.fromkeys((exp.Mod, exp.IntDiv), given_divisor)
+    | dict.fromkeys((exp.Abs, exp.Sign), of("integer", "decimal"))
+    | dict.fromkeys((exp.Floor, exp.Ceil), of("decimal"))
+    | dict.fromkeys((exp.Greatest, exp.Least), operands("integer", "decimal", "date", "timestamp"))
+    | dict.fromkeys((exp.NullSafeEQ, exp.NullSafeNEQ, exp.Nullif), equal)
+    | dict.fromkeys((exp.Substring, exp.Left), given_lengths)
+    | dict.fromkeys((exp.DPipe, exp.StartsWith), operands("text"))
     | dict.fromkeys((exp.Min, exp.Max), _ordered_value)
     | {
         exp.Sum: _exact_sum,
@@ -78,9 +105,14 @@ CAPABILITY = Capability(
         exp.Like: bare_like,
         exp.Cast: typed_literal,
         exp.DataType: always,
-        exp.Case: always,
+        exp.Case: plain_case,
         exp.If: always,
-        exp.Coalesce: lambda node: len({family(item) for item in node.iter_expressions()}) == 1,
+        exp.Coalesce: lambda node: alike(*node.iter_expressions()),
+        exp.Is: truth_test,
+        exp.Filter: always,
+        exp.Length: of("text"),
+        exp.TimestampTrunc: _truncated_moment,
+        exp.Var: lambda node: isinstance(node.parent, exp.TimestampTrunc),
         exp.Order: always,
         exp.Ordered: sortable,
     },

@@ -22,7 +22,7 @@ from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
 from tauro_nb.sources.extension import load_extension
-from tauro_nb.sources.guards import QUERY_NODES, by_position
+from tauro_nb.sources.guards import QUERY_NODES, by_position, given_divisor, plain_case
 from tauro_nb.sources.keys import KeyForm, json_array
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ CAPABILITY = Capability(
     {node: guard for node, guard in QUERY_NODES.items() if node not in (exp.Boolean, exp.Intersect, exp.Except)}
     | dict.fromkeys((*_COMPARISONS, exp.Between), operands("integer"))
     | dict.fromkeys((exp.EQ, exp.NEQ), _integers_or_given_text)
+    | dict.fromkeys((exp.NullSafeEQ, exp.NullSafeNEQ, exp.Nullif, exp.Coalesce), operands("integer"))
+    | dict.fromkeys((exp.Min, exp.Max), lambda node: family(node.this) == "integer" and not node.expressions)
     | {
         exp.In: lambda node: QUERY_NODES[exp.In](node) and _integers_or_given_texts(node),
         exp.Group: lambda node: QUERY_NODES[exp.Group](node) and _whole_numbers(node),
@@ -69,6 +71,9 @@ CAPABILITY = Capability(
         exp.Select: lambda node: QUERY_NODES[exp.Select](node) and not node.args.get("distinct"),
         exp.Union: lambda node: by_position(node) and not node.args.get("distinct"),
         exp.Join: lambda node: QUERY_NODES[exp.Join](node) and node.side.upper() in ("", "LEFT"),
+        exp.Case: lambda node: plain_case(node) and family(node) == "integer" and node.this is None,
+        exp.If: always,
+        exp.Mod: given_divisor,
         exp.Order: always,
         exp.Ordered: lambda node: family(node.this) == "integer",
     },

@@ -11,7 +11,7 @@ import pytest
 
 from tauro_nb import QueryPlan, Result
 from tauro_nb.context import VirtualContext
-from tauro_nb.errors import TauroError
+from tauro_nb.errors import LimitExceeded, TauroError
 
 Run = Callable[[str], Any]
 COUNT = "SELECT count(*) AS n FROM customers"
@@ -161,3 +161,18 @@ def test_the_caret_stands_under_the_word_in_the_cell(ana: Run) -> None:
         "                 ^",
         "      5 | FROM customers",
     ]
+
+
+def test_analyze_runs_and_shows_what_was_measured(run: Run, ana: Run) -> None:
+    for ask, words in ((ana, "figures of parts are withheld"), (run, "Measured: 1 row")):
+        done = ask(f"%%vquery --analyze {'' if ask is ana else '--principal root'}\n{COUNT}")
+        assert done.error is None
+        assert words in done.shown
+
+
+def test_a_query_has_a_limit_of_its_own(ana: Run) -> None:
+    assert ana(f"%vquery --max-bytes 1MB {COUNT}").error is None
+    error = ana("%vquery --max-bytes 1KB SELECT * FROM customers").error
+    assert isinstance(error, LimitExceeded)
+    assert "1.0 KB" in str(error)
+    assert "no number of bytes" in str(ana(f"%vquery --max-bytes lots {COUNT}").error)

@@ -45,7 +45,7 @@ _GIVEN = {
     "date": ("DATE '2024-02-29'", "'1970-01-01'", "DATE '0001-01-01'", "TIMESTAMP '2024-02-29 00:00:00'"),
     "timestamp": ("TIMESTAMP '2024-02-29 00:00:00'", "'2024-02-29 00:00:00.000001'", "DATE '2024-02-29'"),
     "boolean": ("TRUE", "FALSE", "NULL"),
-    "opaque": ("NULL",),
+    "opaque": ("NULL", "'a '"),
 }
 _UNARY = {
     "Neg": ("-{x}", _NUMBERS),

@@ -156,6 +156,15 @@ def ids(ctx: VirtualContext, condition: str, params: dict[str, Any] | None = Non
     return sorted(row["id"] for row in ctx.query(sql, params).rows())
 
 
+def test_a_kept_plan_looks_for_the_value_it_is_given(in_file: Put) -> None:
+    ring, rows = ring_of_two()
+    with opened(in_file, ring, rows) as ctx:
+        hr = ctx.as_principal(HR)
+        for who, expected in (("S007", [7, 47, 87]), ("S008", [8, 48, 88]), ("nobody", []), ("S007", [7, 47, 87])):
+            assert ids(hr, "ssn = :who", {"who": who}) == expected
+            assert hr.plan("SELECT id FROM people WHERE ssn = :who", {"who": who}).cached
+
+
 @pytest.mark.postgres
 @pytest.mark.mariadb
 def test_the_source_is_asked_for_tokens_of_every_live_key(put: Put, request: pytest.FixtureRequest) -> None:

@@ -10,12 +10,9 @@ from sqlglot import exp
 from tauro_nb.query.names import STEP, leaf_table
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
 from tauro_nb.query.secrecy import is_policy
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import IMMOVABLE, conjuncts
 
 __all__ = ["Edge", "Slot", "edges"]
-
-# Their value is not that of one row, or not the same twice.
-_IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Slot:
         return [
             part
             for part in conjuncts(where.this if where is not None else None)
-            if part.find(*_IMMOVABLE) is None
+            if part.find(*IMMOVABLE) is None
             and {column.table.lower() for column in part.find_all(exp.Column)} == {self.alias}
         ]
 

@@ -27,6 +27,7 @@ _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _ABOVE: Final = "~above"
 """Stands before the type of a value that is computed from groups, if that is known: no condition on such values alone
 can be moved below the grouping."""
+_MOST_DIGITS: Final = 10
 _TOTAL: Final = (exp.Substring, exp.Left, exp.Lower, exp.Upper)
 """Functions of a text and whole numbers that are constants, which no text makes fail."""
 _APPLIED: Final = (exp.Func, exp.Binary, exp.Unary, exp.Bracket, exp.Lambda)
@@ -140,7 +141,7 @@ class _Judge:
         if kinds and all(kind.startswith(_ABOVE) for kind in kinds.values()):
             return True
         types = {name: kind.removeprefix(_ABOVE) for name, kind in kinds.items()}
-        return is_leakproof(judged, types, self.params, self.binder)
+        return is_leakproof(judged, types, self.params, self.binder, self.planner.deciding)
 
     def _is_plain_like(self, node: exp.Expr, scope: Scope) -> bool:
         """LIKE with a constant pattern, in which nothing is escaped."""
@@ -158,7 +159,7 @@ class _Judge:
             return self._kind_of_column(node, scope)
         if isinstance(node, _TOTAL):
             counts = list(node.iter_expressions())[1:]
-            constant = all(isinstance(count, exp.Literal) and count.is_int for count in counts)
+            constant = all(isinstance(part, exp.Literal) and _is_small(part) for part in counts)
             return "VARCHAR" if constant and self._kind(node.this, scope) == "VARCHAR" else None
         if isinstance(node, exp.Subquery):
             inner = next((s for s in scope.subquery_scopes if s.expression is node.this), None)
@@ -227,6 +228,11 @@ class _Judge:
         decided = {name.lower(): column for name, column in self.planner.entry(source.name).decision.columns.items()}
         return {item.alias.lower(): decided[item.alias.lower()].shown_type if item.alias.lower() in decided else None
                 for item in leaf.expressions}  # fmt: skip
+
+
+def _is_small(number: exp.Literal) -> bool:
+    """Whether a place in a text is one that the engine can count to; it fails for the first row where it cannot."""
+    return number.is_int and len(number.name) < _MOST_DIGITS
 
 
 def _sum(kind: str | None) -> str | None:

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from tauro_nb.query.leakproof import is_leakproof
+from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.sealed import sealed_condition
 from tauro_nb.query.secrecy import below_policy, mark_policy
 from tauro_nb.query.secure import is_fenced
-from tauro_nb.query.trees import conjuncts, copied, disjuncts
+from tauro_nb.query.trees import IMMOVABLE, conjuncts, copied, disjuncts
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner, TableEntry
 
 __all__ = ["push_predicates"]
-
-# Their value is not that of one row, or not the same twice.
-_IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest, exp.Anonymous)
 
 
 def push_predicates(query: Query, planner: Planner) -> Query:
@@ -106,7 +104,7 @@ class _Pusher:
 
         An OR over several relations stays, and leaves behind what it implies for each of them.
         """
-        if part.find(*_IMMOVABLE) is not None:
+        if part.find(*IMMOVABLE) is not None:
             return False
         used = {column.table.lower() for column in part.find_all(exp.Column)}
         if len(used) == 1:
@@ -143,6 +141,7 @@ class _Pusher:
             return
         condition = sealed_condition(part, names, self.params, self.planner.services.security.keys)
         if condition is not None:
+            self.planner.deciding.update(used_params(part, self.params))
             leaf.where(mark_policy(condition), copy=False)
 
     def _entry(self, leaf: exp.Select) -> TableEntry:
@@ -157,7 +156,7 @@ class _Pusher:
             return False
         types = {name.lower(): kind for name, kind in entry.columns.items()}
         clear = {name: types[value.name.lower()] for name, value in names.items() if isinstance(value, exp.Column)}
-        return is_leakproof(part, clear, self.params, self.planner.binder)
+        return is_leakproof(part, clear, self.params, self.planner.binder, self.planner.deciding)
 
 
 def _only_left_joins(select: exp.Select) -> bool:

@@ -14,6 +14,7 @@ _COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Be
 _READERS: Final[Mapping[exp.DType, Callable[[str], object]]] = {
     exp.DType.DATE: dt.date.fromisoformat,
     exp.DType.TIMESTAMP: dt.datetime.fromisoformat,
+    exp.DType.TIMESTAMPNTZ: dt.datetime.fromisoformat,
 }
 _DAY: Final = len("2024-01-01")
 _MOMENT: Final = len("2024-01-01 00:00:00")

@@ -10,7 +10,7 @@ import pytest
 
 import tauro_nb
 from tauro_nb import VirtualContext
-from tauro_nb.deployment import posture
+from tauro_nb.oversight.deployment import posture
 from tauro_nb.security.claims import CLAIMS, claims_page
 from tests.security.operating.conftest import POLICIES, Write
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tauro_nb.access import undeclared
 from tauro_nb.errors import AccessDenied, TauroError, UsageError
 from tauro_nb.html import is_number
+from tauro_nb.oversight.access import undeclared
 from tauro_nb.report import Report, Sheet
 from tauro_nb.text import plural
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from tauro_nb.auditing import AuditDoor
 from tauro_nb.errors import AccessDenied
+from tauro_nb.oversight.auditing import AuditDoor
 
 if TYPE_CHECKING:
-    from tauro_nb.access import AccessExplanation
-    from tauro_nb.classification import Classification
     from tauro_nb.context import VirtualContext
-    from tauro_nb.deployment import Posture
+    from tauro_nb.oversight.access import AccessExplanation
+    from tauro_nb.oversight.classification import Classification
+    from tauro_nb.oversight.deployment import Posture
+    from tauro_nb.oversight.simulation import Simulation
     from tauro_nb.security.principal import Principal
-    from tauro_nb.simulation import Simulation
 
 __all__ = ["Oversight"]
 
@@ -98,7 +98,7 @@ class Oversight(AuditDoor):
         ------  -------  ------  ----------------------
         a       INTEGER  masked  masked except for boss
         """
-        from tauro_nb.access import explain_access
+        from tauro_nb.oversight.access import explain_access
 
         who = self.principal if principal is None else self.layer.security.principal(principal)
         if who.key != self.principal.key:
@@ -125,7 +125,7 @@ class Oversight(AuditDoor):
         AccessDenied
             This principal may not simulate. That somebody is denied something is part of the answer.
         """
-        from tauro_nb.simulation import simulate
+        from tauro_nb.oversight.simulation import simulate
 
         self.require_simulator()
         return simulate(cast("VirtualContext", self), query, principals, params, limit)
@@ -159,12 +159,12 @@ class Oversight(AuditDoor):
         a       VARCHAR  not classified  pii       e-mail address: 1 of 1 value       1
         b       INTEGER  not classified                                               1
         """
-        from tauro_nb.classification import classify
+        from tauro_nb.oversight.classification import classify
 
         return classify(cast("VirtualContext", self), table, sample)
 
     def posture(self) -> Posture:
-        """What this deployment protects and what it does not; see `tauro_nb.deployment`."""
-        from tauro_nb.deployment import posture
+        """What this deployment protects and what it does not; see `tauro_nb.oversight.deployment`."""
+        from tauro_nb.oversight.deployment import posture
 
         return posture(cast("VirtualContext", self))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from tauro_nb.catalog.snapshot import SYSTEM
-from tauro_nb.checklist import CONTROLS, UNTOLD, CheckResult, check
 from tauro_nb.html import Html, badge
+from tauro_nb.oversight.checklist import CONTROLS, UNTOLD, CheckResult, check
 from tauro_nb.report import Report, Sheet
 from tauro_nb.security.claims import CLAIMS, MODES
 from tauro_nb.text import plural
