@@ -63,13 +63,15 @@ def objects_of(plan: QueryPlan) -> tuple[dict[str, tuple[str, ...]], dict[str, d
     """
     columns: dict[str, tuple[str, ...]] = {}
     details: dict[str, dict[str, Any]] = {}
-    for use in table_uses(plan):
+    uses = table_uses(plan)
+    for use in uses:
         decision: TableDecision = plan.entries[use.table].decision
         if decision.audited:
             columns[use.table] = tuple(use.roles)
             details[use.table] = _object(use, decision)
+    asked = {use.table for use in uses}
     for table, read in plan.policy_columns.items():
-        if table not in plan.entries:
+        if table not in asked:
             columns[table] = ()
             details[table] = {"column_roles": dict.fromkeys(read, POLICY_ONLY), "policy_columns": read}
     return columns, details

@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from tauro_nb.errors import SourceUnavailable, TauroError
 from tauro_nb.query.trees import every
+from tauro_nb.security.encryption import searched_keys
 from tauro_nb.sources.base import revisions
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ def _decided_alike(kept: KeptTable, services: Services, principal: Principal) ->
         and not services.knowledge.is_old(name)
         and security.decide(name, entry.columns, principal).require() == entry.decision
         and security.stored_columns(name) == entry.stored
+        # Ciphertext is looked for under every live key.
+        and (not entry.stored or searched_keys(entry.decision, security.keys) == entry.keys)
     )
 
 

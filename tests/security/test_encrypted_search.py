@@ -152,7 +152,8 @@ SEARCHES: list[tuple[str, dict[str, Any] | None, list[int]]] = [
 def ids(ctx: VirtualContext, condition: str, params: dict[str, Any] | None = None, **how: Any) -> list[int]:
     sql = f"SELECT id FROM people WHERE {condition}"
     if how:
-        return sorted(row["id"] for row in ctx._run(ctx._plan(sql, None, params, **how), "here", 0.0).rows())
+        plan = ctx._plan(sql, None, params, **how)
+        return sorted(row["id"] for row in ctx._run(plan, "here", 0.0, ctx.layer.config.limits).rows())
     return sorted(row["id"] for row in ctx.query(sql, params).rows())
 
 

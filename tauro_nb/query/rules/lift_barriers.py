@@ -49,10 +49,12 @@ def lift_barriers(query: Query, planner: Planner) -> Query:
     What an optimizer moves to a row before the policy has judged it are conditions: of WHERE, ON, HAVING and
     QUALIFY, in whatever query they stand. If none of them can fail, there is nothing to keep above, and a barrier
     would only keep the optimizer from ordering joins and from reading less. One doubtful condition keeps all barriers.
-    So does a function, wherever it stands, that is not one of a few.
+    So does a function, wherever it stands, that is not one of a few, and so does ciphertext that is opened.
     Columns computed by an inner query count as doubtful in the conditions outside of it.
     """
-    if not query.fenced or query.strict or not query.qualified or not _applies_plain_things(query.tree, planner):
+    if not query.fenced or query.strict or not query.qualified or _opens_ciphertext(query.tree, planner):
+        return query
+    if not _applies_plain_things(query.tree, planner):
         return query
     # Judging writes into the conditions it has judged.
     if not _Judge(planner, query.params, planner.binder).is_harmless(copied(query.tree)):
@@ -68,6 +70,10 @@ def _is_leaf(node: exp.Expr | None) -> bool:
         return False
     source = node.args["from_"].this
     return isinstance(source, exp.Expr) and source.alias == INNER
+
+
+def _opens_ciphertext(tree: exp.Expr, planner: Planner) -> bool:
+    return any(planner.raw(leaf.name).stored for leaf in tree.find_all(exp.Table) if leaf_kind(leaf) == RAW)
 
 
 def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
