@@ -2,6 +2,8 @@
 # A `##` comment behind a target is its help text.
 
 VENV   ?= .venv
+# Processes that run tests; each starts servers of its own, and a file stays with one.
+WORKERS ?= 2
 DEMO   ?= .demo
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -30,7 +32,7 @@ lab: $(VENV)/.notebook ## open the quickstart in JupyterLab
 
 test: $(VENV)/.dev ## run everything: tests, doctests, committed notebooks, linters, packaging
 	@$(MAKE) --no-print-directory chromium mariadb
-	$(PY) -m pytest --nbval tests tauro_nb notebooks $(PYTEST_ARGS)
+	$(PY) -m pytest --nbval -n $(WORKERS) --dist loadfile tests tauro_nb notebooks $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev ## run the benchmarks
 	$(PY) -m benchmarks
