@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ SHARED = ROOT.parent / "shared"
 
 ALLOWED_SKIPS: frozenset[str] = frozenset()
 """Reasons for which a test may skip in CI. Empty: CI has everything the tests need."""
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in tests, and in what they start, also where a shell runs them in the background and ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _in_ci() -> bool:
