@@ -168,7 +168,8 @@ def test_no_raw_value_leaves_postgresql(people: VirtualContext, postgres_uri: st
         assert not any(raw in value for raw in raw_texts() for value in values), fragment.sql
     found = people.query(sql).rows()
     # What the engine scans and masks itself is the same.
-    here = people._run(people._plan(sql, pushdown=False), "here", 0.0).rows()
+    plan = people._plan(sql, pushdown=False)
+    here = people._run(plan, "here", 0.0, people.layer.config.limits).rows()
     assert sorted(map(repr, found)) == sorted(map(repr, here))
     assert not any(raw in str(value) for row in found for value in row.values() for raw in raw_texts())
 
