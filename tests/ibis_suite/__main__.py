@@ -24,7 +24,8 @@ SUITE = Path(ibis.__file__).parent / "backends" / "tests"
 def run(backend: str, prepared: Prepared, outcomes: Path, targets: list[str], rest: list[str]) -> None:
     """Run the suite for one backend in a process of its own; outcomes go to a file."""
     environment = {
-        **os.environ,
+        # A run of its own, also below a process that shares tests with others.
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")},
         BACKEND: backend,
         FOLDER: str(prepared.folder),
         OUTCOMES: str(outcomes),
