@@ -88,7 +88,7 @@ def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
         if not same:
             numbers[name] = numbers.get(name, True) and isinstance(item.this, exp.AggFunc)
     for leaf in (node for node in tree.find_all(exp.Table) if leaf_kind(node) == RAW):
-        for name, column in planner.entry(leaf.name).decision.columns.items():
+        for name, column in planner.raw(leaf.name).decision.columns.items():
             numbers[name.lower()] = numbers.get(name.lower(), True) and is_number(column.shown_type)
     for node in tree.walk(prune=_reads_raw):
         if isinstance(node, _APPLIED) and not isinstance(node, _PLAIN):
@@ -231,7 +231,7 @@ class _Judge:
         source = leaf.args["from_"].this
         if leaf_kind(source) != RAW:
             return {}  # a view with a policy of its own
-        decided = {name.lower(): column for name, column in self.planner.entry(source.name).decision.columns.items()}
+        decided = {name.lower(): column for name, column in self.planner.raw(source.name).decision.columns.items()}
         return {item.alias.lower(): decided[item.alias.lower()].shown_type if item.alias.lower() in decided else None
                 for item in leaf.expressions}  # fmt: skip
 
