@@ -31,6 +31,8 @@ def interrupted_after(waits: Callable[[], bool], work: Callable[[], Any]) -> flo
         pressed.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A browser or a kernel that earlier tests of this process started may have taken Ctrl-C for itself.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=press)
     thread.start()
     try:
@@ -39,6 +41,7 @@ def interrupted_after(waits: Callable[[], bool], work: Callable[[], Any]) -> flo
         return time.monotonic() - pressed[0]
     finally:
         thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
