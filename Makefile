@@ -32,7 +32,7 @@ lab: $(VENV)/.notebook ## open the quickstart in JupyterLab
 
 test: $(VENV)/.dev ## run everything: tests, doctests, committed notebooks, linters, packaging
 	@$(MAKE) --no-print-directory chromium mariadb
-	$(PY) -m pytest --nbval -n $(WORKERS) --dist loadfile tests tauro_nb notebooks $(PYTEST_ARGS)
+	$(PY) -m pytest --nbval -n $(WORKERS) --dist loadfile tests tauro_nb notebooks/*.ipynb $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev ## run the benchmarks
 	$(PY) -m benchmarks
