@@ -1,15 +1,20 @@
-"""A TCP proxy that counts bytes, in a process of its own so that it shares no interpreter lock with anybody.
+"""A TCP proxy that counts bytes, slows them down and loses them, in a process of its own.
 
-Each line on its standard input is answered with the counters so far; end of input ends it.
+It shares no interpreter lock with anybody. Each line on its standard input is a JSON object of orders, perhaps empty,
+and is answered with the counters so far; end of input ends it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -17,6 +22,10 @@ from urllib.parse import urlsplit, urlunsplit
 __all__ = ["CountingProxy", "Traffic"]
 
 CHUNK = 1 << 18
+SHAPED_CHUNK = 1 << 14
+IN_FLIGHT = 256
+# Close with a reset, as a network does that lost a connection.
+_RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
@@ -32,11 +41,22 @@ class Traffic:
 
 
 class CountingProxy:
-    """Start a proxy in front of a database; `uri` is the database as seen through it."""
+    """Start a proxy in front of a database; `uri` is the database as seen through it.
 
-    def __init__(self, uri: str) -> None:
+    Parameters
+    ----------
+    uri
+        Of the database itself.
+    delay
+        Seconds that a byte is on its way, in either direction.
+    rate
+        Bytes a second that go through in each direction; None for as many as come.
+    """
+
+    def __init__(self, uri: str, *, delay: float = 0.0, rate: float | None = None) -> None:
         parts = urlsplit(uri)
-        command = [sys.executable, "-m", "benchmarks.proxy", str(parts.hostname), str(parts.port)]
+        shape = json.dumps({"delay": delay, "rate": rate})
+        command = [sys.executable, "-m", "benchmarks.proxy", str(parts.hostname), str(parts.port), shape]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         port = self._ask()["port"]
         userinfo = parts.netloc.rpartition("@")[0]
@@ -46,67 +66,205 @@ class CountingProxy:
         """The counters now."""
         return Traffic(**self._ask()["traffic"])
 
+    @property
+    def open(self) -> int:
+        """Connections that are open now."""
+        return int(self._ask()["open"])
+
+    def drop(self, *, after: int | None = None) -> None:
+        """Reset every connection, at once or when so many more bytes of answers went through."""
+        self._ask(cut=after or 0)
+
+    def stall(self, *, after: int | None = None) -> None:
+        """Pass nothing on any more: connections stay open, new ones are taken, nobody answers."""
+        self._ask(stall=after or 0)
+
+    def refuse(self) -> None:
+        """Reset new connections as soon as they are there."""
+        self._ask(refuse=True)
+
+    def heal(self) -> None:
+        """Forget every order; what was held back goes on."""
+        self._ask(heal=True)
+
     def close(self) -> None:
         """End the process and with it all connections."""
         # `with` closes the pipes, and with the input gone the process ends.
         with self._process:
             pass
 
-    def _ask(self) -> dict[str, Any]:
+    def _ask(self, **orders: Any) -> dict[str, Any]:
         pipe_in, pipe_out = self._process.stdin, self._process.stdout
         if pipe_in is None or pipe_out is None:
             raise RuntimeError("the proxy has no pipes")
-        pipe_in.write("\n")
+        pipe_in.write(json.dumps(orders) + "\n")
         pipe_in.flush()
         answer: dict[str, Any] = json.loads(pipe_out.readline())
         return answer
 
 
-class _Relay:
-    """The server side: accepts, connects on, pumps both ways and counts."""
+class _Shape:
+    """When bytes arrive that leave now: behind those before them on the same wire, and after the way."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+    def __init__(self, delay: float, rate: float | None) -> None:
+        self.delay, self.rate = delay, rate
+        self._free = 0.0
         self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return self.delay > 0 or self.rate is not None
+
+    def arrival(self, size: int) -> float:
+        with self._lock:
+            self._free = max(self._free, time.monotonic()) + (size / self.rate if self.rate else 0.0)
+            return self._free + self.delay
+
+
+class _Pair:
+    """A client's connection and ours to the server for it."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.sides = (client, server)
+        self.ways = 2
+
+    def reset(self) -> None:
+        """Lose the connection: whoever reads or writes on either side gets an error."""
+        for side in self.sides:
+            with contextlib.suppress(OSError):
+                side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                # Closing alone would leave whoever waits for bytes waiting.
+                side.shutdown(socket.SHUT_RD)
+            side.close()
+
+
+class _Relay:
+    """The server side: accepts, connects on, pumps both ways, counts, and loses what it is told to lose."""
+
+    def __init__(self, host: str, port: int, delay: float, rate: float | None) -> None:
+        self._target = (host, port)
+        self._lock = threading.RLock()
         self._counts = {"received": 0, "sent": 0, "connections": 0}
+        self._shapes = {counter: _Shape(delay, rate) for counter in ("received", "sent")}
+        self._pairs: set[_Pair] = set()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._refusing = False
+        self._due: dict[str, int] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def snapshot(self) -> dict[str, Any]:
+    def obey(self, orders: dict[str, Any]) -> dict[str, Any]:
+        """Do what is asked, and say what was counted."""
         with self._lock:
-            return {"port": self._listener.getsockname()[1], "traffic": dict(self._counts)}
+            received = self._counts["received"]
+            self._due |= {order: received + orders[order] for order in ("cut", "stall") if order in orders}
+            self._refusing = self._refusing or "refuse" in orders
+            if "heal" in orders:
+                self._refusing, self._due = False, {}
+                self._flowing.set()
+            self._fall_due()
+            port = self._listener.getsockname()[1]
+            return {"port": port, "traffic": dict(self._counts), "open": len(self._pairs)}
+
+    def _fall_due(self) -> None:
+        with self._lock:
+            due = {order for order, at in self._due.items() if at <= self._counts["received"]}
+            for order in due:
+                del self._due[order]
+            if "stall" in due:
+                self._flowing.clear()
+            while "cut" in due and self._pairs:
+                self._pairs.pop().reset()
 
     def _accept(self) -> None:
         while True:
             client, _ = self._listener.accept()
+            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        self._flowing.wait()
+        try:
+            if self._refusing:
+                raise ConnectionRefusedError
             server = socket.create_connection(self._target)
-            self._count("connections", 1)
-            for source, sink, counter in ((server, client, "received"), (client, server, "sent")):
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self._pump, args=(source, sink, counter), daemon=True).start()
+        except OSError:
+            _Pair(client, client).reset()
+            return
+        pair = _Pair(client, server)
+        with self._lock:
+            self._pairs.add(pair)
+            self._counts["connections"] += 1
+        for source, sink, counter in ((server, client, "received"), (client, server, "sent")):
+            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._pump, args=(pair, source, sink, counter), daemon=True).start()
 
     def _count(self, counter: str, number: int) -> None:
         with self._lock:
             self._counts[counter] += number
+            if self._due:
+                self._fall_due()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, counter: str) -> None:
-        buffer = memoryview(bytearray(CHUNK))
+    def _pump(self, pair: _Pair, source: socket.socket, sink: socket.socket, counter: str) -> None:
+        shape = self._shapes[counter]
         try:
-            while number := source.recv_into(buffer):
-                # Before it is passed on: whoever has the bytes finds them counted.
-                self._count(counter, number)
-                sink.sendall(buffer[:number])
+            if shape:
+                self._pump_shaped(shape, source, sink, counter)
+            else:
+                self._pump_straight(source, sink, counter)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
-            source.close()
-            sink.close()
+            with self._lock:
+                self._pairs.discard(pair)
+            pair.reset()
+        self._gone(pair)
+
+    def _gone(self, pair: _Pair) -> None:
+        """One way has ended; with the other one the connection has."""
+        with self._lock:
+            pair.ways -= 1
+            if pair.ways:
+                return
+            self._pairs.discard(pair)
+        for side in pair.sides:
+            side.close()
+
+    def _pump_straight(self, source: socket.socket, sink: socket.socket, counter: str) -> None:
+        buffer = memoryview(bytearray(CHUNK))
+        while number := source.recv_into(buffer):
+            # Before it is passed on: whoever has the bytes finds them counted.
+            self._count(counter, number)
+            self._flowing.wait()
+            sink.sendall(buffer[:number])
+        self._flowing.wait()
+
+    def _pump_shaped(self, shape: _Shape, source: socket.socket, sink: socket.socket, counter: str) -> None:
+        waiting: queue.Queue[tuple[float, bytes]] = queue.Queue(IN_FLIGHT)
+
+        def receive() -> None:
+            data = b"-"
+            while data:
+                try:
+                    data = source.recv(SHAPED_CHUNK)
+                except OSError:
+                    data = b""
+                waiting.put((shape.arrival(len(data)), data))
+
+        threading.Thread(target=receive, daemon=True).start()
+        while True:
+            due, data = waiting.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._count(counter, len(data))
+            self._flowing.wait()
+            if not data:
+                return
+            sink.sendall(data)
 
 
-def main(host: str, port: str) -> None:
+def main(host: str, port: str, shape: str) -> None:
     """Serve until standard input ends."""
-    relay = _Relay(host, int(port))
-    for _ in sys.stdin:
-        sys.stdout.write(json.dumps(relay.snapshot()) + "\n")
+    relay = _Relay(host, int(port), **json.loads(shape))
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(relay.obey(json.loads(line))) + "\n")
         sys.stdout.flush()
 
 
