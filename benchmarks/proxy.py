@@ -71,6 +71,11 @@ class CountingProxy:
         """Connections that are open now."""
         return int(self._ask()["open"])
 
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing goes through."""
+        return bool(self._ask()["stalled"])
+
     def drop(self, *, after: int | None = None) -> None:
         """Reset every connection, at once or when so many more bytes of answers went through."""
         self._ask(cut=after or 0)
@@ -163,8 +168,12 @@ class _Relay:
                 self._refusing, self._due = False, {}
                 self._flowing.set()
             self._fall_due()
-            port = self._listener.getsockname()[1]
-            return {"port": port, "traffic": dict(self._counts), "open": len(self._pairs)}
+            return {
+                "port": self._listener.getsockname()[1],
+                "traffic": dict(self._counts),
+                "open": len(self._pairs),
+                "stalled": not self._flowing.is_set(),
+            }
 
     def _fall_due(self) -> None:
         with self._lock:
@@ -191,11 +200,12 @@ class _Relay:
             _Pair(client, client).reset()
             return
         pair = _Pair(client, server)
+        for side in pair.sides:
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._pairs.add(pair)
             self._counts["connections"] += 1
         for source, sink, counter in ((server, client, "received"), (client, server, "sent")):
-            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._pump, args=(pair, source, sink, counter), daemon=True).start()
 
     def _count(self, counter: str, number: int) -> None:
