@@ -16,51 +16,73 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
-__all__ = ["CountingProxy", "Traffic"]
+__all__ = ["FULL_SPEED", "SLOW", "CountingProxy", "Traffic", "Wire"]
 
 CHUNK = 1 << 18
-SHAPED_CHUNK = 1 << 14
-IN_FLIGHT = 256
+SLICE = 1 << 14
+"""How much goes over a slow wire at a time: connections take turns."""
+UNDERWAY = 256
+"""Slices that a slow wire takes in before it lets the sender wait."""
 # Close with a reset, as a network does that lost a connection.
 _RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A way to a server.
+
+    Parameters
+    ----------
+    rate
+        Bytes a second in each direction, for all connections together; 0 is as fast as the machine.
+    delay
+        Seconds that a byte takes one way.
+    """
+
+    rate: float = 0.0
+    delay: float = 0.0
+
+
+FULL_SPEED: Final = Wire()
+SLOW: Final = Wire(rate=200e6 / 8, delay=0.005)
+"""200 Mbit/s and 5 ms each way."""
 
 
 @dataclass(frozen=True)
 class Traffic:
     """Bytes that a client has received and sent, and connections it has opened."""
 
-    received: int
-    sent: int
-    connections: int
+    received: int = 0
+    sent: int = 0
+    connections: int = 0
 
     def __sub__(self, other: Traffic) -> Traffic:
         return Traffic(self.received - other.received, self.sent - other.sent, self.connections - other.connections)
 
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(self.received + other.received, self.sent + other.sent, self.connections + other.connections)
+
 
 class CountingProxy:
-    """Start a proxy in front of a database; `uri` is the database as seen through it.
+    """Start a proxy in front of a database; `uri` is the database as seen through it."""
 
-    Parameters
-    ----------
-    uri
-        Of the database itself.
-    delay
-        Seconds that a byte is on its way, in either direction.
-    rate
-        Bytes a second that go through in each direction; None for as many as come.
-    """
-
-    def __init__(self, uri: str, *, delay: float = 0.0, rate: float | None = None) -> None:
+    def __init__(self, uri: str, wire: Wire = FULL_SPEED) -> None:
         parts = urlsplit(uri)
-        shape = json.dumps({"delay": delay, "rate": rate})
-        command = [sys.executable, "-m", "benchmarks.proxy", str(parts.hostname), str(parts.port), shape]
+        address = [str(parts.hostname), str(parts.port), str(wire.rate), str(wire.delay)]
+        command = [sys.executable, "-m", "benchmarks.proxy", *address]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         port = self._ask()["port"]
         userinfo = parts.netloc.rpartition("@")[0]
         self.uri = urlunsplit(parts._replace(netloc=f"{userinfo}@127.0.0.1:{port}"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     def traffic(self) -> Traffic:
         """The counters now."""
@@ -108,21 +130,23 @@ class CountingProxy:
         return answer
 
 
-class _Shape:
-    """When bytes arrive that leave now: behind those before them on the same wire, and after the way."""
+class _Line:
+    """One direction of a slow wire: what is put on it leaves one after the other, and arrives a little later."""
 
-    def __init__(self, delay: float, rate: float | None) -> None:
-        self.delay, self.rate = delay, rate
-        self._free = 0.0
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self._lock = threading.Lock()
+        self._free_at = 0.0
 
     def __bool__(self) -> bool:
-        return self.delay > 0 or self.rate is not None
+        return self._wire != FULL_SPEED
 
-    def arrival(self, size: int) -> float:
+    def arrival(self, number: int) -> float:
+        """When so many bytes that are sent now will be there."""
         with self._lock:
-            self._free = max(self._free, time.monotonic()) + (size / self.rate if self.rate else 0.0)
-            return self._free + self.delay
+            leaving = number / self._wire.rate if self._wire.rate else 0.0
+            self._free_at = max(self._free_at, time.monotonic()) + leaving
+            return self._free_at + self._wire.delay
 
 
 class _Pair:
@@ -145,11 +169,11 @@ class _Pair:
 class _Relay:
     """The server side: accepts, connects on, pumps both ways, counts, and loses what it is told to lose."""
 
-    def __init__(self, host: str, port: int, delay: float, rate: float | None) -> None:
+    def __init__(self, host: str, port: int, wire: Wire) -> None:
         self._target = (host, port)
         self._lock = threading.RLock()
         self._counts = {"received": 0, "sent": 0, "connections": 0}
-        self._shapes = {counter: _Shape(delay, rate) for counter in ("received", "sent")}
+        self._lines = {counter: _Line(wire) for counter in ("received", "sent")}
         self._pairs: set[_Pair] = set()
         self._flowing = threading.Event()
         self._flowing.set()
@@ -215,10 +239,10 @@ class _Relay:
                 self._fall_due()
 
     def _pump(self, pair: _Pair, source: socket.socket, sink: socket.socket, counter: str) -> None:
-        shape = self._shapes[counter]
+        line = self._lines[counter]
         try:
-            if shape:
-                self._pump_shaped(shape, source, sink, counter)
+            if line:
+                self._pump_slowly(line, source, sink, counter)
             else:
                 self._pump_straight(source, sink, counter)
             sink.shutdown(socket.SHUT_WR)
@@ -247,17 +271,17 @@ class _Relay:
             sink.sendall(buffer[:number])
         self._flowing.wait()
 
-    def _pump_shaped(self, shape: _Shape, source: socket.socket, sink: socket.socket, counter: str) -> None:
-        waiting: queue.Queue[tuple[float, bytes]] = queue.Queue(IN_FLIGHT)
+    def _pump_slowly(self, line: _Line, source: socket.socket, sink: socket.socket, counter: str) -> None:
+        waiting: queue.Queue[tuple[float, bytes]] = queue.Queue(UNDERWAY)
 
         def receive() -> None:
             data = b"-"
             while data:
                 try:
-                    data = source.recv(SHAPED_CHUNK)
+                    data = source.recv(SLICE)
                 except OSError:
                     data = b""
-                waiting.put((shape.arrival(len(data)), data))
+                waiting.put((line.arrival(len(data)), data))
 
         threading.Thread(target=receive, daemon=True).start()
         while True:
@@ -270,9 +294,9 @@ class _Relay:
             sink.sendall(data)
 
 
-def main(host: str, port: str, shape: str) -> None:
+def main(host: str, port: str, rate: str, delay: str) -> None:
     """Serve until standard input ends."""
-    relay = _Relay(host, int(port), **json.loads(shape))
+    relay = _Relay(host, int(port), Wire(float(rate), float(delay)))
     for line in sys.stdin:
         sys.stdout.write(json.dumps(relay.obey(json.loads(line))) + "\n")
         sys.stdout.flush()

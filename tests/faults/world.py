@@ -67,8 +67,13 @@ class World:
             eventually(lambda: self.connections() == 0)
         except AssertionError:
             import gc
+
             with psycopg.connect(self.server.uri(self.database), autocommit=True) as c:
-                print(c.execute("select pid,state,wait_event,query,backend_start from pg_stat_activity where application_name like 'tauro_nb%'").fetchall())
+                print(
+                    c.execute(
+                        "select pid,state,wait_event,query,backend_start from pg_stat_activity where application_name like 'tauro_nb%'"
+                    ).fetchall()
+                )
             print("collected", gc.collect(), self.connections())
             time.sleep(1)
             print(self.connections())
