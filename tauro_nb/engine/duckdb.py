@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ class DuckDBEngine:
         self._instances: dict[frozenset[str], duckdb.DuckDBPyConnection] = {}
         self._attached: set[tuple[frozenset[str], int]] = set()
         self._prepared: dict[frozenset[str], frozenset[Preparation]] = {}
+        self._running: weakref.WeakSet[Execution] = weakref.WeakSet()
         self._lock = threading.RLock()
 
     def cursor(
@@ -153,8 +155,14 @@ class DuckDBEngine:
         """Start a plan; the first batch is on its way when this returns. With a meter every arrival is counted."""
         return Execution(self, plan, meter)
 
+    def opened(self, execution: Execution) -> None:
+        """Close it with the engine, whoever still holds it: a traceback does, for as long as it is the last one."""
+        self._running.add(execution)
+
     def close(self) -> None:
-        """Close every instance."""
+        """Close every instance and what runs in it."""
+        for execution in list(self._running):
+            execution.close()
         with self._lock:
             for instance in self._instances.values():
                 instance.close()
@@ -183,9 +191,11 @@ class Execution:
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self.shipped: Mapping[str, int] = {}
         """Join keys that were sent to sources, by mark of their filter."""
+        engine.opened(self)
         try:
             self._cursor = self._guarded(lambda: engine.cursor(sources, switched_off=self._plan.switched_off))
-            self._reader: pa.RecordBatchReader = self._guarded(self._execute)
+            self._reader: pa.RecordBatchReader | None = self._guarded(self._execute)
+            self._given: pa.Schema = self._reader.schema
         except BaseException:
             self.close()
             raise
@@ -195,7 +205,7 @@ class Execution:
         """Arrow schema of the result, under the names the user wrote."""
         import pyarrow as pa
 
-        given = self._reader.schema
+        given = self._given
         names = list(self._plan.schema) or given.names
         return pa.schema([field.with_name(name) for field, name in zip(given, names, strict=True)])
 
@@ -276,6 +286,8 @@ class Execution:
     def _next(self) -> pa.RecordBatch | None:
         import pyarrow as pa
 
+        if self._reader is None:
+            raise ExecutionError("the query was closed before its end.", sql=self._plan.sql, hint="Run it again.")
         try:
             return self._reader.read_next_batch()
         except StopIteration:
@@ -293,8 +305,13 @@ class Execution:
         self._watch.tell_to_stop()
 
     def close(self) -> None:
-        """Free the cursor and the worker; may be called twice."""
+        """Free the cursor and the worker; may be called twice.
+
+        The reader would keep the whole instance, with its connections to sources, for as long as a traceback keeps
+        this object.
+        """
         self._worker.close()
+        self._reader = None
         if self._cursor is not None:
             self._cursor.close()
             self._cursor = None

@@ -1,4 +1,4 @@
-"""The counting proxy counts every byte, both ways, and nothing else; a slow one is as slow as it says, and what is lost is lost."""
+"""The counting proxy counts every byte both ways, is as slow as it says, and loses what it is told to lose."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ from tauro_nb.context import VirtualContext
 from tauro_nb.errors import QueryCancelled, SourceUnavailable
 from tests.faults.world import PATIENCE, QUERIES, World, eventually, rows
 
-ROUNDS: Final = int(os.environ.get("TAURO_FAULTS", "10"))
+ROUNDS: Final = int(os.environ.get("TAURO_FAULTS", "6"))
 SEED: Final = int(os.environ.get("TAURO_SEED", str(random.SystemRandom().randrange(1 << 32))))
 PRODUCT: Final = str(Path(tauro_nb.__file__).parent)
-WITHIN: Final = 1.0
-"""Seconds from Ctrl-C to the error."""
+WITHIN: Final = 3.0
+"""Seconds from Ctrl-C to the error: one, and what a busy machine adds."""
 LEISURE: Final = 60
 """A `read_timeout` that no round waits for."""
 
@@ -63,7 +63,12 @@ def nothing(_world: World, _rng: random.Random) -> Iterator[None]:
 @contextmanager
 def interrupted(_world: World, rng: random.Random) -> Iterator[None]:
     with Press(rng.uniform(0, 0.6)) as press:
-        yield
+        try:
+            yield
+        except QueryCancelled:
+            assert press.at is not None
+            assert time.monotonic() - press.at < WITHIN
+            raise
     assert press.at is None, "Ctrl-C was pressed, and the query went on"
 
 
@@ -145,7 +150,7 @@ def one_round(world: World, ctx: VirtualContext, right: Mapping[str, Any], fault
 
 
 def test_any_fault_at_any_moment(world: World, right: Mapping[str, Any]) -> None:
-    print(f"\n{world.kind}: {ROUNDS} rounds, TAURO_SEED={SEED}")
+    print(f"\n{world.kind}: {ROUNDS} rounds, TAURO_SEED={SEED}")  # noqa: T201 - repeats the run
     rng = random.Random(SEED)
     seen: dict[tuple[str, str], int] = {}
     done = 0
@@ -165,4 +170,4 @@ def test_any_fault_at_any_moment(world: World, right: Mapping[str, Any]) -> None
                 assert rows(ctx, "keys") == right["keys"], (fault, ended)
                 done += 1
     for (fault, ended), count in sorted(seen.items()):
-        print(f"  {fault:<26} {ended:<12} {count}")
+        print(f"  {fault:<26} {ended:<12} {count}")  # noqa: T201 - `make faults` shows it
