@@ -17,7 +17,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench bench-joins redteam policyfuzz leakfuzz pushdown-proof audit-crash ibis-suite notebooks lint format clean
+.PHONY: help demo lab test bench bench-joins bench-federated redteam policyfuzz leakfuzz pushdown-proof audit-crash ibis-suite notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ policyfuzz: $(VENV)/.dev ## N random policies (500), six random queries each, be
 
 bench-joins: $(VENV)/.dev ## measure selective joins across systems beside DuckDB's ATTACH
 	$(PY) -m benchmarks.selective
+
+bench-federated: $(VENV)/.dev ## measure TPC-H over two databases, files and a slow wire; ON names distributions (v0 v1 v2 files mariadb one)
+	@$(MAKE) --no-print-directory mariadb
+	$(PY) -m benchmarks.federated $(ON)
 
 audit-crash: $(VENV)/.dev ## kill processes during 10,000 audited queries, and look for what the log lost
 	$(PY) -m tests.security.audit.kill
