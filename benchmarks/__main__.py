@@ -14,7 +14,7 @@ import duckdb
 from benchmarks.load_ext import measure_load_ext
 from benchmarks.race import race
 from benchmarks.report import page, summary
-from benchmarks.setting import IN_POSTGRES, INDEXES
+from benchmarks.setting import IN_POSTGRES, INDEXES, Database, Setting
 from tests.servers import start_postgres
 from tests.tpc.data import make_tpch, queries, tpc_connection
 from tests.tpc.loaders import load_postgres
@@ -33,7 +33,9 @@ def main() -> None:
     server = start_postgres()
     try:
         load_postgres(server.uri(), {name: paths[name] for name in IN_POSTGRES}, keys=INDEXES)
-        figures = race({name: str(path) for name, path in paths.items()}, server.uri(), _texts(), repeats)
+        files = {name: str(path) for name, path in paths.items()}
+        databases = {"pg": Database("postgresql", server.uri())}
+        figures = race(Setting(files, databases, dict.fromkeys(IN_POSTGRES, "pg")), _texts(), repeats)
     finally:
         server.stop()
     figures["load_ext"] = loading

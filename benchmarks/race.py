@@ -1,22 +1,27 @@
-"""The race: bytes first, through counting proxies; then times, straight to the server, interleaved."""
+"""The race: bytes first, through counting proxies; then times, straight to the servers, interleaved.
+
+Over a slow wire both are taken at once: each contestant runs each query once, with its catalogs warm and nothing else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.contestants import CONTESTANTS, Process
-from benchmarks.proxy import CountingProxy
+from benchmarks.contestants import Process
+from benchmarks.proxy import CountingProxy, Traffic, Wire
+from benchmarks.setting import Setting
 
-__all__ = ["race"]
+__all__ = ["race", "slow_race"]
 
-Texts = Mapping[int, str]
+Texts = Mapping[Any, str]
+USUAL = ("ours", "attach", "local")
 
 
-def race(paths: Mapping[str, str], uri: str, texts: Texts, repeats: int) -> dict[str, Any]:
+def race(setting: Setting, texts: Texts, repeats: int, names: Sequence[str] = USUAL) -> dict[str, Any]:
     """All figures of one run, as plain data."""
-    traffic = {name: _count_bytes(name, paths, uri, texts) for name in ("ours", "attach")}
-    processes = {name: Process(name, paths, uri) for name in CONTESTANTS}
+    traffic = {name: _count_bytes(name, setting, texts) for name in names if name != "local"}
+    processes = {name: Process(name, setting) for name in names}
     try:
         queries = {number: _measure(processes, text, repeats) for number, text in texts.items()}
         planning = {number: _plan_seconds(processes["ours"], text, repeats) for number, text in texts.items()}
@@ -27,21 +32,48 @@ def race(paths: Mapping[str, str], uri: str, texts: Texts, repeats: int) -> dict
     return {"queries": queries, "plan_seconds": planning, "bytes": traffic, "peak_mb": peaks}
 
 
-def _count_bytes(name: str, paths: Mapping[str, str], uri: str, texts: Texts) -> dict[int, dict[str, int]]:
+def slow_race(setting: Setting, texts: Texts, wire: Wire, names: Iterable[str]) -> dict[str, Any]:
+    """Seconds and bytes of each query over a slow wire, by contestant."""
+    return {name: _over(wire, name, setting, texts) for name in names}
+
+
+def _over(wire: Wire, name: str, setting: Setting, texts: Texts) -> dict[Any, dict[str, Any]]:
+    figures: dict[Any, dict[str, Any]] = {}
+    with setting.through(wire) as (seen, proxies):
+        process = Process(name, seen)
+        try:
+            for table in setting.paths:
+                process.ask(run=f"SELECT * FROM {table} LIMIT 1")
+            for number, text in texts.items():
+                before = _total(proxies)
+                answer = process.ask(run=text)
+                figures[number] = _plain(_total(proxies) - before) | answer
+        finally:
+            process.close()
+    return figures
+
+
+def _total(proxies: Iterable[CountingProxy]) -> Traffic:
+    return sum((proxy.traffic() for proxy in proxies), Traffic())
+
+
+def _plain(moved: Traffic) -> dict[str, int]:
+    return {"received": moved.received, "sent": moved.sent, "connections": moved.connections}
+
+
+def _count_bytes(name: str, setting: Setting, texts: Texts) -> dict[Any, dict[str, int]]:
     """What each query moves when catalogs are warm: the second run is counted."""
-    proxy = CountingProxy(uri)
-    process = Process(name, paths, proxy.uri)
     counted = {}
-    try:
-        for number, text in texts.items():
-            process.ask(run=text)
-            before = proxy.traffic()
-            process.ask(run=text)
-            moved = proxy.traffic() - before
-            counted[number] = {"received": moved.received, "sent": moved.sent, "connections": moved.connections}
-    finally:
-        process.close()
-        proxy.close()
+    with setting.through() as (seen, proxies):
+        process = Process(name, seen)
+        try:
+            for number, text in texts.items():
+                process.ask(run=text)
+                before = _total(proxies)
+                process.ask(run=text)
+                counted[number] = _plain(_total(proxies) - before)
+        finally:
+            process.close()
     return counted
 
 

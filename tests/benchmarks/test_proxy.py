@@ -1,14 +1,15 @@
-"""The counting proxy counts every byte, both ways, and nothing else."""
+"""The counting proxy counts every byte, both ways, and nothing else; a slow one is as slow as it says."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.proxy import CountingProxy
+from benchmarks.proxy import FULL_SPEED, CountingProxy, Wire
 
 ANSWER = b"a" * 3_000_001
 
@@ -32,16 +33,30 @@ def server() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+def _three_questions(server: int, wire: Wire) -> tuple[float, CountingProxy]:
+    """Ask three times through a proxy; seconds, and the proxy."""
+    proxy = CountingProxy(f"postgresql://user:pa%2Fss@127.0.0.1:{server}/db", wire)
+    host, _, port = proxy.uri.removeprefix("postgresql://user:pa%2Fss@").removesuffix("/db").partition(":")
+    with socket.create_connection((host, int(port))) as client:
+        started = time.monotonic()
+        for _ in range(3):
+            client.sendall(b"0123456789")
+            assert len(client.recv(len(ANSWER), socket.MSG_WAITALL)) == len(ANSWER)
+        return time.monotonic() - started, proxy
+
+
 def test_every_byte_is_counted(server: int) -> None:
-    proxy = CountingProxy(f"postgresql://user:pa%2Fss@127.0.0.1:{server}/db")
-    try:
-        host, _, port = proxy.uri.removeprefix("postgresql://user:pa%2Fss@").removesuffix("/db").partition(":")
-        before = proxy.traffic()
-        with socket.create_connection((host, int(port))) as client:
-            for _ in range(3):
-                client.sendall(b"0123456789")
-                assert len(client.recv(len(ANSWER), socket.MSG_WAITALL)) == len(ANSWER)
-        moved = proxy.traffic() - before
-    finally:
-        proxy.close()
+    _, proxy = _three_questions(server, FULL_SPEED)
+    with proxy:
+        moved = proxy.traffic()
     assert (moved.received, moved.sent, moved.connections) == (3 * len(ANSWER), 30, 1)
+
+
+def test_a_slow_wire_takes_its_time_and_loses_nothing(server: int) -> None:
+    wire = Wire(rate=30e6, delay=0.02)
+    seconds, proxy = _three_questions(server, wire)
+    with proxy:
+        moved = proxy.traffic()
+    assert (moved.received, moved.sent) == (3 * len(ANSWER), 30)
+    least = 3 * (len(ANSWER) / wire.rate + 2 * wire.delay)
+    assert seconds >= least * 0.98
