@@ -11,6 +11,7 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.engine.feeds import Feeds, counted_plan
+from tauro_nb.engine.gate import Gate
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
 from tauro_nb.engine.settings import EngineSettings, SpillDirectory
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["DuckDBEngine", "Execution"]
 
 _BATCH_ROWS = 65_536
+_PATIENCE = 1.0
+"""Seconds for what is being fetched when a run is closed."""
 _SETTINGS = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -153,14 +156,12 @@ class DuckDBEngine:
 
     def run(self, plan: QueryPlan, meter: Meter | None = None) -> Execution:
         """Start a plan; the first batch is on its way when this returns. With a meter every arrival is counted."""
-        return Execution(self, plan, meter)
-
-    def opened(self, execution: Execution) -> None:
-        """Close it with the engine, whoever still holds it: a traceback does, for as long as it is the last one."""
+        execution = Execution(self, plan, meter)
         self._running.add(execution)
+        return execution
 
     def close(self) -> None:
-        """Close every instance and what runs in it."""
+        """Stop what runs, and close every instance."""
         for execution in list(self._running):
             execution.close()
         with self._lock:
@@ -189,13 +190,13 @@ class Execution:
         self._watch = Watch(sources)
         self._worker = Interruptible(self.cancel, self._watch)
         self._cursor: duckdb.DuckDBPyConnection | None = None
+        self._reader: pa.RecordBatchReader | None = None
+        self._gate = Gate()
         self.shipped: Mapping[str, int] = {}
         """Join keys that were sent to sources, by mark of their filter."""
-        engine.opened(self)
         try:
             self._cursor = self._guarded(lambda: engine.cursor(sources, switched_off=self._plan.switched_off))
-            self._reader: pa.RecordBatchReader | None = self._guarded(self._execute)
-            self._given: pa.Schema = self._reader.schema
+            self._reader = self._guarded(self._execute)
         except BaseException:
             self.close()
             raise
@@ -205,7 +206,8 @@ class Execution:
         """Arrow schema of the result, under the names the user wrote."""
         import pyarrow as pa
 
-        given = self._given
+        assert self._reader is not None
+        given = self._reader.schema
         names = list(self._plan.schema) or given.names
         return pa.schema([field.with_name(name) for field, name in zip(given, names, strict=True)])
 
@@ -230,16 +232,21 @@ class Execution:
         import pyarrow as pa
 
         reader = stream()
-        arriving = reader if self._meter is None else self._meter.counted(name, iter(reader))
+        arriving = iter(reader) if self._meter is None else self._meter.counted(name, iter(reader))
 
         def batches() -> Iterator[pa.RecordBatch]:
             try:
-                yield from arriving
+                while (batch := self._fetched(arriving)) is not None:
+                    yield batch
             except TauroError as error:
                 self._failure = error
                 raise
 
         return _Once(pa.RecordBatchReader.from_batches(reader.schema, batches()), self._refuse_a_second_reading)
+
+    def _fetched(self, arriving: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        with self._gate.entered():
+            return next(arriving, None)
 
     def _refuse_a_second_reading(self) -> TauroError:
         self._failure = ExecutionError(
@@ -286,10 +293,10 @@ class Execution:
     def _next(self) -> pa.RecordBatch | None:
         import pyarrow as pa
 
-        if self._reader is None:
-            raise ExecutionError("the query was closed before its end.", sql=self._plan.sql, hint="Run it again.")
+        assert self._reader is not None
         try:
-            return self._reader.read_next_batch()
+            with self._gate.entered():
+                return self._reader.read_next_batch()
         except StopIteration:
             return None
         except (pa.ArrowException, OSError) as error:
@@ -305,17 +312,24 @@ class Execution:
         self._watch.tell_to_stop()
 
     def close(self) -> None:
-        """Free the cursor and the worker; may be called twice.
+        """Stop what still runs, and free the cursor and the worker; may be called twice.
 
-        The reader would keep the whole instance, with its connections to sources, for as long as a traceback keeps
-        this object.
+        A reader that is not closed reads on, at the server and here, until Python collects it.
         """
         self._worker.close()
-        self._reader = None
-        if self._cursor is not None:
-            self._cursor.close()
-            self._cursor = None
-        self._feeds.close()
+        cursor, self._cursor = self._cursor, None
+        if cursor is None:
+            return
+        cursor.interrupt()
+        # Batches on their way may arrive: of an answer that is interrupted the scanner first reads all the rest.
+        left = self._gate.close(_PATIENCE)
+        if not left:
+            self._feeds.interrupt()
+            left = self._gate.close(_PATIENCE)
+        if left and self._reader is not None:
+            self._reader.close()
+        cursor.close()
+        self._feeds.close(unread=left)
 
 
 class _Once:

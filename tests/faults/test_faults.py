@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,11 @@ from tests.mariadb import MariaDBServer
 Right = Mapping[str, list[tuple[Any, ...]]]
 
 
+def cases(usual: str) -> list[str]:
+    """The query that the fault is tried in; all of them for `make faults`."""
+    return list(QUERIES) if "TAURO_FAULTS" in os.environ else [usual]
+
+
 def recovers(world: World, ctx: VirtualContext, right: Right) -> None:
     """The way is there again: every query gives the right answer, and nothing of an earlier one still runs."""
     world.proxy.heal()
@@ -34,7 +40,7 @@ def late(name: str) -> int:
     return 200_000 if name == "scan" else 3000
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", cases("scan"))
 def test_a_server_that_is_killed(world: World, right: Right, name: str) -> None:
     with world.context() as ctx:
         plan = ctx.plan(QUERIES[name])
@@ -57,7 +63,7 @@ def kill_when_stalled(world: World) -> None:
     world.proxy.heal()
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", cases("keys"))
 def test_a_connection_that_is_lost_in_the_answer(world: World, right: Right, name: str) -> None:
     with world.context() as ctx:
         plan = ctx.plan(QUERIES[name])
@@ -67,7 +73,7 @@ def test_a_connection_that_is_lost_in_the_answer(world: World, right: Right, nam
         recovers(world, ctx, right)
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", cases("keys"))
 def test_connections_that_were_lost_between_queries(world: World, right: Right, name: str) -> None:
     with world.context() as ctx:
         for _ in range(3):
@@ -75,7 +81,7 @@ def test_connections_that_were_lost_between_queries(world: World, right: Right, 
             world.proxy.drop()
 
 
-@pytest.mark.parametrize("after", [None, 10, 400])
+@pytest.mark.parametrize("after", [None, 400])
 def test_a_connection_that_is_lost_while_connecting(world: World, right: Right, after: int | None) -> None:
     with world.context() as ctx:
         if after is None:
@@ -88,7 +94,7 @@ def test_a_connection_that_is_lost_while_connecting(world: World, right: Right, 
         recovers(world, ctx, right)
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", cases("scan"))
 def test_a_network_that_stalls_in_the_answer(world: World, right: Right, name: str) -> None:
     with world.context() as ctx:
         plan = ctx.plan(QUERIES[name])
