@@ -6,32 +6,30 @@ A token is `version(1) | algorithm(1) | key id(4) | nonce(12, GCM only) | cipher
 
 from __future__ import annotations
 
-import binascii
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tauro_nb.errors import CipherError
+from tauro_nb.security.carrier import CutError, carried, uncarried
+from tauro_nb.security.gcm import Gcm
 from tauro_nb.security.keys.entry import Key, Slot, prefixed
 from tauro_nb.security.keys.ring import KeyRing
+from tauro_nb.security.runs import as_texts, batches, in_batches
+from tauro_nb.security.siv import Siv
 from tauro_nb.security.written import is_miswritten
 
-__all__ = ["PREFIX", "Cipher", "FieldSpec"]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-PREFIX: Final = "tnb1."
+    from tauro_nb.security.runs import Matrix
+
+__all__ = ["Cipher", "FieldSpec"]
+
 _VERSION: Final = 1
 _GCM, _SIV = 1, 2
-_HEAD, _NONCE, _TAG = 6, 12, 16
+_HEAD, _TAG = 6, 16
 _LABEL: Final = b"tauro/field/1"
-_PREFIX: Final = PREFIX.encode()
-_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-# The last letter may have bits to spare, which Python's decoder forgives: by the length of the text modulo 4, the
-# letters with none of them set.
-_LAST: Final = (b"AEIMQUYcgkosw048", _LETTERS, b"", b"AQgw")
-_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
 
 NO_TOKEN = "holds a value that is not a ciphertext"  # noqa: S105 - words of a message
 CUT = "holds a ciphertext that is cut off"
@@ -39,8 +37,6 @@ UNKNOWN_KEY = "was encrypted with a key that the keyset does not have"
 DESTROYED = "was encrypted with a key that was destroyed"
 FOREIGN = "holds a ciphertext of another column or tenant"
 CHANGED = "holds a ciphertext that was changed, or belongs to another table, column, type or tenant"
-
-_Opener = Callable[[Sequence[bytes]], list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,9 @@ class Cipher:
         self._ring = ring
         self._slot = spec.slot
         self._place = spec.place
-        self._openers: dict[bytes, _Opener] = {}
+        self._boxes: dict[bytes, Siv | Gcm] = {}
+        self._algorithm = _SIV if spec.searchable else _GCM
+        self._mode: type[Siv | Gcm] = Siv if spec.searchable else Gcm
         self._generation = -1
 
     def encrypt(self, values: Sequence[str]) -> list[str]:
@@ -136,7 +134,7 @@ class Cipher:
         """
         if self.spec.searchable and any(is_miswritten(value, self.spec.type) for value in values):
             raise self.spec.refuse("is searchable, and a value is not written in the one way of its type")
-        return _as_text(self.seal([value.encode("utf-8", "surrogatepass") for value in values]))
+        return _texts(self.seal(_array(values)))
 
     def decrypt(self, tokens: Sequence[str]) -> list[str]:
         """The texts in tokens.
@@ -146,152 +144,128 @@ class Cipher:
         CipherError
             One of them does not open here; names the column, never the value.
         """
-        opened = self.unseal([token.encode("utf-8", "surrogatepass") for token in tokens])
-        return [plain.decode("utf-8", "surrogatepass") for plain in opened]
+        return _texts(self.unseal(_array(tokens)))
 
     def tokens(self, value: str) -> list[str]:
         """The tokens a value can have in a searchable column: one for each key that still decrypts."""
-        plain = [value.encode("utf-8", "surrogatepass")]
-        return [text for key in self._ring.live(self._slot) for text in _as_text(self._sealed_siv(plain, key))]
+        plain = _array([value])
+        return [text for key in self._ring.live(self._slot) for text in _texts(self._sealed(plain, key))]
 
-    def seal(self, plains: Sequence[bytes]) -> list[bytes]:
-        """Tokens without their carrier."""
+    def seal(self, plain: pa.Array) -> pa.Array:
+        """Tokens for texts or binaries without NULL."""
         key = self._ring.primary(self._slot)
-        if self.spec.searchable:
-            return self._sealed_siv(plains, key)
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        if not self.spec.searchable:
+            self._ring.count(key, len(plain))
+        return self._sealed(plain, key)
 
-        self._ring.count(key, len(plains))
-        head, context = self._head(_GCM, key), self._context(_GCM, key)
-        encrypt = AESGCM(key.material).encrypt
-        random = os.urandom(_NONCE * len(plains))
-        nonces = (random[at : at + _NONCE] for at in range(0, len(random), _NONCE))
-        return [head + nonce + encrypt(nonce, plain, context) for nonce, plain in zip(nonces, plains, strict=True)]
+    def unseal(self, tokens: pa.Array) -> pa.Array:
+        """The other direction; whoever takes the answers for texts looks whether they are UTF-8.
 
-    def unseal(self, texts: Sequence[bytes]) -> list[bytes]:
-        """The other direction, from tokens in their carrier."""
-        raws = self.raw(texts)
-        heads = self._heads(raws)
+        Raises
+        ------
+        CipherError
+            One of them does not open here.
+        """
+        from cryptography.exceptions import InvalidTag
+
         try:
-            if len(heads) == 1:
-                return self._openers[heads.pop()](raws)
-            return [self._openers[raw[:_HEAD]]([raw])[0] for raw in raws]
-        except ValueError:
+            return in_batches(tokens, self._opened)
+        except InvalidTag:
             raise self.spec.refuse(CHANGED) from None
 
-    def check(self, texts: Sequence[bytes]) -> None:
-        """Refuse what does not look like a token of this column: it could be a plain value.
+    def check(self, tokens: pa.Array) -> pa.Array:
+        """The same tokens; what does not look like one of this column is refused: it could be a plain value.
 
         Raises
         ------
         CipherError
             One of them does not.
         """
-        self._heads(self.raw(texts))
+        for texts, _ in batches(tokens):
+            self._boxes_of(self._uncarried(texts))
+        return tokens
 
-    def raw(self, texts: Sequence[bytes]) -> list[bytes]:
-        """Tokens out of their carrier; one token has one spelling."""
-        joined, count = b"\n".join(texts), len(texts)
-        if not count:
-            return []
-        foreign = joined.translate(None, _LETTERS)
-        if foreign.replace(b".", b"") != b"\n" * (count - 1) or foreign.count(b".") != count:
-            raise self.spec.refuse(NO_TOKEN)
-        if not all(text.startswith(_PREFIX) for text in texts):
-            raise self.spec.refuse(NO_TOKEN)
-        decode = binascii.a2b_base64
+    def _sealed(self, plain: pa.Array, key: Key) -> pa.Array:
+        head, box = self._head(key), self._box(key)
+        return in_batches(plain, lambda values: [carried(head, sealed) for sealed in box.seal(values)])
+
+    def _opened(self, texts: Sequence[Matrix]) -> list[Matrix]:
+        tokens = self._uncarried(texts)
+        boxes = self._boxes_of(tokens)
+        if len(boxes) == 1:
+            return next(iter(boxes.values())).open([token[:, _HEAD:] for token in tokens])
+        # After a rotation: the tokens of each key by themselves.
+        import numpy as np
+
+        opened = [
+            np.empty((len(token), max(0, token.shape[1] - _HEAD - self._mode.ADDED)), np.uint8) for token in tokens
+        ]
+        for head, box in boxes.items():
+            own = [(token[:, :_HEAD] == np.frombuffer(head, np.uint8)).all(axis=1) for token in tokens]
+            plain = box.open([token[rows, _HEAD:] for token, rows in zip(tokens, own, strict=True)])
+            for whole, rows, part in zip(opened, own, plain, strict=True):
+                whole[rows] = part
+        return opened
+
+    def _uncarried(self, texts: Sequence[Matrix]) -> list[Matrix]:
+        """Tokens out of their carrier."""
         try:
-            bodies = joined.translate(_FROM_URL).replace(_PREFIX, b"").split(b"\n")
-            raws = [decode(body + b"==") for body in bodies]
-        except binascii.Error:
+            return [uncarried(matrix, _HEAD + _TAG) for matrix in texts]
+        except CutError:
             raise self.spec.refuse(CUT) from None
-        if min(map(len, raws)) < _HEAD + _TAG:
-            raise self.spec.refuse(CUT)
-        if any(text[-1] not in _LAST[len(text) % 4] for text in texts):
-            raise self.spec.refuse(NO_TOKEN)
-        return raws
+        except ValueError:
+            raise self.spec.refuse(NO_TOKEN) from None
 
-    def _sealed_siv(self, plains: Sequence[bytes], key: Key) -> list[bytes]:
-        from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-
-        head, context = self._head(_SIV, key), [self._context(_SIV, key)]
-        sealed = map(AESSIV(key.material).encrypt, plains, repeat(context))
-        return [head + box[_TAG:] + box[:_TAG] for box in sealed]
-
-    def _heads(self, raws: Sequence[bytes]) -> set[bytes]:
-        """The heads of tokens, each with an opener."""
+    def _boxes_of(self, tokens: Sequence[Matrix]) -> dict[bytes, Siv | Gcm]:
+        """What opens tokens, by their heads."""
         self._ring.refresh()
         if self._generation != self._ring.generation:
-            self._openers.clear()
+            self._boxes.clear()
             self._generation = self._ring.generation
-        heads = {raw[:_HEAD] for raw in raws}
-        for head in heads - self._openers.keys():
-            self._openers[head] = self._opener(head)
-        return heads
+        heads = {head for token in tokens for head in _heads(token)}
+        for head in heads - self._boxes.keys():
+            self._boxes[head] = self._box(self._key(head))
+        return {head: self._boxes[head] for head in heads}
 
-    def _opener(self, head: bytes) -> _Opener:
-        """What opens tokens with this head.
+    def _key(self, head: bytes) -> Key:
+        """The key that tokens with this head were made with.
 
         Raises
         ------
         CipherError
             The head is of no key of this column.
         """
-        algorithm = _SIV if self.spec.searchable else _GCM
         if head[0] != _VERSION or head[1] not in (_GCM, _SIV):
             raise self.spec.refuse(NO_TOKEN)
         key = self._ring.find(int.from_bytes(head[2:]))
         if key is None:
             raise self.spec.refuse(UNKNOWN_KEY)
-        if key.slot != self._slot or head[1] != algorithm:
+        if key.slot != self._slot or head[1] != self._algorithm:
             raise self.spec.refuse(FOREIGN)
         if not key.live:
             raise self.spec.refuse(DESTROYED)
-        return self._siv_opener(key) if algorithm == _SIV else self._gcm_opener(key)
+        return key
 
-    def _gcm_opener(self, key: Key) -> _Opener:
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    def _box(self, key: Key) -> Siv | Gcm:
+        return self._mode(key.material, prefixed([self._head(key), *self._place]))
 
-        decrypt, context, start = AESGCM(key.material).decrypt, self._context(_GCM, key), _HEAD + _NONCE
-
-        def open_(raws: Sequence[bytes]) -> list[bytes]:
-            try:
-                return [decrypt(raw[_HEAD:start], raw[start:], context) for raw in raws]
-            except InvalidTag:
-                raise ValueError from None
-
-        return open_
-
-    def _siv_opener(self, key: Key) -> _Opener:
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-
-        decrypt, context = AESSIV(key.material).decrypt, [self._context(_SIV, key)]
-
-        def open_(raws: Sequence[bytes]) -> list[bytes]:
-            try:
-                return [decrypt(raw[-_TAG:] + raw[_HEAD:-_TAG], context) for raw in raws]
-            except InvalidTag:
-                raise ValueError from None
-
-        return open_
-
-    def _head(self, algorithm: int, key: Key) -> bytes:
-        return bytes((_VERSION, algorithm)) + key.id.to_bytes(4)
-
-    def _context(self, algorithm: int, key: Key) -> bytes:
-        return prefixed([self._head(algorithm, key), *self._place])
+    def _head(self, key: Key) -> bytes:
+        return bytes((_VERSION, self._algorithm)) + key.id.to_bytes(4)
 
 
-def as_carried(tokens: Sequence[bytes]) -> list[bytes]:
-    """Tokens in their carrier, as bytes of ASCII text."""
-    if not tokens:
-        return []
-    # The encoder ends each with a line feed; all of them are then rewritten in one go.
-    lines = b"".join(map(binascii.b2a_base64, tokens)).translate(_TO_URL, b"=")
-    return (_PREFIX + lines[:-1].replace(b"\n", b"\n" + _PREFIX)).split(b"\n")
+def _heads(tokens: Matrix) -> set[bytes]:
+    """The different heads of tokens of one length."""
+    import numpy as np
+
+    heads = tokens[:, :_HEAD]
+    if (heads == heads[0]).all():
+        return {heads[0].tobytes()}
+    return {head.tobytes() for head in np.unique(heads, axis=0)}
 
 
-def _as_text(tokens: Sequence[bytes]) -> list[str]:
-    return [token.decode("ascii") for token in as_carried(tokens)]
+def _array(texts: Sequence[str]) -> pa.Array:
+    return as_texts([text.encode("utf-8", "surrogatepass") for text in texts])
+
+
+def _texts(values: pa.Array) -> list[str]:
+    return [value.decode("utf-8", "surrogatepass") for value in values.cast("binary").to_pylist()]

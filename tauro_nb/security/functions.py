@@ -10,16 +10,17 @@ import binascii
 import hmac
 import re
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlglot import exp
 
 from tauro_nb.errors import CipherError, KeysetError, TauroError
-from tauro_nb.security.cipher import Cipher, FieldSpec, as_carried
+from tauro_nb.security.cipher import Cipher, FieldSpec
 from tauro_nb.security.keys.entry import Slot
 from tauro_nb.security.keys.ring import KeyRing
+from tauro_nb.security.runs import as_texts
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,9 +42,9 @@ _HANDLE: Final = re.compile(r"(?i)\b(tauro_(?:encrypt|decrypt|check|hmac))\('[\w
 _MEMO: Final = 2**18
 _PATIENCE: Final = 2**18
 _LONG: Final = 1024
-_LOOK: Final = 128
+_SAMPLE: Final = 2**13
 _MOST_FAILURES: Final = 256
-_Work = Callable[[Sequence[bytes]], Sequence[bytes]]
+_Work = Callable[["pa.Array"], "pa.Array"]
 
 
 def call(function: str, handle: str, value: exp.Expr) -> exp.Expr:
@@ -64,22 +65,12 @@ def without_handles(text: str) -> str:
     return _HANDLE.sub(r"\1(", text)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Job:
-    """Work under one handle, and answers it remembers while the keys stay the same."""
+    """Work under one handle, good while the keys stay the same."""
 
     work: _Work
-    memo: dict[bytes, bytes] | None
     generation: int
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    asked: int = 0
-    missed: int = 0
-
-    def learns_nothing(self, asked: int, missed: int) -> bool:
-        """Whether values hardly ever come back, so that remembering them only costs."""
-        self.asked += asked
-        self.missed += missed
-        return self.asked > _PATIENCE and self.missed > 0.9 * self.asked
 
 
 class EngineFunctions:
@@ -162,7 +153,7 @@ class EngineFunctions:
         whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
         plain = whole.drop_null() if whole.null_count else whole
         job = self._job(name, handle)
-        done = self._worked(job, plain)
+        done = job.work(plain)
         if name == DECRYPT:
             _require_text(done, self.ring.job(handle))
         if not whole.null_count:
@@ -171,18 +162,6 @@ class EngineFunctions:
         positions = pc.if_else(whole.is_valid(), pc.subtract(positions, 1), None)
         return done.take(positions)
 
-    def _worked(self, job: _Job, plain: pa.Array) -> pa.Array:
-        if job.memo is None:
-            return _texts(job.work(_pieces(plain)))
-        if len(plain) > _MEMO // 4:
-            # A whole column at once: its own dictionary is cheaper than remembering.
-            coded = plain.dictionary_encode()
-            return _texts(job.work(_pieces(coded.dictionary))).take(coded.indices)
-        if _repeats(plain):
-            coded = plain.dictionary_encode()
-            return _texts(_recalled(job, _pieces(coded.dictionary))).take(coded.indices)
-        return _texts(_recalled(job, _pieces(plain)))
-
     def _job(self, name: str, handle: str) -> _Job:
         self.ring.refresh()
         job = self._jobs.get((name, handle))
@@ -190,9 +169,9 @@ class EngineFunctions:
             spec = self.ring.job(handle)
             if not isinstance(spec, _SPECS[name]):
                 raise KeysetError("the plan's keys are not known here.", hint="Plan again.")
-            work, repeats = _WORK[name](spec, self.ring)
+            work = _WORK[name](spec, self.ring)
             # After the work was made, which may have made a key.
-            job = self._jobs[name, handle] = _Job(work, {} if repeats else None, self.ring.generation)
+            job = self._jobs[name, handle] = _Job(work, self.ring.generation)
         return job
 
     def _remembered(self, handle: str, error: TauroError) -> str:
@@ -203,57 +182,88 @@ class EngineFunctions:
             return f"tauro-function:{handle}:{self._failed - 1}"
 
 
-def _recalled(job: _Job, pieces: list[bytes]) -> Sequence[bytes]:
-    """The answers for texts, those that are remembered and those worked out now."""
-    memo = job.memo
-    if memo is None:
-        return job.work(pieces)
-    known = list(map(memo.get, pieces))
-    if None not in known:
-        return cast("list[bytes]", known)
-    if job.learns_nothing(len(known), known.count(None)):
-        job.memo = None
-        return job.work(pieces)
-    missing = list(dict.fromkeys(piece for piece, answer in zip(pieces, known, strict=True) if answer is None))
-    fresh = dict(zip(missing, job.work(missing), strict=True))
-    with job.lock:
-        if len(memo) + len(fresh) > _MEMO:
-            memo.clear()
-        memo.update((piece, answer) for piece, answer in fresh.items() if len(piece) <= _LONG)
-    return [fresh[piece] if answer is None else answer for piece, answer in zip(pieces, known, strict=True)]
+class _Memo:
+    """Work that remembers its answers."""
+
+    def __init__(self, work: Callable[[bytes], bytes]) -> None:
+        self._work = work
+        self._known: dict[bytes, bytes] | None = {}
+        self._lock = threading.Lock()
+        self._asked = 0
+        self._missed = 0
+
+    def __call__(self, values: pa.Array) -> pa.Array:
+        pieces = _pieces(values)
+        known = self._known
+        if known is None or len(pieces) > _MEMO // 4:
+            return as_texts(list(map(self._work, pieces)))
+        found = list(map(known.get, pieces))
+        missing = dict.fromkeys(piece for piece, answer in zip(pieces, found, strict=True) if answer is None)
+        if not missing:
+            return as_texts(cast("list[bytes]", found))
+        fresh = {piece: self._work(piece) for piece in missing}
+        self._learn(known, len(pieces), fresh)
+        answers = zip(pieces, found, strict=True)
+        return as_texts([fresh[piece] if answer is None else answer for piece, answer in answers])
+
+    def _learn(self, known: dict[bytes, bytes], asked: int, fresh: dict[bytes, bytes]) -> None:
+        with self._lock:
+            self._asked += asked
+            self._missed += len(fresh)
+            if self._asked > _PATIENCE and self._missed > 0.9 * self._asked:
+                # Values hardly ever come back: remembering them only costs.
+                self._known = None
+                return
+            if len(known) + len(fresh) > _MEMO:
+                known.clear()
+            known.update((piece, answer) for piece, answer in fresh.items() if len(piece) <= _LONG)
+
+
+def _each_once(work: _Work) -> _Work:
+    """The same work, done once for values that come back."""
+
+    def once(values: pa.Array) -> pa.Array:
+        if not _repeats(values):
+            return work(values)
+        coded = values.dictionary_encode()
+        return work(coded.dictionary).take(coded.indices)
+
+    return once
 
 
 def _repeats(values: pa.Array) -> bool:
-    """Whether a look at the first values says that a dictionary is worth making."""
-    return len(values) > 2 * _LOOK and len(values.slice(0, _LOOK).unique()) <= 0.8 * _LOOK
+    """Whether the values of a long column come twice or more often, by a sample: a dictionary is then worth making."""
+    import numpy as np
+
+    count = len(values)
+    if count < 2 * _SAMPLE:
+        return False
+    # One of each stretch of the column: no row twice, and no rhythm of the column shows.
+    step = count // _SAMPLE
+    rows = np.arange(_SAMPLE) * step + np.random.default_rng().integers(0, step, _SAMPLE)
+    return _SAMPLE - len(values.take(rows).unique()) > _SAMPLE**2 / count
 
 
-def _encrypting(spec: FieldSpec, ring: KeyRing) -> tuple[_Work, bool]:
+def _encrypting(spec: FieldSpec, ring: KeyRing) -> _Work:
     cipher = Cipher(spec, ring)
     ring.primary(spec.slot)
-    return (lambda plains: as_carried(cipher.seal(plains))), spec.searchable
+    return _each_once(cipher.seal) if spec.searchable else cipher.seal
 
 
-def _decrypting(spec: FieldSpec, ring: KeyRing) -> tuple[_Work, bool]:
-    return Cipher(spec, ring).unseal, True
+def _decrypting(spec: FieldSpec, ring: KeyRing) -> _Work:
+    return _each_once(Cipher(spec, ring).unseal)
 
 
-def _checking(spec: FieldSpec, ring: KeyRing) -> tuple[_Work, bool]:
-    cipher = Cipher(spec, ring)
-
-    def work(texts: Sequence[bytes]) -> Sequence[bytes]:
-        cipher.check(texts)
-        return texts
-
-    return work, True
+def _checking(spec: FieldSpec, ring: KeyRing) -> _Work:
+    return Cipher(spec, ring).check
 
 
-def _hashing(slot: Slot, ring: KeyRing) -> tuple[_Work, bool]:
+def _hashing(slot: Slot, ring: KeyRing) -> _Work:
     key, digest = ring.primary(slot).material, hmac.digest
-    return (lambda plains: [binascii.hexlify(digest(key, plain, "sha256")) for plain in plains]), True
+    return _each_once(_Memo(lambda plain: binascii.hexlify(digest(key, plain, "sha256"))))
 
 
-_WORK: Final[Mapping[str, Callable[[Any, KeyRing], tuple[_Work, bool]]]] = {
+_WORK: Final[Mapping[str, Callable[[Any, KeyRing], _Work]]] = {
     ENCRYPT: _encrypting,
     DECRYPT: _decrypting,
     CHECK: _checking,
@@ -278,18 +288,3 @@ def _pieces(array: pa.Array) -> list[bytes]:
 
     pieces: list[bytes] = array.cast(pa.binary()).to_pylist()
     return pieces
-
-
-def _texts(pieces: Sequence[bytes]) -> pa.Array:
-    """Texts from bytes that are UTF-8: all of them are ASCII, or came out of texts."""
-    import numpy as np
-    import pyarrow as pa
-
-    ends = np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)))
-    if len(pieces) and ends[-1] >= 2**31:
-        return pa.array(pieces, type=pa.large_string())
-    offsets = np.zeros(len(pieces) + 1, np.int32)
-    offsets[1:] = ends
-    return pa.Array.from_buffers(
-        pa.string(), len(pieces), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(pieces))]
-    )

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tauro_nb.errors import CipherError, KeysetError
-from tauro_nb.security.cipher import PREFIX, Cipher, FieldSpec
+from tauro_nb.security.carrier import PREFIX
+from tauro_nb.security.cipher import Cipher, FieldSpec
 from tauro_nb.security.keys import KeyRing, Slot
 
 RING = KeyRing()
@@ -24,6 +25,7 @@ texts = st.lists(st.text(max_size=40), max_size=8)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=["random", "equal", "shared"])
+@settings(deadline=None)
 @given(values=texts)
 def test_what_goes_in_comes_out(spec: FieldSpec, values: list[str]) -> None:
     cipher = Cipher(spec, RING)
