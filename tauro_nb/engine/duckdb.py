@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -20,6 +20,7 @@ from tauro_nb.engine.watch import Watch
 from tauro_nb.errors import ExecutionError, QueryCancelled, SourceUnavailable, TauroError
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import frame_name
+from tauro_nb.sources.base import identity
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +63,7 @@ class DuckDBEngine:
         self._settings = settings or EngineSettings()
         self._spill: SpillDirectory | None = None
         self._instances: dict[frozenset[str], duckdb.DuckDBPyConnection] = {}
-        self._attached: set[tuple[frozenset[str], int]] = set()
+        self._attached: dict[tuple[frozenset[str], int], Hashable] = {}
         self._prepared: dict[frozenset[str], frozenset[Preparation]] = {}
         self._running: weakref.WeakSet[Execution] = weakref.WeakSet()
         self._lock = threading.RLock()
@@ -81,10 +82,10 @@ class DuckDBEngine:
             needed = frozenset(s.preparation for s in sources if s.preparation is not None)
             instance = self._instance(switched_off, needed)
             for source in sources:
-                key = (switched_off, id(source))
-                if key not in self._attached:
+                key, found = (switched_off, id(source)), identity(source)
+                if key not in self._attached or self._attached[key] != found:
                     source.attach(instance)
-                    self._attached.add(key)
+                    self._attached[key] = found
             return instance.cursor()
 
     def _instance(self, switched_off: frozenset[str], needed: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
@@ -96,7 +97,7 @@ class DuckDBEngine:
         if switched_off not in self._instances or not needed <= ready:
             self._instances[switched_off] = self._start(switched_off, ready | needed)
             self._prepared[switched_off] = ready | needed
-            self._attached = {key for key in self._attached if key[0] != switched_off}
+            self._attached = {key: found for key, found in self._attached.items() if key[0] != switched_off}
         return self._instances[switched_off]
 
     def _start(self, switched_off: frozenset[str], preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
