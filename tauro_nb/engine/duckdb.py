@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
+from tauro_nb.engine.ahead import Ahead
 from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.gate import Gate
 from tauro_nb.engine.interrupt import Interruptible
@@ -183,6 +184,10 @@ class Execution:
         sources = list(plan.sources.values())
         self._feeds = Feeds(lambda: engine.cursor(sources, switched_off=self._plan.switched_off), plan.params)
         self._plan = plan if meter is None else counted_plan(plan, self._feeds)
+        # What is measured is read one after the other, so that the figures are each one's own.
+        self._ahead = (
+            Ahead(plan, lambda: engine.cursor(sources, switched_off=plan.switched_off)) if meter is None else None
+        )
         self._meter = meter
         self._sources: Mapping[str, Source] = plan.sources
         self._functions = engine.functions
@@ -218,7 +223,9 @@ class Execution:
             self._hand(name, stream)
         for name, frame in self._plan.frames.items():
             self._cursor.register(frame_name(name), frame)
-        stages = Stages(self._plan, self._cursor, self._hand)
+        if self._ahead is not None:
+            self._ahead.start()
+        stages = Stages(self._plan, self._cursor, self._hand, self._ahead)
         residual = stages.run(lambda: self._stopped)
         self.shipped = stages.shipped
         params = used_params(residual, self._plan.params)
@@ -310,6 +317,8 @@ class Execution:
         if self._cursor is not None:
             self._cursor.interrupt()
         self._feeds.interrupt()
+        if self._ahead is not None:
+            self._ahead.interrupt()
         self._watch.tell_to_stop()
 
     def close(self) -> None:
@@ -331,6 +340,8 @@ class Execution:
             self._reader.close()
         cursor.close()
         self._feeds.close(unread=left)
+        if self._ahead is not None:
+            self._ahead.close()
 
 
 class _Once:

@@ -152,6 +152,10 @@ class RemoteSource(Protocol):
     connection: ConnectionSpec
     read_timeout: float
 
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the quickest question to it took; 0 before the first."""
+
     def trouble(self) -> Trouble | None:
         """Try a connection of its own, for at most the time for connecting; None when the server takes it."""
 
