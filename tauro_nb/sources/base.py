@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
 
 from sqlglot import exp
 
 from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
+from tauro_nb.errors import SourceUnavailable, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,7 +21,22 @@ if TYPE_CHECKING:
     from tauro_nb.sources.capability import Capability
     from tauro_nb.sources.extension import Preparation
 
-__all__ = ["ColumnFacts", "Keyed", "Link", "Scan", "Source", "revisions"]
+__all__ = [
+    "ColumnFacts",
+    "Keyed",
+    "Link",
+    "RemoteSource",
+    "Scan",
+    "Source",
+    "Trouble",
+    "identity",
+    "revisions",
+    "seconds",
+    "unavailable",
+]
+
+
+_LONGEST: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +131,85 @@ class Source(Protocol):
         """Let go of every connection; may be called twice."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a new connection to a source met, in words without address and secrets.
+
+    `silent` when nothing came back: a server that refuses is there, and may well be working on what it was asked.
+    """
+
+    reason: str
+    silent: bool
+
+
+@runtime_checkable
+class RemoteSource(Protocol):
+    """A source behind a network, on which it may be lost without a word.
+
+    `read_timeout` are the seconds of silence after which it is asked whether it is there.
+    """
+
+    connection: ConnectionSpec
+    read_timeout: float
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the quickest question to it took; 0 before the first."""
+
+    def trouble(self) -> Trouble | None:
+        """Try a connection of its own, for at most the time for connecting; None when the server takes it."""
+
+    def sever(self) -> None:
+        """Break every connection to it, so that whoever waits for an answer stops waiting."""
+
+
+def seconds(connection: ConnectionSpec, option: str, usual: float = 30.0) -> float:
+    """A time that a connection's options give.
+
+    Raises
+    ------
+    UsageError
+        It is not a number above zero.
+
+    Examples
+    --------
+    >>> seconds(ConnectionSpec("crm", "mysql", {"read_timeout": "5"}), "read_timeout")
+    5.0
+    """
+    given = connection.options.get(option, usual)
+    try:
+        found = float(given)
+    except (TypeError, ValueError):
+        found = 0.0
+    if not 0 < found < _LONGEST:
+        raise UsageError(f"connection `{connection.id}`: `{option}` is not a number of seconds.")
+    return found
+
+
+def unavailable(connection: ConnectionSpec, trouble: Trouble) -> SourceUnavailable:
+    """The error that says what is wrong with the way to a source."""
+    return SourceUnavailable(f"connection `{connection.id}`: {trouble.reason}.", hint="Check its `uri` and the server.")
+
+
 @runtime_checkable
 class _AnswersTogether(Protocol):
     """A source that tells the revisions of several tables in one round trip."""
 
     def revisions(self, tables: Sequence[VirtualTable]) -> dict[str, str]:
         """Revisions by name; a table that is not there is left out."""
+
+
+@runtime_checkable
+class _Replaceable(Protocol):
+    """A source that may be another one under the same name, such as a file that a newer one took the place of."""
+
+    def identity(self) -> Hashable:
+        """Equal as long as it is the same."""
+
+
+def identity(source: Source) -> Hashable:
+    """What an engine has attached a source as; once it differs, the engine would go on with what is gone."""
+    return source.identity() if isinstance(source, _Replaceable) else None
 
 
 def revisions(source: Source, tables: Sequence[VirtualTable]) -> dict[str, str]:
