@@ -68,7 +68,7 @@ def test_text_keys_stay_here(shop: VirtualContext) -> None:
 
 
 def test_statistics_come_from_its_catalog(shop: VirtualContext, mariadb_server: MariaDBServer) -> None:
-    """InnoDB looks at a few pages: what it takes for the number of values may be far from it, but it is what is read."""
+    """InnoDB looks at a few pages: what it takes for the number of values may be far off, but it is what is read."""
     query = (
         "SELECT CARDINALITY FROM information_schema.STATISTICS WHERE TABLE_NAME = 'items' AND COLUMN_NAME = 'order_id'"
     )
