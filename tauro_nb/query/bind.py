@@ -194,12 +194,12 @@ def _sorts_by_output(column: exp.Column) -> bool:
 
 
 def _resists(tree: exp.Expr) -> bool:
-    if every(tree, *_NOT_QUALIFIED):
-        return True
-    return any(
-        join.method.upper() in ("NATURAL", "POSITIONAL") or (join.method.upper() == "ASOF" and join.args.get("using"))
-        for join in every(tree, exp.Join)
-    )
+    return any(not isinstance(node, exp.Join) or _joins_by_name(node) for node in every(tree, exp.Join, *_NOT_QUALIFIED))
+
+
+def _joins_by_name(join: exp.Join) -> bool:
+    method = join.method.upper()
+    return method in ("NATURAL", "POSITIONAL") or (method == "ASOF" and bool(join.args.get("using")))
 
 
 def leaf_columns(tree: exp.Expr) -> dict[int, tuple[str, set[str]]]:

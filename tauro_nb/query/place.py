@@ -164,9 +164,9 @@ class _Cutter:
     def _applies(self, part: exp.Expr, source: Source) -> bool:
         """Whether a source can apply a condition: it lists all of it, and holds what the condition reads besides."""
         assert source.capability is not None
-        if source.capability.refusal(part) is not None or any(map(_correlated, part.find_all(exp.Subquery))):
+        if source.capability.refusal(part) is not None or any(map(_correlated, every(part, exp.Subquery))):
             return False
-        read = (self._site(table) for table in part.find_all(exp.Table) if leaf_kind(table))
+        read = (self._site(table) for table in every(part, exp.Table) if leaf_kind(table))
         return all(site is source for site in read)
 
     def _take_local(self, leaf: exp.Select) -> None:
@@ -228,7 +228,7 @@ def _hand_masks(leaf: exp.Select, kept: list[exp.Expr], capability: Capability) 
 
 def _columns_of(part: exp.Expr, raw: exp.Expr) -> Iterator[exp.Column]:
     """Columns of a leaf's own table; a subquery of its policy has others as well."""
-    return (column for column in part.find_all(exp.Column) if column.table == raw.alias)
+    return (column for column in every(part, exp.Column) if column.table == raw.alias)
 
 
 def _inner(name: str, raw: exp.Expr) -> exp.Column:
@@ -238,7 +238,7 @@ def _inner(name: str, raw: exp.Expr) -> exp.Column:
 def _asked_for(leaf: exp.Select, needed: list[str], kept: list[exp.Expr]) -> set[str]:
     """Which of the raw columns a leaf needs the query itself speaks of; the others only the policy reads."""
     spoken = {select.alias.lower() for select in leaf.expressions}
-    spoken |= {column.name.lower() for part in kept if not is_policy(part) for column in part.find_all(exp.Column)}
+    spoken |= {column.name.lower() for part in kept if not is_policy(part) for column in every(part, exp.Column)}
     return {name for name in needed if name.lower() in spoken}
 
 
@@ -310,23 +310,33 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
     """Put real relations in the place of fragments, frames and raw tables: what the engine will run."""
     by_id = {fragment.id: fragment for fragment in fragments}
     root = exp.Subquery(this=tree)
-    for leaf in [select for select in root.find_all(exp.Select) if is_fenced(select)]:
-        cut_dictionaries(leaf)
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == FRAGMENT]:
-        if not by_id[node.name].keys:
-            node.replace(_answering(by_id[node.name]))
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == STEP]:
-        ran = handed_table(node.name)
-        ran.set("alias", node.args.get("alias"))
-        node.replace(ran)
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) in (RAW, LOCAL)]:
-        local = leaf_kind(node) == LOCAL
-        relation = handed_table(frame_name(node.name)) if local else planner.raw(node.name).relation.copy()
-        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
-        relation.set("alias", alias)
-        node.replace(relation)
+    for leaf in every(root, exp.Select):
+        if is_fenced(leaf):
+            cut_dictionaries(leaf)
+    tables = every(root, exp.Table)
+    while tables:
+        node = tables.pop()
+        kind = leaf_kind(node)
+        if kind == FRAGMENT and not by_id[node.name].keys:
+            answer = _answering(by_id[node.name])
+            node.replace(answer)
+            tables += every(answer, exp.Table)
+        elif kind in (STEP, RAW, LOCAL):
+            node.replace(_real_relation(node, kind, planner))
     materialized: exp.Expr = root.this
     return materialized
+
+
+def _real_relation(node: exp.Table, kind: str, planner: Planner) -> exp.Expr:
+    """What the engine reads where a step, a raw table or a frame stands."""
+    alias = node.args.get("alias")
+    if kind == STEP:
+        relation: exp.Expr = handed_table(node.name)
+    else:
+        relation = handed_table(frame_name(node.name)) if kind == LOCAL else copied(planner.raw(node.name).relation)
+        alias = alias or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+    relation.set("alias", alias)
+    return relation
 
 
 def _real_steps(steps: tuple[Step, ...], fragments: tuple[Fragment, ...], planner: Planner) -> tuple[Step, ...]:
@@ -345,7 +355,7 @@ def _answering(fragment: Fragment) -> exp.Expr:
     if fragment.scan.stream is not None:
         return handed_table(fragment.id)
     scanned = fragment.scan.relation
-    relation: exp.Expr = scanned.copy() if scanned is not None else fragment.tree.copy().subquery(fragment.id)
+    relation = copied(scanned) if scanned is not None else copied(fragment.tree).subquery(fragment.id, copy=False)
     relation.meta[ANSWERS] = fragment.id
     return relation
 
@@ -364,7 +374,7 @@ def _misleads_scanners(tree: exp.Expr) -> bool:
 
 def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
     """Type every node; columns whose comparisons a source would decide differently get no type at all."""
-    names = {table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW}
+    names = {table.name for table in every(tree, exp.Table) if leaf_kind(table) == RAW}
     types = {name: planner.raw(name).exact_types() for name in names}
     known = {name: {column: known_type(kind) for column, kind in kinds.items()} for name, kinds in types.items()}
     schema = MappingSchema({RAW: known}, dialect="duckdb", normalize=False)
@@ -416,8 +426,8 @@ def _correlated(subquery: exp.Subquery) -> bool:
     """A scalar subquery (not EXISTS, not IN) that reads an outer column: sources run it once a row."""
     if isinstance(subquery.parent, (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.In, exp.Exists)):
         return False
-    own = {node.alias_or_name.lower() for node in subquery.find_all(exp.Table, exp.Subquery)}
-    return any(column.table and column.table.lower() not in own for column in subquery.find_all(exp.Column))
+    own = {node.alias_or_name.lower() for node in every(subquery, exp.Table, exp.Subquery)}
+    return any(column.table and column.table.lower() not in own for column in every(subquery, exp.Column))
 
 
 def _answer(fragment: Fragment, names: list[str]) -> exp.Select:

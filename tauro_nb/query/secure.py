@@ -153,7 +153,7 @@ def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | N
 def _as_qualified(leaf: exp.Select, inner: str) -> None:
     """Write a view's columns as its qualified body does, in lower case: rules compare names letter by letter."""
     for part in (*leaf.expressions, leaf.args.get("where")):
-        for column in part.find_all(exp.Column) if part is not None else ():
+        for column in every(part, exp.Column) if part is not None else ():
             if column.table == inner:
                 column.this.set("this", column.name.lower())
 
@@ -179,9 +179,8 @@ def cut_dictionaries(leaf: exp.Select) -> None:
     """
     for select in leaf.expressions:
         # DuckDB tries nothing in a subquery; what stands there is the policy's.
-        for column in [column for column in select.find_all(exp.Column) if column.parent_select is leaf]:
-            copied = exp.Anonymous(this="TRY", expressions=[column.copy()])
-            column.replace(copied)
+        for column in [column for column in every(select, exp.Column) if column.parent_select is leaf]:
+            column.replace(exp.Anonymous(this="TRY", expressions=[column.copy()]))
 
 
 def _raw(name: str) -> exp.Column:

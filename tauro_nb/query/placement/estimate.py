@@ -13,7 +13,7 @@ from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import Fragment
 from tauro_nb.query.secrecy import is_policy
-from tauro_nb.query.trees import BARRIER, conjuncts, disjuncts
+from tauro_nb.query.trees import BARRIER, conjuncts, disjuncts, every
 
 __all__ = ["Estimator"]
 
@@ -201,7 +201,7 @@ class Estimator:
 
     def stored(self, tree: exp.Expr) -> float:
         """Rows of all raw tables below, which a source looks at when no index helps."""
-        return sum(self.rows(table) for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW)
+        return sum(self.rows(table) for table in every(tree, exp.Table) if leaf_kind(table) == RAW)
 
     def is_indexed(self, relation: exp.Expr, name: str) -> bool:
         """Whether the source finds rows by a column's value without looking at all of them; yes when not known."""

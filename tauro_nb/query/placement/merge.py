@@ -12,7 +12,7 @@ from sqlglot import exp
 from tauro_nb.query.placement.cost import Rates, asked, scanned
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import plain_joins, relations
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import conjuncts, every
 
 if TYPE_CHECKING:
     from tauro_nb.sources.base import Source
@@ -54,11 +54,13 @@ def merge_joins(select: exp.Select, site: Site, estimator: Estimator, rates: Rat
     if not joins or any(join.side for join in joins) or not plain_joins(select) or select.args.get("sample"):
         return
     around = relations(select)
+    sites = {alias: site(relation) for alias, relation in around.items() if isinstance(relation, exp.Subquery)}
+    groups = [_Group((alias,), source) for alias, source in sites.items() if source is not None]
+    if len({id(group.source) for group in groups}) == len(groups):
+        return
     if len(around) != len(joins) + 1 or not _is_clear(select):
         return
     parts = tuple(_parts(select))
-    sites = {alias: site(relation) for alias, relation in around.items() if isinstance(relation, exp.Subquery)}
-    groups = [_Group((alias,), source) for alias, source in sites.items() if source is not None]
     weigher = _Weigher(select, around, parts, estimator, rates)
     while (best := weigher.best(groups)) is not None:
         left, right, merged = best
@@ -107,7 +109,7 @@ class _Weigher:
         assert capability is not None
         own, joined = [], False
         for part in self.parts:
-            used = {column.table.lower() for column in part.find_all(exp.Column)}
+            used = {column.table.lower() for column in every(part, exp.Column)}
             if not used or not used <= inside or part.find(exp.Query) or capability.refusal(part) is not None:
                 continue
             own.append(part)
@@ -150,7 +152,7 @@ class _Weigher:
 
 def _needed(select: exp.Select, group: _Group) -> list[exp.Column]:
     """Where the columns of a group are read by something else than its own conditions."""
-    inside = {id(column) for part in group.conditions for column in part.find_all(exp.Column)}
+    inside = {id(column) for part in group.conditions for column in every(part, exp.Column)}
     bodies = {id(relation) for relation in relations(select).values()}
     return [
         column
@@ -175,7 +177,7 @@ def _is_clear(select: exp.Select) -> bool:
         if isinstance(node, (exp.Table, exp.Subquery)) and id(node) not in bodies
     }
     reaching = any(
-        column.table.lower() in around for relation in around.values() for column in relation.find_all(exp.Column)
+        column.table.lower() in around for relation in around.values() for column in every(relation, exp.Column)
     )
     named = all(isinstance(item, exp.Alias) for item in select.expressions)
     return named and not reaching and not inner & around.keys()
@@ -232,7 +234,7 @@ def _defer(select: exp.Select) -> None:
     keys = [part.unnest() for part in parts]
     pairs = [key for key in keys if isinstance(key, exp.EQ) and all(map(_is_column, (key.this, key.expression)))]
     for part in parts:
-        used = {column.table for column in part.find_all(exp.Column)}
+        used = {column.table for column in every(part, exp.Column)}
         if len(used) < 2 or any(part.unnest() is pair for pair in pairs) or part.find(exp.Query):
             continue
         joined = [pair for pair in pairs if {pair.this.table, pair.expression.table} & used]

@@ -14,7 +14,7 @@ from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER, is_fenced
-from tauro_nb.query.trees import conjuncts, copied
+from tauro_nb.query.trees import conjuncts, copied, every
 from tauro_nb.security.types import is_number
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ def lift_barriers(query: Query, planner: Planner) -> Query:
     if not _Judge(planner, query.params, planner.binder).is_harmless(copied(query.tree)):
         return query
     tree = copied(query.tree)
-    for leaf in [node for node in tree.find_all(exp.Select) if _is_leaf(node) and is_fenced(node)]:
-        leaf.set("limit", None)
+    for leaf in every(tree, exp.Select):
+        if _is_leaf(leaf) and is_fenced(leaf):
+            leaf.set("limit", None)
     return query.evolve("lift_barriers", tree)
 
 
@@ -73,7 +74,7 @@ def _is_leaf(node: exp.Expr | None) -> bool:
 
 
 def _opens_ciphertext(tree: exp.Expr, planner: Planner) -> bool:
-    return any(planner.raw(leaf.name).stored for leaf in tree.find_all(exp.Table) if leaf_kind(leaf) == RAW)
+    return any(planner.raw(leaf.name).stored for leaf in every(tree, exp.Table) if leaf_kind(leaf) == RAW)
 
 
 def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
@@ -82,13 +83,13 @@ def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
     What is computed from groups was read from no dictionary.
     """
     numbers: dict[str, bool] = {}
-    for item in tree.find_all(exp.Alias):
+    for item in every(tree, exp.Alias):
         name = item.alias.lower()
         same = isinstance(item.this, exp.Column) and item.this.name.lower() == name
         if not same:
             numbers[name] = numbers.get(name, True) and isinstance(item.this, exp.AggFunc)
-    for leaf in (node for node in tree.find_all(exp.Table) if leaf_kind(node) == RAW):
-        for name, column in planner.raw(leaf.name).decision.columns.items():
+    for table in {node.name for node in every(tree, exp.Table) if leaf_kind(node) == RAW}:
+        for name, column in planner.raw(table).decision.columns.items():
             numbers[name.lower()] = numbers.get(name.lower(), True) and is_number(column.shown_type)
     for node in tree.walk(prune=_reads_raw):
         if isinstance(node, _APPLIED) and not isinstance(node, _PLAIN):

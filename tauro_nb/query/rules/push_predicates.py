@@ -15,7 +15,7 @@ from tauro_nb.query.query import Query
 from tauro_nb.query.sealed import sealed_condition
 from tauro_nb.query.secrecy import below_policy, mark_policy
 from tauro_nb.query.secure import is_fenced
-from tauro_nb.query.trees import IMMOVABLE, conjuncts, copied, disjuncts
+from tauro_nb.query.trees import IMMOVABLE, conjuncts, copied, disjuncts, every
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner, TableEntry
@@ -33,7 +33,7 @@ def push_predicates(query: Query, planner: Planner) -> Query:
     if not query.qualified or not query.pushdown:
         return query
     tree = copied(query.tree)
-    for select in tree.find_all(exp.Select):
+    for select in every(tree, exp.Select):
         leaves = _leaves(select)
         # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.
         if leaves and not select.args.get("sample"):
@@ -106,7 +106,7 @@ class _Pusher:
         """
         if part.find(*IMMOVABLE) is not None:
             return False
-        used = {column.table.lower() for column in part.find_all(exp.Column)}
+        used = {column.table.lower() for column in every(part, exp.Column)}
         if len(used) == 1:
             leaf = leaves.get(next(iter(used)))
             return leaf is not None and self._push(part, leaf)
@@ -120,18 +120,18 @@ class _Pusher:
     def _push(self, part: exp.Expr, leaf: exp.Subquery) -> bool:
         inner = leaf.this
         names = {select.alias.lower(): select.unalias() for select in inner.expressions}
-        columns = list(part.find_all(exp.Column))
+        columns = every(part, exp.Column)
         if any(column.name.lower() not in names for column in columns):
             return False
         if is_fenced(inner) and not self._may_pass(part, inner, names):
             self._search(part, inner, names)
             return False
-        moved = part.copy()
+        moved = copied(part)
         if isinstance(moved, exp.Column):
-            moved = names[moved.name.lower()].copy()
+            moved = copied(names[moved.name.lower()])
         raw = inner.args["from_"].this.alias
-        for column in [column for column in moved.find_all(exp.Column) if column.table != raw]:
-            column.replace(names[column.name.lower()].copy())
+        for column in [column for column in every(moved, exp.Column) if column.table != raw]:
+            column.replace(copied(names[column.name.lower()]))
         inner.where(exp.paren(moved) if isinstance(moved, exp.Or) else moved, copy=False)
         return True
 
@@ -190,7 +190,7 @@ def _implied(disjunction: exp.Expr, alias: str) -> exp.Expr | None:
         own = [
             part
             for part in conjuncts(branch)
-            if {column.table.lower() for column in part.find_all(exp.Column)} == {alias}
+            if {column.table.lower() for column in every(part, exp.Column)} == {alias}
         ]
         if not own:
             return None
