@@ -83,8 +83,12 @@ class Binder:
             It does not bind.
         """
         with self._lock:
-            rows = self.connection.execute(f"DESCRIBE {sql}", dict(params) or None).fetchall()
-        return _distinct_names([(row[0], row[1]) for row in rows])
+            if params:
+                rows = self.connection.execute(f"DESCRIBE {sql}", dict(params)).fetchall()
+                return _distinct_names([(row[0], row[1]) for row in rows])
+            # A relation of a query is bound when it is made, and is never run here.
+            bound = self.connection.sql(sql)
+            return _distinct_names(list(zip(bound.columns, map(str, bound.types), strict=True)))
 
     def serialize(self, sql: str) -> str:
         """DuckDB's syntax tree of a statement as JSON (an `error` member when it cannot)."""
@@ -108,8 +112,10 @@ class Binder:
 
 def _distinct_names(columns: list[tuple[str, str]]) -> dict[str, str]:
     """Columns by name; repeated names get `_1`, `_2` as DuckDB's own result tables do."""
-    out: dict[str, str] = {}
     taken = {name.lower() for name, _ in columns}
+    if len(taken) == len(columns):
+        return dict(columns)
+    out: dict[str, str] = {}
     for name, kind in columns:
         unique, number = name, 0
         while unique.lower() in {known.lower() for known in out} or (number and unique.lower() in taken):

@@ -11,7 +11,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
-from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, is_leaf, leaf_kind
 from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
@@ -57,14 +57,14 @@ class _Cutter:
             reason = _ELSEWHERE if source is None else self._refusal(query, source)
             if source is not None and reason is None and not self._is_spared(query, source):
                 self._take(query, source, "the whole subtree can be answered there")
-            elif _is_leaf(query):
+            elif is_leaf(query):
                 self._take_apart(query, reason or "")
             else:
                 self._descend(query)
 
     def _is_spared(self, query: exp.Query, source: Source) -> bool:
         """Whether a source that could answer a query would take longer than it takes to hand over its tables."""
-        if _is_leaf(query) or source.connection.type not in RATES:
+        if is_leaf(query) or source.connection.type not in RATES:
             return False
         estimator = Estimator(self.planner.statistics, {}, blind=True)
         return is_unselective(query, estimator, self.planner.services.knowledge.rates(source))
@@ -382,12 +382,6 @@ def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
         return annotate_types(tree, schema=schema, dialect="duckdb")
     except SqlglotError:
         return tree
-
-
-def _is_leaf(node: exp.Expr) -> bool:
-    if not isinstance(node, exp.Select) or node.args.get("from_") is None or node.args.get("joins"):
-        return False
-    return leaf_kind(node.args["from_"].this) == RAW
 
 
 def _topmost_queries(node: exp.Expr) -> Iterator[exp.Query]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from tauro_nb.query.bind import leaf_columns
-from tauro_nb.query.names import RAW, VISIBLE, leaf_kind, leaf_table
+from tauro_nb.query.names import COLUMNS, RAW, VISIBLE, leaf_kind, leaf_table
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.secrecy import mark_policy
 from tauro_nb.query.trees import BARRIER, copied, every
@@ -55,10 +55,9 @@ def _with_tables_below(leaves: tuple[Leaf, ...], planner: Planner) -> tuple[Leaf
 def secure(query: Query, planner: Planner) -> Query:
     """Replace every visible relation by its secured leaf: row filter, then masks, behind a barrier."""
     tree = copied(query.tree)
-    used = leaf_columns(tree) if query.qualified else {}
     secured = query
     for node in [node for node in every(tree, exp.Table) if leaf_kind(node) == VISIBLE]:
-        leaf, secured = _leaf_of(node.name, used.get(id(node), ("", None))[1], planner, secured)
+        leaf, secured = _leaf_of(node.name, node.meta_get(COLUMNS), planner, secured)
         alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
         outer = exp.Subquery(this=leaf, alias=alias)
         for clause in ("pivots", "sample", "joins"):
@@ -70,7 +69,7 @@ def secure(query: Query, planner: Planner) -> Query:
     return secured.evolve("secure", tree)
 
 
-def _leaf_of(name: str, wanted: set[str] | None, planner: Planner, query: Query) -> tuple[exp.Select, Query]:
+def _leaf_of(name: str, wanted: Container[str] | None, planner: Planner, query: Query) -> tuple[exp.Select, Query]:
     """What stands for a table, and the query with what that adds to it: a barrier, reads of policies."""
     entry = planner.entry(name)
     inner = inner_alias(planner.depth)
@@ -124,7 +123,9 @@ def inner_alias(depth: int) -> str:
     return f"{INNER}{depth}" if depth else INNER
 
 
-def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | None, inner: str = INNER) -> exp.Select:
+def secured_leaf(
+    decision: TableDecision, source: exp.Expr, wanted: Container[str] | None, inner: str = INNER
+) -> exp.Select:
     """The SELECT that stands for a table: wanted visible columns, masks applied, rows filtered.
 
     Parameters

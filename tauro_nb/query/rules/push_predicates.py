@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.literals import used_params
-from tauro_nb.query.names import RAW, leaf_kind
+from tauro_nb.query.names import is_leaf
 from tauro_nb.query.query import Query
 from tauro_nb.query.sealed import sealed_condition
 from tauro_nb.query.secrecy import below_policy, mark_policy
@@ -50,19 +50,13 @@ def _leaves(select: exp.Select) -> dict[str, exp.Subquery]:
     relations = [source.this] if source is not None else []
     relations += [join.this for join in select.args.get("joins") or []]
     for relation in relations:
-        if isinstance(relation, exp.Subquery) and _is_leaf(relation.this) and not _has_extras(relation):
+        if isinstance(relation, exp.Subquery) and is_leaf(relation.this) and not _has_extras(relation):
             out[relation.alias.lower()] = relation
     return out
 
 
 def _has_extras(relation: exp.Subquery) -> bool:
     return any(relation.args.get(name) for name in ("pivots", "sample", "joins"))
-
-
-def _is_leaf(node: exp.Expr) -> bool:
-    if not isinstance(node, exp.Select) or node.args.get("from_") is None:
-        return False
-    return leaf_kind(node.args["from_"].this) == RAW
 
 
 @dataclass(frozen=True, slots=True)
