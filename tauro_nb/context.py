@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from tauro_nb.profile import TableProfile
     from tauro_nb.query.limits import Limits
     from tauro_nb.query.plan import QueryPlan
-    from tauro_nb.query.planner import Planner, TableEntry
+    from tauro_nb.query.planner import Planner
     from tauro_nb.query.result import Result
+    from tauro_nb.query.tables import TableEntry
     from tauro_nb.security.decision import TableDecision
 
 __all__ = ["VirtualContext"]

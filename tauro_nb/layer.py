@@ -114,7 +114,7 @@ class Machine:
 
     def __init__(self, layer: VirtualDataLayer) -> None:
         from tauro_nb.engine.duckdb import DuckDBEngine
-        from tauro_nb.query.planner import Services
+        from tauro_nb.query.tables import Services
         from tauro_nb.sources.pool import SourcePool
         from tauro_nb.sources.system import SystemSource
 

@@ -18,7 +18,8 @@ from tauro_nb.query.secure import is_fenced
 from tauro_nb.query.trees import IMMOVABLE, conjuncts, copied, disjuncts, every
 
 if TYPE_CHECKING:
-    from tauro_nb.query.planner import Planner, TableEntry
+    from tauro_nb.query.planner import Planner
+    from tauro_nb.query.tables import TableEntry
 
 __all__ = ["push_predicates"]
 
