@@ -99,12 +99,12 @@ _AMOUNTS = ("l_quantity", "l_extendedprice", "l_discount")
 
 def _fill(place: tuple[str, str, str], source: Path, kind: str = "DECIMAL(15,2)") -> None:
     amounts = ", ".join(f"{name}::{kind} AS {name}" for name in _AMOUNTS)
-    with _attached(*place, writing=True) as con:
+    with attached(*place, writing=True) as con:
         con.execute(f"CREATE TABLE there.lineitem AS SELECT l_orderkey, {amounts} FROM '{source}'")
 
 
 @contextlib.contextmanager
-def _attached(extension: str, address: str, kind: str, *, writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def attached(extension: str, address: str, kind: str, *, writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as con:
         load_extension(con, extension)
         con.execute("SET enable_progress_bar = false")
@@ -127,7 +127,7 @@ def _runners(target: Target, address: str, orders: Path) -> Iterator[dict[str, R
             "lineitem": {"connector_type": connector, "connection": "at", "table": "lineitem"},
         },
     }
-    with VirtualContext(config=config) as ctx, _attached(*target.attach(address)) as con:
+    with VirtualContext(config=config) as ctx, attached(*target.attach(address)) as con:
         con.execute(f"CREATE VIEW orders AS FROM '{orders}'")
         con.execute("CREATE VIEW lineitem AS FROM there.lineitem")
         yield {

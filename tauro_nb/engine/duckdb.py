@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,13 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.engine.feeds import Feeds, counted_plan
+from tauro_nb.engine.gate import Gate
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
 from tauro_nb.engine.settings import EngineSettings, SpillDirectory
 from tauro_nb.engine.stages import Stages
-from tauro_nb.errors import ExecutionError, QueryCancelled, TauroError
+from tauro_nb.engine.watch import Watch
+from tauro_nb.errors import ExecutionError, QueryCancelled, SourceUnavailable, TauroError
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import frame_name
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["DuckDBEngine", "Execution"]
 
 _BATCH_ROWS = 65_536
+_PATIENCE = 1.0
+"""Seconds for what is being fetched when a run is closed."""
 _SETTINGS = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -60,6 +64,7 @@ class DuckDBEngine:
         self._instances: dict[frozenset[str], duckdb.DuckDBPyConnection] = {}
         self._attached: set[tuple[frozenset[str], int]] = set()
         self._prepared: dict[frozenset[str], frozenset[Preparation]] = {}
+        self._running: weakref.WeakSet[Execution] = weakref.WeakSet()
         self._lock = threading.RLock()
 
     def cursor(
@@ -124,14 +129,22 @@ class DuckDBEngine:
         SourceUnavailable
             The source cannot be read.
         """
-        cursor = self.cursor([source])
         sql = exp.select("*").from_(relation.copy()).sql("duckdb")
+        watch = Watch([source])
+
+        def ask() -> list[tuple[Any, ...]]:
+            with self.cursor([source]) as cursor:
+                return cursor.execute(f"DESCRIBE {sql}").fetchall()
+
+        asking = Interruptible(watch.tell_to_stop, watch)
         try:
-            return {row[0]: row[1] for row in cursor.execute(f"DESCRIBE {sql}").fetchall()}
+            return {row[0]: row[1] for row in asking.call(ask)}
         except duckdb.Error as error:
-            raise redacted(error, "", (source.connection.id,)) from None
+            failure = redacted(error, "", (source.connection.id,))
+            lost = watch.failure or watch.lost() if isinstance(failure, SourceUnavailable) else None
+            raise lost or failure from None
         finally:
-            cursor.close()
+            asking.close()
 
     def refresh(self, source: Source) -> None:
         """Make every instance forget what it cached of a source's schema."""
@@ -143,10 +156,14 @@ class DuckDBEngine:
 
     def run(self, plan: QueryPlan, meter: Meter | None = None) -> Execution:
         """Start a plan; the first batch is on its way when this returns. With a meter every arrival is counted."""
-        return Execution(self, plan, meter)
+        execution = Execution(self, plan, meter)
+        self._running.add(execution)
+        return execution
 
     def close(self) -> None:
-        """Close every instance."""
+        """Stop what runs, and close every instance."""
+        for execution in list(self._running):
+            execution.close()
         with self._lock:
             for instance in self._instances.values():
                 instance.close()
@@ -170,13 +187,16 @@ class Execution:
         self._functions = engine.functions
         self._failure: TauroError | None = None
         self._stopped = False
-        self._worker = Interruptible(self.cancel)
+        self._watch = Watch(sources)
+        self._worker = Interruptible(self.cancel, self._watch)
         self._cursor: duckdb.DuckDBPyConnection | None = None
+        self._reader: pa.RecordBatchReader | None = None
+        self._gate = Gate()
         self.shipped: Mapping[str, int] = {}
         """Join keys that were sent to sources, by mark of their filter."""
         try:
             self._cursor = self._guarded(lambda: engine.cursor(sources, switched_off=self._plan.switched_off))
-            self._reader: pa.RecordBatchReader = self._guarded(self._execute)
+            self._reader = self._guarded(self._execute)
         except BaseException:
             self.close()
             raise
@@ -186,6 +206,7 @@ class Execution:
         """Arrow schema of the result, under the names the user wrote."""
         import pyarrow as pa
 
+        assert self._reader is not None
         given = self._reader.schema
         names = list(self._plan.schema) or given.names
         return pa.schema([field.with_name(name) for field, name in zip(given, names, strict=True)])
@@ -211,16 +232,21 @@ class Execution:
         import pyarrow as pa
 
         reader = stream()
-        arriving = reader if self._meter is None else self._meter.counted(name, iter(reader))
+        arriving = iter(reader) if self._meter is None else self._meter.counted(name, iter(reader))
 
         def batches() -> Iterator[pa.RecordBatch]:
             try:
-                yield from arriving
+                while (batch := self._fetched(arriving)) is not None:
+                    yield batch
             except TauroError as error:
                 self._failure = error
                 raise
 
         return _Once(pa.RecordBatchReader.from_batches(reader.schema, batches()), self._refuse_a_second_reading)
+
+    def _fetched(self, arriving: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        with self._gate.entered():
+            return next(arriving, None)
 
     def _refuse_a_second_reading(self) -> TauroError:
         self._failure = ExecutionError(
@@ -241,9 +267,15 @@ class Execution:
                 raise QueryCancelled("the query was interrupted; every source was told to stop.") from None
             if self._functions is not None and (failure := self._functions.failure(str(error))) is not None:
                 raise failure from None
-            raise redacted(
-                error, self._plan.sql, tuple(sorted({source.connection.id for source in self._sources.values()}))
-            ) from None
+            raise self._explained(error) from None
+
+    def _explained(self, error: duckdb.Error) -> TauroError:
+        """An engine error in our words; of servers that cannot be reached it names the one."""
+        names = tuple(sorted({source.connection.id for source in self._sources.values()}))
+        failure = redacted(error, self._plan.sql, names)
+        if not isinstance(failure, SourceUnavailable):
+            return failure
+        return self._watch.failure or self._watch.lost() or failure
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -261,8 +293,10 @@ class Execution:
     def _next(self) -> pa.RecordBatch | None:
         import pyarrow as pa
 
+        assert self._reader is not None
         try:
-            return self._reader.read_next_batch()
+            with self._gate.entered():
+                return self._reader.read_next_batch()
         except StopIteration:
             return None
         except (pa.ArrowException, OSError) as error:
@@ -275,18 +309,27 @@ class Execution:
         if self._cursor is not None:
             self._cursor.interrupt()
         self._feeds.interrupt()
-        for source in self._sources.values():
-            # A source that is down cannot be told to stop; the engine's side has stopped all the same.
-            with contextlib.suppress(TauroError):
-                source.cancel()
+        self._watch.tell_to_stop()
 
     def close(self) -> None:
-        """Free the cursor and the worker; may be called twice."""
+        """Stop what still runs, and free the cursor and the worker; may be called twice.
+
+        A reader that is not closed reads on, at the server and here, until Python collects it.
+        """
         self._worker.close()
-        if self._cursor is not None:
-            self._cursor.close()
-            self._cursor = None
-        self._feeds.close()
+        cursor, self._cursor = self._cursor, None
+        if cursor is None:
+            return
+        cursor.interrupt()
+        # Batches on their way may arrive: of an answer that is interrupted the scanner first reads all the rest.
+        left = self._gate.close(_PATIENCE)
+        if not left:
+            self._feeds.interrupt()
+            left = self._gate.close(_PATIENCE)
+        if left and self._reader is not None:
+            self._reader.close()
+        cursor.close()
+        self._feeds.close(unread=left)
 
 
 class _Once:

@@ -39,6 +39,7 @@ class Feeds:
         self._cursor = cursor
         self._params = params
         self._open: list[duckdb.DuckDBPyConnection] = []
+        self._readers: list[pa.RecordBatchReader] = []
 
     def read(self, relation: exp.Expr) -> pa.RecordBatchReader:
         """Start reading a relation."""
@@ -50,6 +51,7 @@ class Feeds:
         reader = cursor.execute(query.sql("duckdb"), used_params(query, self._params) or None).to_arrow_reader(
             _BATCH_ROWS
         )
+        self._readers.append(reader)
 
         def batches() -> Iterator[pa.RecordBatch]:
             yield from reader
@@ -61,8 +63,10 @@ class Feeds:
         for cursor in self._open:
             cursor.interrupt()
 
-    def close(self) -> None:
-        """Close the cursors; may be called twice."""
+    def close(self, *, unread: bool = True) -> None:
+        """Close the cursors, and the readers too if no thread reads from one; may be called twice."""
+        while unread and self._readers:
+            self._readers.pop().close()
         while self._open:
             self._open.pop().close()
 
