@@ -18,6 +18,7 @@ from tauro_nb.query.trees import BARRIER, conjuncts, disjuncts, every
 __all__ = ["Estimator"]
 
 Statistics = Callable[[str], TableStatistics]
+Origin = tuple[str, ColumnStatistics | None]
 
 # Taken when nothing is known.
 _ROWS: Final = 100_000.0
@@ -80,6 +81,7 @@ class Estimator:
         self._steps = steps or {}
         self._blind = blind
         self._rows: dict[int, float] = {}
+        self._origins: dict[tuple[int, str], Origin | None] = {}
         self._kept: list[exp.Expr] = []
 
     def rows(self, node: exp.Expr) -> float:
@@ -256,8 +258,15 @@ class Estimator:
         found = None if relation is None else self._origin(relation, column.name)
         return None if found is None else found[1]
 
-    def _origin(self, node: exp.Expr, name: str) -> tuple[str, ColumnStatistics | None] | None:
+    def _origin(self, node: exp.Expr, name: str) -> Origin | None:
         """The raw table and statistics of a column that passes through unchanged."""
+        key = (id(node), name)
+        if key not in self._origins:
+            self._kept.append(node)
+            self._origins[key] = self._find_origin(node, name)
+        return self._origins[key]
+
+    def _find_origin(self, node: exp.Expr, name: str) -> Origin | None:
         if isinstance(node, exp.Subquery):
             node = node.this
         if isinstance(node, exp.Select):
