@@ -51,7 +51,7 @@ class Slot:
         return [
             part
             for part in conjuncts(where.this if where is not None else None)
-            if part.find(*IMMOVABLE) is None
+            if not every(part, *IMMOVABLE)
             and {column.table.lower() for column in every(part, exp.Column)} == {self.alias}
         ]
 

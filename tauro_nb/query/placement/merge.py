@@ -13,7 +13,7 @@ from tauro_nb.query.placement.early import Early, combined, outer_columns
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.groups import Group, Weigher
 from tauro_nb.query.placement.reach import plain_joins, relations
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import conjuncts, every
 
 if TYPE_CHECKING:
     from tauro_nb.sources.base import Source
@@ -78,7 +78,7 @@ def _is_clear(select: exp.Select) -> bool:
         if isinstance(node, (exp.Table, exp.Subquery)) and id(node) not in bodies
     }
     reaching = any(
-        column.table.lower() in around for relation in around.values() for column in relation.find_all(exp.Column)
+        column.table.lower() in around for relation in around.values() for column in every(relation, exp.Column)
     )
     named = all(isinstance(item, exp.Alias) for item in select.expressions)
     return named and not reaching and not inner & around.keys()

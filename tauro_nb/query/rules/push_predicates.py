@@ -99,7 +99,7 @@ class _Pusher:
 
         An OR over several relations stays, and leaves behind what it implies for each of them.
         """
-        if part.find(*IMMOVABLE) is not None:
+        if every(part, *IMMOVABLE):
             return False
         used = {column.table.lower() for column in every(part, exp.Column)}
         if len(used) == 1:
