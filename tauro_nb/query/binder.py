@@ -39,6 +39,9 @@ class Binder:
     >>> binder.ensure("t", VISIBLE, {"a": "INTEGER"})
     >>> binder.describe('SELECT a + 1 AS b FROM "~visible".t', {})
     {'b': 'INTEGER'}
+    >>> binder.ensure("t", VISIBLE, {"a": "DATE", "A": "TIME"})
+    >>> binder.describe('SELECT * FROM "~visible".t', {})
+    {'a': 'DATE', 'A_1': 'TIME'}
     """
 
     def __init__(self) -> None:

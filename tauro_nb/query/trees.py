@@ -57,6 +57,8 @@ def every(tree: exp.Expr, *kinds: type[Tree]) -> list[Tree]:
     >>> import sqlglot
     >>> sorted(column.name for column in every(sqlglot.parse_one("SELECT a FROM t WHERE b = c"), exp.Column))
     ['a', 'b', 'c']
+    >>> sorted(node.name for node in every(sqlglot.parse_one("SELECT 1 AS a WHERE TRUE"), exp.Literal, exp.Identifier))
+    ['1', 'a']
     """
     passed_over = _passed_over(kinds)
     found: list[Tree] = []

@@ -36,6 +36,12 @@ def _may_drop(tree: exp.Expr) -> bool:
     """Whether there are inner queries; leaves were made with the columns that are read.
 
     Arms of a set operation share positions, and VALUES has no names to prune by.
+
+    >>> import sqlglot
+    >>> leaf = '(SELECT _.a AS a FROM "~raw".t AS _) AS t'
+    >>> texts = (f"SELECT t.a FROM {leaf}", f"SELECT s.a FROM (SELECT t.a, 1 AS b FROM {leaf}) AS s")
+    >>> [_may_drop(sqlglot.parse_one(text, dialect="duckdb")) for text in texts]
+    [False, True]
     """
     inner = every(tree, exp.Values, exp.SetOperation, exp.Subquery, exp.CTE, exp.Exists)
     if any(isinstance(node, (exp.Values, exp.SetOperation)) for node in inner):
