@@ -106,6 +106,8 @@ class _Cutter:
         """The source that can answer all of a relation."""
         if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample")):
             return None
+        if not isinstance(relation.this, exp.Query):
+            return None
         source = self._site(relation.this)
         return source if source is not None and self._refusal(relation.this, source) is None else None
 
