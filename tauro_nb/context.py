@@ -353,7 +353,12 @@ class VirtualContext(Oversight):
             raise
         meter = self._meter(plan, limits) if limits or measure else None
         record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
-        record.intent()
+        try:
+            record.intent()
+        except KeyboardInterrupt:
+            interrupted = QueryCancelled("the query was interrupted before it ran.")
+            self._record_refusal(interrupted, query_id, plan.tree, plan.params)
+            raise interrupted from None
         tell = None if progress is None else Teller(progress, meter).tell
         return record.run(partial(self._while_allowed, meter=meter, tell=tell), self._shown, meter)
 
