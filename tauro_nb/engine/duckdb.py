@@ -102,6 +102,7 @@ class DuckDBEngine:
     def _start(self, switched_off: frozenset[str], preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:", config={**_SETTINGS, **self._room()})
         instance.execute("SET enable_progress_bar = false")
+        instance.execute(f"SET threads = {self._settings.threads(_threads(instance))}")
         # A policy must not mean something else on a machine in another time zone; cursors inherit only globals.
         instance.execute("SET GLOBAL TimeZone = 'UTC'")
         instance.execute(f"SET disabled_optimizers = '{','.join(sorted(switched_off))}'")
@@ -340,6 +341,12 @@ class _Once:
             raise self._refuse()
         self._taken = True
         return self._reader.__arrow_c_stream__(requested_schema)
+
+
+def _threads(instance: duckdb.DuckDBPyConnection) -> int:
+    """As many as DuckDB would use by itself."""
+    found = instance.execute("SELECT current_setting('threads')").fetchone()
+    return 1 if found is None else int(found[0])
 
 
 _BY_WORD = {
