@@ -17,7 +17,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench bench-joins bench-federated bench-transport bench-memory redteam policyfuzz leakfuzz pushdown-proof audit-crash ibis-suite notebooks lint format clean
+.PHONY: help demo lab test bench bench-joins bench-federated bench-transport bench-memory redteam policyfuzz leakfuzz pushdown-proof faults audit-crash ibis-suite notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -57,6 +57,10 @@ bench-memory: $(VENV)/.dev ## join two streams that are ten times what the engin
 bench-federated: $(VENV)/.dev ## measure TPC-H over two databases, files and a slow wire; ON names distributions (v0 v1 v2 files mariadb one)
 	@$(MAKE) --no-print-directory mariadb
 	$(PY) -m benchmarks.federated $(ON)
+
+faults: $(VENV)/.dev ## lose servers, connections and networks, and press Ctrl-C, N times (200) at random moments
+	@$(MAKE) --no-print-directory mariadb
+	TAURO_FAULTS=$(or $(N),200) $(PY) -m pytest -q -s --timeout 0 tests/faults
 
 audit-crash: $(VENV)/.dev ## kill processes during 10,000 audited queries, and look for what the log lost
 	$(PY) -m tests.security.audit.kill

@@ -16,7 +16,7 @@ from tauro_nb.magics import panels, show
 from tauro_nb.magics.completion import Completer
 from tauro_nb.magics.declare import magic, option
 from tauro_nb.magics.formats import FORMATS, convert
-from tauro_nb.magics.options import Line, assigned, one_of, read, single, variable
+from tauro_nb.magics.options import Line, assigned, none, one_of, read, single, variable
 from tauro_nb.magics.parameters import Variables, parameters
 from tauro_nb.magics.session import Connection, Session
 
@@ -294,7 +294,9 @@ class TauroMagics(Magics):
 
           %vposture
         """
-        return self.session.context(read(self.vposture, line).options.alias).posture()
+        given = read(self.vposture, line)
+        none(given.words, "%vposture")
+        return self.session.context(given.options.alias).posture()
 
     @magic(
         option("-t", "--table", metavar="TABLE", help="only this table"),
@@ -313,7 +315,9 @@ class TauroMagics(Magics):
           %vaudit --status denied
           %vaudit --all --table customers
         """
-        options = read(self.vaudit, line).options
+        given = read(self.vaudit, line)
+        none(given.words, "%vaudit --table customers")
+        options = given.options
         ctx = self.session.context(options.alias)
         if options.all:
             ctx.require_auditor("read the audit records of everybody")

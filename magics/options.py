@@ -18,7 +18,7 @@ from IPython.core.error import UsageError as ShellUsageError
 
 from tauro_nb.errors import UsageError, nearest
 
-__all__ = ["Line", "assigned", "one_of", "options_of", "read", "single", "variable"]
+__all__ = ["Line", "assigned", "none", "one_of", "options_of", "read", "single", "variable"]
 
 _ASSIGNED = re.compile(r"\s*(?P<name>[^\s<]+)\s*<<(?!<)\s*(?P<rest>.*)\Z", re.DOTALL)
 _WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s"'])+""", re.DOTALL)
@@ -169,6 +169,12 @@ def assigned(text: str) -> tuple[str | None, str]:
     """
     match = _ASSIGNED.match(text)
     return (match["name"], match["rest"]) if match else (None, text)
+
+
+def none(words: Iterable[str], example: str) -> None:
+    """Refuse words where a magic takes only options."""
+    for word in words:
+        raise UsageError(f"`{word}` is one word too many: only options go here.", hint=example)
 
 
 def single(words: Iterable[str], what: str, example: str) -> str | None:

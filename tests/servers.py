@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import psycopg
 
 PASSWORD = "s3cret/pa:ss"  # with characters that a URI must escape
@@ -78,9 +79,12 @@ class PostgresServer:
                 self.crash()
 
     def crash(self) -> None:
-        """Kill it as the kernel would."""
-        self.process.kill()
+        """Kill it with all its processes, as a power cut would; those that serve clients would live on for a while."""
+        serving = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+        for process in (self.process, *serving):
+            process.kill()
         self.process.wait(20)
+        psutil.wait_procs(serving, 20)
 
     def start_again(self) -> None:
         """Start on the same data and port, after `shut_down` or `crash`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,8 @@ from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
 from tauro_nb.engine.settings import EngineSettings, SpillDirectory
 from tauro_nb.engine.stages import Stages
-from tauro_nb.errors import ExecutionError, QueryCancelled, TauroError
+from tauro_nb.engine.watch import Watch
+from tauro_nb.errors import ExecutionError, QueryCancelled, SourceUnavailable, TauroError
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import frame_name
 
@@ -130,14 +130,22 @@ class DuckDBEngine:
         SourceUnavailable
             The source cannot be read.
         """
-        cursor = self.cursor([source])
         sql = exp.select("*").from_(relation.copy()).sql("duckdb")
+        watch = Watch([source])
+
+        def ask() -> list[tuple[Any, ...]]:
+            with self.cursor([source]) as cursor:
+                return cursor.execute(f"DESCRIBE {sql}").fetchall()
+
+        asking = Interruptible(watch.tell_to_stop, watch)
         try:
-            return {row[0]: row[1] for row in cursor.execute(f"DESCRIBE {sql}").fetchall()}
+            return {row[0]: row[1] for row in asking.call(ask)}
         except duckdb.Error as error:
-            raise redacted(error, "", (source.connection.id,)) from None
+            failure = redacted(error, "", (source.connection.id,))
+            lost = watch.failure or watch.lost() if isinstance(failure, SourceUnavailable) else None
+            raise lost or failure from None
         finally:
-            cursor.close()
+            asking.close()
 
     def refresh(self, source: Source) -> None:
         """Make every instance forget what it cached of a source's schema."""
@@ -180,7 +188,8 @@ class Execution:
         self._functions = engine.functions
         self._failure: TauroError | None = None
         self._stopped = False
-        self._worker = Interruptible(self.cancel)
+        self._watch = Watch(sources)
+        self._worker = Interruptible(self.cancel, self._watch)
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._reader: pa.RecordBatchReader | None = None
         self._gate = Gate()
@@ -259,9 +268,15 @@ class Execution:
                 raise QueryCancelled("the query was interrupted; every source was told to stop.") from None
             if self._functions is not None and (failure := self._functions.failure(str(error))) is not None:
                 raise failure from None
-            raise redacted(
-                error, self._plan.sql, tuple(sorted({source.connection.id for source in self._sources.values()}))
-            ) from None
+            raise self._explained(error) from None
+
+    def _explained(self, error: duckdb.Error) -> TauroError:
+        """An engine error in our words; of servers that cannot be reached it names the one."""
+        names = tuple(sorted({source.connection.id for source in self._sources.values()}))
+        failure = redacted(error, self._plan.sql, names)
+        if not isinstance(failure, SourceUnavailable):
+            return failure
+        return self._watch.failure or self._watch.lost() or failure
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -295,10 +310,7 @@ class Execution:
         if self._cursor is not None:
             self._cursor.interrupt()
         self._feeds.interrupt()
-        for source in self._sources.values():
-            # A source that is down cannot be told to stop; the engine's side has stopped all the same.
-            with contextlib.suppress(TauroError):
-                source.cancel()
+        self._watch.tell_to_stop()
 
     def close(self) -> None:
         """Stop what still runs, and free the cursor and the worker; may be called twice.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from tauro_nb.catalog.snapshot import SYSTEM
+from tauro_nb.errors import nearest
 from tauro_nb.html import Html, badge
 from tauro_nb.oversight.checklist import CONTROLS, UNTOLD, CheckResult, check
 from tauro_nb.report import Report, Sheet
@@ -187,13 +188,16 @@ def _labels(ctx: VirtualContext) -> Iterator[Fact]:
     carried = {tag for table in registry.list_tables() for tag in table.tags}
     carried |= {tag for table in registry.list_tables() for listed in table.column_tags.values() for tag in listed}
     mute = sorted(tag for tag in carried if tag.casefold() not in tags)
-    if mute and ctx.reads_policies:
-        yield Fact(
-            "tags",
-            "note",
-            f"tags without a policy are labels only: {', '.join(mute)}",
-            "Write `tag_policies` for them.",
-        )
+    if not mute or not ctx.reads_policies:
+        return
+    slips = {tag: nearest(tag, [policy.tag for policy in tags.values()]) for tag in mute}
+    for tag, hint in slips.items():
+        if hint:
+            yield Fact("tags", "bad", f"`{tag}` has no policy and guards nothing.{hint}", "Mend its spelling.")
+    labels = [tag for tag, hint in slips.items() if not hint]
+    if labels:
+        says = f"tags without a policy are labels only: {', '.join(labels)}"
+        yield Fact("tags", "note", says, "Write `tag_policies` for them.")
 
 
 def _barrier(ctx: VirtualContext) -> Iterator[Fact]:

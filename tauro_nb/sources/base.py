@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
 
 from sqlglot import exp
 
 from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
+from tauro_nb.errors import SourceUnavailable, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,7 +21,21 @@ if TYPE_CHECKING:
     from tauro_nb.sources.capability import Capability
     from tauro_nb.sources.extension import Preparation
 
-__all__ = ["ColumnFacts", "Keyed", "Link", "Scan", "Source", "revisions"]
+__all__ = [
+    "ColumnFacts",
+    "Keyed",
+    "Link",
+    "RemoteSource",
+    "Scan",
+    "Source",
+    "Trouble",
+    "revisions",
+    "seconds",
+    "unavailable",
+]
+
+
+_LONGEST: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,62 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of every connection; may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a new connection to a source met, in words without address and secrets.
+
+    `silent` when nothing came back: a server that refuses is there, and may well be working on what it was asked.
+    """
+
+    reason: str
+    silent: bool
+
+
+@runtime_checkable
+class RemoteSource(Protocol):
+    """A source behind a network, on which it may be lost without a word.
+
+    `read_timeout` are the seconds of silence after which it is asked whether it is there.
+    """
+
+    connection: ConnectionSpec
+    read_timeout: float
+
+    def trouble(self) -> Trouble | None:
+        """Try a connection of its own, for at most the time for connecting; None when the server takes it."""
+
+    def sever(self) -> None:
+        """Break every connection to it, so that whoever waits for an answer stops waiting."""
+
+
+def seconds(connection: ConnectionSpec, option: str, usual: float = 30.0) -> float:
+    """A time that a connection's options give.
+
+    Raises
+    ------
+    UsageError
+        It is not a number above zero.
+
+    Examples
+    --------
+    >>> seconds(ConnectionSpec("crm", "mysql", {"read_timeout": "5"}), "read_timeout")
+    5.0
+    """
+    given = connection.options.get(option, usual)
+    try:
+        found = float(given)
+    except (TypeError, ValueError):
+        found = 0.0
+    if not 0 < found < _LONGEST:
+        raise UsageError(f"connection `{connection.id}`: `{option}` is not a number of seconds.")
+    return found
+
+
+def unavailable(connection: ConnectionSpec, trouble: Trouble) -> SourceUnavailable:
+    """The error that says what is wrong with the way to a source."""
+    return SourceUnavailable(f"connection `{connection.id}`: {trouble.reason}.", hint="Check its `uri` and the server.")
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import duckdb
 from sqlglot import exp
@@ -15,11 +15,12 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.sources.attached import AttachedSource, measured
-from tauro_nb.sources.base import ColumnFacts, Link, Scan
+from tauro_nb.sources.base import ColumnFacts, Link, Scan, Trouble, seconds, unavailable
 from tauro_nb.sources.extension import Preparation
 from tauro_nb.sources.mysql_address import Address
 from tauro_nb.sources.mysql_columns import Column, columns_of_answer
 from tauro_nb.sources.mysql_sql import CAPABILITY, RawTable, translate
+from tauro_nb.sources.sockets import addresses, leads_to, sever
 
 if TYPE_CHECKING:
     import pymysql
@@ -35,10 +36,13 @@ Rows = tuple[tuple[Any, ...], ...]
 # Numbers of the server's errors, and what they are for us.
 _REFUSED = {1044: "its user may not use this database", 1045: "the user or password is refused"}
 _REFUSED |= {1049: "the database does not exist", 1040: "the server has too many connections"}
-_REFUSED |= {2003: "nothing answers at that address", 2002: "nothing answers at that address"}
-_REFUSED |= {2005: "the host is not known", 1698: "the user or password is refused"}
+_REFUSED |= {2005: "the host is not known", 1698: "the user or password is refused", 1053: "the server is stopping"}
+_NOBODY = frozenset({2002, 2003})
+_TIMED_OUT = "timed out"
 _FORBIDDEN = frozenset({1142, 1143, 1227, 1370})
 _LOST = frozenset({2006, 2013, 2055, 1053, 1927})
+_BUSY: Final = 0.2
+"""Seconds after which Ctrl-C does not wait any longer for the control connection to be free."""
 
 
 class MySQLSource(AttachedSource):
@@ -63,11 +67,10 @@ class MySQLSource(AttachedSource):
         self._control: pymysql.Connection[Any] | None = None
         self._known: dict[str, tuple[Column, ...]] = {}
         self._lock = threading.Lock()
+        self.read_timeout = seconds(connection, "read_timeout")
 
     def _unavailable(self, error: Exception) -> SourceUnavailable:
-        number = error.args[0] if error.args else None
-        why = _REFUSED.get(number, "the connection failed") if isinstance(number, int) else "the connection failed"
-        return SourceUnavailable(f"connection `{self.connection.id}`: {why}.", hint="Check its `uri` and the server.")
+        return unavailable(self.connection, _trouble_of(error))
 
     def _connect(self) -> pymysql.Connection[Any]:
         try:
@@ -76,36 +79,52 @@ class MySQLSource(AttachedSource):
             raise ConnectorMissing(
                 "MySQL needs the package pymysql.", hint="Run `pip install 'tauro_nb[mysql]'`."
             ) from None
-        options = self._address.for_driver()
         return pymysql.connect(
-            **options, autocommit=True, read_timeout=60, init_command="SET SESSION TRANSACTION READ ONLY"
+            **self._address.for_driver(),
+            autocommit=True,
+            read_timeout=self.read_timeout,
+            write_timeout=self.read_timeout,
+            init_command="SET SESSION TRANSACTION READ ONLY",
         )
 
     def _controlled(self, work: Callable[[pymysql.cursors.Cursor], T]) -> T:
-        """Do something small on the control connection; one reconnect when it went away.
+        """Do something small on the control connection. One that was lost since it was last used is replaced, once.
 
         Raises
         ------
         SourceUnavailable
-            The server is not there, or refuses the user.
+            The server is not there, does not answer, or refuses the user.
         SchemaMismatch
             It does not know a name; its own words stay here, for they quote values and physical names.
         """
         with self._lock:
-            for attempt in (1, 2):
-                try:
-                    if self._control is None:
-                        self._control = self._connect()
-                    with self._control.cursor() as cursor:
-                        return work(cursor)
-                except Exception as error:  # noqa: BLE001  # the driver's classes are known once it is imported
-                    failure = self._failure(error)
-                    if failure is not None:
-                        raise failure from None
-                    self._drop_control()
-                    if attempt == 2:
-                        raise self._unavailable(error) from None
-        raise AssertionError("unreachable")
+            return self._replaced_once(work)
+
+    def _replaced_once(self, work: Callable[[pymysql.cursors.Cursor], T]) -> T:
+        used = self._control is not None
+        try:
+            return self._once(work)
+        except Exception as error:  # noqa: BLE001  # the driver's classes are known once it is imported
+            if (failure := self._failure(error)) is not None:
+                raise failure from None
+            if not used or _trouble_of(error).silent:
+                raise self._unavailable(error) from None
+        try:
+            return self._once(work)
+        except Exception as error:  # noqa: BLE001  # as above
+            raise (self._failure(error) or self._unavailable(error)) from None
+
+    def _once(self, work: Callable[[pymysql.cursors.Cursor], T]) -> T:
+        try:
+            if self._control is None:
+                self._control = self._connect()
+            with self._control.cursor() as cursor:
+                return work(cursor)
+        except BaseException as error:
+            # Nobody knows what is still on its way on it, after Ctrl-C neither.
+            if not isinstance(error, Exception) or self._failure(error) is None:
+                self._drop_control()
+            raise
 
     def _failure(self, error: Exception) -> Exception | None:
         """What an error means when the server answers; None when the connection is lost or refused."""
@@ -116,7 +135,12 @@ class MySQLSource(AttachedSource):
         number = error.args[0] if error.args else None
         if number in _FORBIDDEN:
             return SourceUnavailable(f"connection `{self.connection.id}`: its user may not read this.")
-        lost = number in _REFUSED or number in _LOST or isinstance(error, (pymysql.err.InterfaceError, OSError))
+        lost = (
+            number in _REFUSED
+            or number in _NOBODY
+            or number in _LOST
+            or isinstance(error, (pymysql.err.InterfaceError, OSError))
+        )
         if lost or (isinstance(number, int) and number >= 2000):
             return None
         return SchemaMismatch(
@@ -264,16 +288,60 @@ class MySQLSource(AttachedSource):
         """Measured on the control connection."""
         return measured(lambda sql: self._ask(sql, []))
 
+    def trouble(self) -> Trouble | None:
+        """What a new connection meets now."""
+        import pymysql
+
+        try:
+            self._connect().close()
+        except (pymysql.err.Error, OSError) as error:
+            return _trouble_of(error)
+        return None
+
     def cancel(self) -> None:
         """Kill every statement of ours on the server; the engine alone would wait for its first row."""
-        running = self._ask(
+        free = self._lock.acquire(timeout=_BUSY)
+        try:
+            if free:
+                self._replaced_once(self._kill_all)
+            else:
+                self._kill_from_another()
+        finally:
+            if free:
+                self._lock.release()
+
+    def _kill_from_another(self) -> None:
+        """On a connection of its own: somebody else asks something, and this cannot wait."""
+        import pymysql
+
+        try:
+            with self._connect() as another, another.cursor() as cursor:
+                self._kill_all(cursor)
+        except (pymysql.err.Error, OSError) as error:
+            raise self._unavailable(error) from None
+
+    def _kill_all(self, cursor: pymysql.cursors.Cursor) -> None:
+        cursor.execute(
             "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE %s AND ID <> CONNECTION_ID()",
             [f"{self._mark.strip()}%".replace("_", "\\_")],
         )
-        for (number,) in running:
-            self._ask(f"KILL QUERY {int(number)}")
+        for (number,) in cursor.fetchall():
+            cursor.execute(f"KILL QUERY {int(number)}")
+
+    def sever(self) -> None:
+        """Break the scanner's connections: those of this process to that address which are not Python's own."""
+        sever(leads_to(addresses(self._address.host, self._address.port)))
 
     def close(self) -> None:
         """Close the control connection."""
         with self._lock:
             self._drop_control()
+
+
+def _trouble_of(error: Exception) -> Trouble:
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    if _TIMED_OUT in str(error):
+        return Trouble("the server does not answer", silent=True)
+    if number in _NOBODY or isinstance(error, OSError):
+        return Trouble("nothing answers at that address", silent=True)
+    return Trouble(_REFUSED.get(number, "the connection failed"), silent=False)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 from sqlglot import exp
 
 from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
-from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable, UnknownTable, UsageError
+from tauro_nb.errors import SchemaMismatch, UnknownTable
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
 from tauro_nb.query.trees import type_node
 from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
-from tauro_nb.sources.base import ColumnFacts, Link, Scan
+from tauro_nb.sources.base import ColumnFacts, Link, Scan, Trouble
 from tauro_nb.sources.capability import Capability, always, carries_mask, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import (
@@ -37,6 +34,7 @@ from tauro_nb.sources.guards import (
     typed_literal,
 )
 from tauro_nb.sources.keys import KeyForm, array_of
+from tauro_nb.sources.postgresql_control import PostgreSQLControl
 
 if TYPE_CHECKING:
     import psycopg
@@ -45,8 +43,6 @@ if TYPE_CHECKING:
     from tauro_nb.query.plan import Fragment
 
 __all__ = ["CAPABILITY", "PostgreSQLSource"]
-
-T = TypeVar("T")
 
 # A predicate that the server expects to leave at most this many rows of a larger table is asked for in SQL, where
 # an index can serve it; above it the scanner's parallel binary COPY moves rows faster.
@@ -143,87 +139,18 @@ class PostgreSQLSource(AttachedSource):
 
     def __init__(self, connection: ConnectionSpec) -> None:
         super().__init__(connection)
-        self._application = f"tauro_nb {uuid.uuid4().hex[:12]}"
-        self._control: psycopg.Connection[Any] | None = None
-        self._lock = threading.Lock()
-
-    @cached_property
-    def _conninfo(self) -> str:
-        try:
-            from psycopg.conninfo import make_conninfo
-        except ImportError:
-            raise ConnectorMissing(
-                "PostgreSQL needs the package psycopg.", hint="Run `pip install 'tauro_nb[postgres]'`."
-            ) from None
-        options = self.connection.options
-        names = {"host": "host", "port": "port", "user": "user", "password": "password", "database": "dbname"}
-        parts = {key: options[name] for name, key in names.items() if options.get(name) is not None}
-        import psycopg
-
-        try:
-            return make_conninfo(
-                str(options.get("uri") or ""), **parts, application_name=self._application, connect_timeout="10"
-            )
-        except psycopg.Error:
-            raise UsageError(f"connection `{self.connection.id}`: `uri` is not a PostgreSQL address.") from None
-
-    def _unavailable(self, error: Exception) -> SourceUnavailable:
-        text = str(error).lower()
-        reasons = (
-            ("password authentication failed", "the user or password is refused"),
-            ("no password supplied", "a password is needed"),
-            ("does not exist", "the database or user does not exist"),
-            ("connection refused", "nothing answers at that address"),
-            ("timeout", "the server does not answer"),
-        )
-        why = next((reason for sign, reason in reasons if sign in text), "the connection failed")
-        return SourceUnavailable(f"connection `{self.connection.id}`: {why}.", hint="Check its `uri` and the server.")
-
-    def _ask(self, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
-        """Run a small catalog query on the control connection."""
-        return self._controlled(lambda connection: connection.execute(sql, values or None).fetchall())
-
-    def _controlled(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
-        """Do something small on the control connection; one reconnect when it went away.
-
-        Raises
-        ------
-        SourceUnavailable
-            The server is not there, or refuses the user.
-        SchemaMismatch
-            It does not know a name; its own words stay here, for they quote values and physical names.
-        """
-        import psycopg
-
-        conninfo = self._conninfo
-        with self._lock:
-            for attempt in (1, 2):
-                try:
-                    if self._control is None or self._control.closed:
-                        # Nothing is prepared: a prepared statement refuses to see a column's new type.
-                        self._control = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
-                    return work(self._control)
-                except psycopg.OperationalError as error:
-                    self._control = None
-                    if attempt == 2:
-                        raise self._unavailable(error) from None
-                except psycopg.errors.InsufficientPrivilege:
-                    raise SourceUnavailable(f"connection `{self.connection.id}`: its user may not read this.") from None
-                except psycopg.Error:
-                    raise SchemaMismatch(
-                        f"connection `{self.connection.id}`: what is asked does not fit the source.",
-                        hint="Was a table, a column or a type changed?",
-                    ) from None
-        raise AssertionError("unreachable")
+        self._control = PostgreSQLControl(connection)
+        self._ask = self._control.ask
+        self.read_timeout = self._control.read_timeout
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Attach the database under `alias`, read-only."""
         load_extension(cursor, "postgres_scanner")
-        quoted = self._conninfo.replace("'", "''")
+        quoted = self._control.conninfo.replace("'", "''")
         try:
             cursor.execute(f"ATTACH '{quoted}' AS \"{self.alias}\" (TYPE postgres, READ_ONLY)")
         except duckdb.Error as error:
-            raise self._unavailable(error) from None
+            raise self._control.unavailable(error) from None
 
     def remote_relation(self, sql: str) -> exp.Expr:
         """`postgres_query`: the server gets `sql` as it is."""
@@ -249,7 +176,7 @@ class PostgreSQLSource(AttachedSource):
             ).fetchall()
             return [(column.name, *kind) for column, kind in zip(described, types, strict=True)]
 
-        return self._controlled(columns)
+        return self._control.do(columns)
 
     def _table_columns(self, tables: Sequence[VirtualTable]) -> dict[str, list[tuple[Any, ...]]]:
         """Columns by table, in one round trip; of a table that is not there, none."""
@@ -367,18 +294,19 @@ class PostgreSQLSource(AttachedSource):
 
     def cancel(self) -> None:
         """Cancel every statement of ours on the server; the engine alone would wait for the answer."""
-        self._ask(
-            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = %s AND pid <> pg_backend_pid() AND state = 'active'",
-            [self._application],
-        )
+        self._control.cancel()
+
+    def trouble(self) -> Trouble | None:
+        """What a new connection meets now."""
+        return self._control.trouble()
+
+    def sever(self) -> None:
+        """Break every connection of this source."""
+        self._control.sever()
 
     def close(self) -> None:
         """Close the control connection."""
-        with self._lock:
-            if self._control is not None:
-                self._control.close()
-                self._control = None
+        self._control.close()
 
 
 def _output(node: exp.Expr, kind: str) -> exp.Expr:

@@ -1,7 +1,8 @@
-"""The counting proxy counts every byte, both ways, and nothing else; a slow one is as slow as it says."""
+"""The counting proxy counts every byte both ways, is as slow as it says, and loses what it is told to lose."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -21,9 +22,13 @@ def _serve(listener: socket.socket) -> None:
             connection, _ = listener.accept()
         except OSError:
             return
-        with connection:
-            while len(connection.recv(10, socket.MSG_WAITALL)) == 10:
-                connection.sendall(ANSWER)
+        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+
+
+def _answer(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError):
+        while len(connection.recv(10, socket.MSG_WAITALL)) == 10:
+            connection.sendall(ANSWER)
 
 
 @pytest.fixture
@@ -60,3 +65,27 @@ def test_a_slow_wire_takes_its_time_and_loses_nothing(server: int) -> None:
     assert (moved.received, moved.sent) == (3 * len(ANSWER), 30)
     least = 3 * (len(ANSWER) / wire.rate + 2 * wire.delay)
     assert seconds >= least * 0.98
+
+
+def ask(proxy: CountingProxy, size: int = 1) -> bytes:
+    """So many bytes of an answer through the proxy."""
+    host, _, port = proxy.uri.rpartition("@")[2].removesuffix("/db").partition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.settimeout(2)
+        client.sendall(b"0123456789")
+        return client.recv(size, socket.MSG_WAITALL)
+
+
+def test_what_is_lost(server: int) -> None:
+    with CountingProxy(f"postgresql://u@127.0.0.1:{server}/db") as proxy:
+        proxy.drop(after=1000)
+        with pytest.raises(ConnectionError):
+            ask(proxy, len(ANSWER))
+        proxy.stall()
+        with pytest.raises(TimeoutError):
+            ask(proxy)
+        proxy.heal()
+        assert ask(proxy)
+        proxy.refuse()
+        with pytest.raises(ConnectionError):
+            ask(proxy)

@@ -41,6 +41,8 @@ def test_describe(ana: Run) -> None:
         ("%vlineage revenu", "Did you mean `revenue`?"),
         ("%vlineage --dept 3", "Did you mean `--depth`?"),
         ("%vaudit --status nope", "invalid choice"),
+        ("%vaudit customers", "`customers` is one word too many: only options go here. %vaudit --table customers"),
+        ("%vposture customers", "`customers` is one word too many"),
     ],
 )
 def test_errors(ana: Run, code: str, says: str) -> None:

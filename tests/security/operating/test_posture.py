@@ -102,6 +102,17 @@ def tagged(catalog: Config, columns: Config, **more: Any) -> Config:
     return {**catalog, "virtual_tables": tables, **more}
 
 
+def test_a_misspelt_tag_is_grave(catalog: Config) -> None:
+    columns = {"email": ["pi"], "name": ["internal"]}
+    with VirtualContext(tagged(catalog, columns, tag_policies={"pii": {"mask": "redact"}})) as ctx:
+        said = {(fact.weight, fact.says) for fact in posture(ctx).facts if fact.about == "tags"}
+        assert said == {
+            ("bad", "`pi` has no policy and guards nothing. Did you mean `pii`?"),
+            ("note", "tags without a policy are labels only: internal"),
+        }
+        assert not [fact for fact in posture(ctx.as_principal("ana")).facts if fact.about == "tags"]
+
+
 MASKED = {"people": {"field_policies": {"email": {"mask": "email"}}}}
 ENCRYPTED = {"people": {"field_policies": {"email": {"access_level": "encrypted"}}}}
 FILTERED = {"people": {"row_level_filters": {"x": "id = 1"}}}

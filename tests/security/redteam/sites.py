@@ -37,8 +37,9 @@ class Site:
 
 
 def arrow(columns: Mapping[str, str], rows: Sequence[Row]) -> pa.Table:
-    """Rows as Arrow, in the types DuckDB would give them."""
+    """Rows as Arrow, in the types DuckDB would give them, with the time zone of the road."""
     with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
         empty = con.execute("SELECT " + ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in columns.items()))
         return pa.Table.from_pylist(list(rows), schema=empty.to_arrow_table().schema)
 
