@@ -36,6 +36,15 @@ PRODUCTS = """
     FROM generate_series(1::bigint, 1000) t(i)
 """
 
+# Two plans have to fit where one has room.
+CSS = """
+.pair{display:flex;flex-wrap:wrap;gap:20px}
+.pair>div{flex:1 1 560px;min-width:0}
+.pair .tauro table.tp-grid :is(td,th){padding:3px 5px;font-size:12px;white-space:normal}
+.pair .tauro table.tp-grid td.t-num{white-space:nowrap}
+.pair .tauro table.tp-grid td code{font-size:11px}
+"""
+
 
 def prepare(folder: Path = FOLDER) -> None:
     """Make the orders as Parquet, and the rest in a private PostgreSQL that ends with this process.
@@ -60,11 +69,8 @@ def prepare(folder: Path = FOLDER) -> None:
 
 def side_by_side(**plans: QueryPlan) -> HTML:
     """Plans next to each other, each under its name."""
-    columns = "".join(
-        f'<div style="flex:1 1 420px;min-width:0"><h4>{name.replace("_", " ")}</h4>{plan_html(plan)}</div>'
-        for name, plan in plans.items()
-    )
-    return HTML(f'<div style="display:flex;flex-wrap:wrap;gap:16px">{columns}</div>')
+    columns = "".join(f"<div><h4>{name.replace('_', ' ')}</h4>{plan_html(plan)}</div>" for name, plan in plans.items())
+    return HTML(f'<style>{CSS}</style><div class="pair">{columns}</div>')
 
 
 def compared(**plans: QueryPlan) -> pd.DataFrame:
