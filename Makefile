@@ -17,7 +17,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench bench-joins bench-federated bench-transport bench-memory redteam policyfuzz leakfuzz pushdown-proof faults audit-crash ibis-suite notebooks lint format clean
+.PHONY: help demo lab test bench bench-joins bench-federated bench-transport bench-memory bench-users redteam policyfuzz leakfuzz pushdown-proof faults writefuzz audit-crash ibis-suite notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -58,9 +58,16 @@ bench-federated: $(VENV)/.dev ## measure TPC-H over two databases, files and a s
 	@$(MAKE) --no-print-directory mariadb
 	$(PY) -m benchmarks.federated $(ON)
 
+bench-users: $(VENV)/.dev ## sixteen people at once for a minute, beside DuckDB's ATTACH
+	$(PY) -m benchmarks.users
+
 faults: $(VENV)/.dev ## lose servers, connections and networks, and press Ctrl-C, N times (200) at random moments
 	@$(MAKE) --no-print-directory mariadb
 	TAURO_FAULTS=$(or $(N),200) $(PY) -m pytest -q -s --timeout 0 tests/faults
+
+writefuzz: $(VENV)/.dev ## change rows at five kinds of source N times (3000), and look for answers of before
+	@$(MAKE) --no-print-directory mariadb
+	TAURO_WRITES=$(or $(N),3000) $(PY) -m pytest -q -s --timeout 0 tests/writefuzz
 
 audit-crash: $(VENV)/.dev ## kill processes during 10,000 audited queries, and look for what the log lost
 	$(PY) -m tests.security.audit.kill

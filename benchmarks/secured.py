@@ -2,8 +2,10 @@
 
 Every table has a row filter that keeps all of its rows, and some columns that no query depends on are masked: the
 secured queries have the same work to do and the same answers to give, so that what differs is the price of the policy.
-Two places: everything in PostgreSQL, everything in Parquet. Three doors: without policies, behind the default barrier,
-behind the strict one. Rounds are interleaved; ratios are of minima.
+Two places: everything in PostgreSQL, everything in Parquet. Four doors: without policies, behind the default barrier,
+behind the strict one, and without policies over views with the same conditions: what those cost by themselves, for the
+engine reads a column more and expects a condition to leave a fifth of the rows. Rounds are interleaved; ratios are of
+minima.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from tests.tpc.loaders import load_postgres
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROLE: Final = "analyst"
-DOORS: Final = ("unsecured", "leakproof", "strict")
+DOORS: Final = ("unsecured", "leakproof", "strict", "by hand")
 
 FILTERS: Final[Mapping[str, str]] = {
     "customer": "c_custkey > 0",
@@ -117,6 +119,9 @@ def _catalog(place: str, paths: Mapping[str, Path], uri: str, door: str) -> dict
         else {"connector_type": "parquet", "path": str(path)}
         for name, path in paths.items()
     }
+    if door == "by hand":
+        views = {name: {"query": f"SELECT * FROM {name}_whole WHERE {FILTERS[name]}"} for name in tables}
+        tables = {f"{name}_whole": definition for name, definition in tables.items()} | views
     policies = {
         name: {
             "row_level_filters": {ROLE: condition},
@@ -127,8 +132,8 @@ def _catalog(place: str, paths: Mapping[str, Path], uri: str, door: str) -> dict
     return {
         "connections": {"pg": {"type": "postgresql", "uri": uri}},
         "virtual_tables": tables,
-        "security_policies": policies if door != "unsecured" else {},
-        "security": {"barrier": door if door != "unsecured" else "leakproof"},
+        "security_policies": policies if door in ("leakproof", "strict") else {},
+        "security": {"barrier": "strict" if door == "strict" else "leakproof"},
     }
 
 
@@ -184,7 +189,7 @@ def _table(found: Mapping[str, Any]) -> str:
     for label, wanted in (("TPC-H, geometric mean", "Q"), ("points, geometric mean", "point")):
         chosen = [one for name, one in found.items() if name.startswith(wanted)]
         means = [_geomean([_ratio(one, door) for one in chosen]) for door in DOORS[1:]]
-        rows.append([label, "", "", "", *(f"{mean:.2f}" for mean in means), ""])
+        rows.append([label, *("" for _ in DOORS), *(f"{mean:.2f}" for mean in means), ""])
     return table(header, rows)
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, told
 from tauro_nb.monitor import QueryStatistics
-from tauro_nb.query.fingerprint import fingerprint, statement_of
+from tauro_nb.query.fingerprint import fingerprint
 from tauro_nb.query.result import Result, ResultStats
-from tauro_nb.recorded import asked_of, key_flows, key_uses, objects_of, parts_of, query_of
+from tauro_nb.recorded import asked_of, described, key_flows, key_uses, parts_of, run_of, shape_of
 from tauro_nb.security.audit import AuditLog, AuditTrail
 from tauro_nb.security.principal import Principal
 
@@ -75,7 +75,6 @@ class Record:
         self._caller = caller
         self._query_id = query_id
         self._started = started
-        self._statement: str = plan.once("statement", lambda: statement_of(plan.tree))
         self._ended: float | None = None
         self._rows = 0
         self._bytes = 0
@@ -90,21 +89,18 @@ class Record:
             It could not be written.
         """
         trail, plan, who = self._layer.audit_trail, self._plan, self._principal
-        columns, objects = plan.once("objects", lambda: objects_of(plan))
-        if plan.columns and not columns:
+        values = trail.value_keys()
+        asked = plan.once("described", lambda: described(plan, values))
+        if asked is None:
             return
         used, sent, asker = key_uses(plan), key_flows(plan), self._caller or who.name
         shared = {"roles": who.roles, "tenant": who.tenant, "query": self._query_id}
-        values = trail.value_keys()
-        trail.intent(
+        trail.begin(
             asker,
-            # A query that reads no table is one all the same.
-            columns or {"": ()},
+            asked,
             roles=who.roles,
-            statement=self._statement,
             query_id=self._query_id,
-            about={"origin": trail.origin, **asked_of(who, self._caller), **query_of(plan, self._statement, values)},
-            objects=objects,
+            about={"origin": trail.origin, **asked_of(who, self._caller), **run_of(plan, values)},
             along=[
                 *([trail.event("key.use", asker, **shared, columns=used)] if used else []),
                 *([trail.event("join.keys", asker, **shared, flows=sent)] if sent else []),
@@ -154,7 +150,7 @@ class Record:
 
     def _note_lineage(self) -> None:
         """One node for all queries of one shape, so that the graph stays as small as what people do."""
-        name = f"query {fingerprint(self._statement)[:8]}"
+        name = f"query {fingerprint(shape_of(self._plan))[:8]}"
         self._layer.asked.setdefault(name, set()).add(self._principal.name)
         system = {table.name for table in self._layer.schema_registry.system_tables()}
         for table in (name for name in self._plan.tables if name not in system):

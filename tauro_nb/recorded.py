@@ -14,14 +14,16 @@ from tauro_nb.query.fingerprint import VALUES, fingerprint, statement_of
 from tauro_nb.query.parse import parse
 from tauro_nb.query.uses import TableUse, table_uses
 from tauro_nb.security.audit import POLICY_ONLY
+from tauro_nb.security.audit.codec import asked_members
 
 if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.security.audit import AuditKeys
+    from tauro_nb.security.audit.chain import Fixed
     from tauro_nb.security.decision import ColumnDecision, TableDecision
     from tauro_nb.security.principal import Principal
 
-__all__ = ["asked_of", "key_flows", "key_uses", "objects_of", "parts_of", "query_of"]
+__all__ = ["asked_of", "described", "key_flows", "key_uses", "parts_of", "run_of", "shape_of"]
 
 _MOST_LITERALS: Final = 50
 """So many literals are recorded one by one; of a longer list (`IN` over thousands) the rest is recorded as one."""
@@ -33,12 +35,35 @@ def asked_of(principal: Principal, caller: str = "") -> dict[str, Any]:
     return {"acting_as": acting_as, "tenant": principal.tenant, "purpose": principal.purpose}
 
 
-def query_of(plan: QueryPlan, statement: str, keys: AuditKeys | None) -> dict[str, Any]:
-    """The query: its shape in clear, its values under the audit key."""
+def shape_of(plan: QueryPlan) -> str:
+    """The statement without its values."""
+    statement: str = plan.once("statement", lambda: statement_of(plan.tree))
+    return statement
+
+
+def described(plan: QueryPlan, keys: AuditKeys | None) -> dict[str, Fixed] | None:
+    """What every intent of a plan says, written once; None when nothing of it is recorded.
+
+    The query's shape is in it in clear, its literals under the audit key.
+    """
+    columns, objects = objects_of(plan)
+    if plan.columns and not columns:
+        return None
+    statement = shape_of(plan)
+    return asked_members(
+        # A query that reads no table is one all the same.
+        columns or {"": ()},
+        objects,
+        statement=statement,
+        fingerprint=fingerprint(statement),
+        policy_version=plan.policy_version,
+        literals=() if keys is None else tuple(_literals(plan.tree, keys)),
+    )
+
+
+def run_of(plan: QueryPlan, keys: AuditKeys | None) -> dict[str, Any]:
+    """What one run of a plan adds: its parameters under the audit key, and the connections that are read."""
     return {
-        "policy_version": plan.policy_version,
-        "fingerprint": fingerprint(statement),
-        "literals": () if keys is None else plan.once("literals", lambda: tuple(_literals(plan.tree, keys))),
         "params": {name: _value(keys, value) for name, value in plan.params.items()} if keys is not None else {},
         "backends": tuple(sorted({part.source for part in plan.fragments})),
     }

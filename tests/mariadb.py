@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -145,7 +146,8 @@ def _install(folder: Path) -> None:
             str(_program("mariadb-install-db")), "--no-defaults", f"--datadir={folder}/data", "--skip-test-db",
             "--auth-root-authentication-method=normal", "--skip-name-resolve",
         ],
-        check=False, cwd=folder, capture_output=True, text=True, **as_user,
+        # Temporary tables of two that install at once would have one name in one folder.
+        check=False, cwd=folder, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(folder)}, **as_user,
     )  # fmt: skip
     if done.returncode != 0:
         message = f"mariadb-install-db failed:\n{done.stdout}{done.stderr}"

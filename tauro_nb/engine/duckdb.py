@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 from sqlglot import exp
 
+from tauro_nb.engine.ahead import Ahead
 from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.gate import Gate
 from tauro_nb.engine.interrupt import Interruptible
@@ -20,6 +21,7 @@ from tauro_nb.engine.watch import Watch
 from tauro_nb.errors import ExecutionError, QueryCancelled, SourceUnavailable, TauroError
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import frame_name
+from tauro_nb.sources.base import identity
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +64,7 @@ class DuckDBEngine:
         self._settings = settings or EngineSettings()
         self._spill: SpillDirectory | None = None
         self._instances: dict[frozenset[str], duckdb.DuckDBPyConnection] = {}
-        self._attached: set[tuple[frozenset[str], int]] = set()
+        self._attached: dict[tuple[frozenset[str], int], Hashable] = {}
         self._prepared: dict[frozenset[str], frozenset[Preparation]] = {}
         self._running: weakref.WeakSet[Execution] = weakref.WeakSet()
         self._lock = threading.RLock()
@@ -81,10 +83,10 @@ class DuckDBEngine:
             needed = frozenset(s.preparation for s in sources if s.preparation is not None)
             instance = self._instance(switched_off, needed)
             for source in sources:
-                key = (switched_off, id(source))
-                if key not in self._attached:
+                key, found = (switched_off, id(source)), identity(source)
+                if key not in self._attached or self._attached[key] != found:
                     source.attach(instance)
-                    self._attached.add(key)
+                    self._attached[key] = found
             return instance.cursor()
 
     def _instance(self, switched_off: frozenset[str], needed: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
@@ -96,7 +98,7 @@ class DuckDBEngine:
         if switched_off not in self._instances or not needed <= ready:
             self._instances[switched_off] = self._start(switched_off, ready | needed)
             self._prepared[switched_off] = ready | needed
-            self._attached = {key for key in self._attached if key[0] != switched_off}
+            self._attached = {key: found for key, found in self._attached.items() if key[0] != switched_off}
         return self._instances[switched_off]
 
     def _start(self, switched_off: frozenset[str], preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
@@ -183,6 +185,10 @@ class Execution:
         sources = list(plan.sources.values())
         self._feeds = Feeds(lambda: engine.cursor(sources, switched_off=self._plan.switched_off), plan.params)
         self._plan = plan if meter is None else counted_plan(plan, self._feeds)
+        # What is measured is read one after the other, so that the figures are each one's own.
+        self._ahead = (
+            Ahead(plan, lambda: engine.cursor(sources, switched_off=plan.switched_off)) if meter is None else None
+        )
         self._meter = meter
         self._sources: Mapping[str, Source] = plan.sources
         self._functions = engine.functions
@@ -218,7 +224,9 @@ class Execution:
             self._hand(name, stream)
         for name, frame in self._plan.frames.items():
             self._cursor.register(frame_name(name), frame)
-        stages = Stages(self._plan, self._cursor, self._hand)
+        if self._ahead is not None:
+            self._ahead.start()
+        stages = Stages(self._plan, self._cursor, self._hand, self._ahead)
         residual = stages.run(lambda: self._stopped)
         self.shipped = stages.shipped
         params = used_params(residual, self._plan.params)
@@ -310,6 +318,8 @@ class Execution:
         if self._cursor is not None:
             self._cursor.interrupt()
         self._feeds.interrupt()
+        if self._ahead is not None:
+            self._ahead.interrupt()
         self._watch.tell_to_stop()
 
     def close(self) -> None:
@@ -331,6 +341,8 @@ class Execution:
             self._reader.close()
         cursor.close()
         self._feeds.close(unread=left)
+        if self._ahead is not None:
+            self._ahead.close()
 
 
 class _Once:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from tauro_nb.engine.ahead import Ahead
     from tauro_nb.query.plan import Fragment, KeyFilter, QueryPlan
 
 __all__ = ["Stages"]
@@ -27,6 +28,8 @@ class Stages:
     ----------
     hand
         Registers a stream with the cursor.
+    ahead
+        Has fetched, or is fetching, some of the answers.
     """
 
     def __init__(
@@ -34,10 +37,12 @@ class Stages:
         plan: QueryPlan,
         cursor: duckdb.DuckDBPyConnection,
         hand: Callable[[str, Callable[[], pa.RecordBatchReader]], None],
+        ahead: Ahead | None = None,
     ) -> None:
         self._plan = plan
         self._cursor = cursor
         self._hand = hand
+        self._ahead = ahead
         self._by_id: Mapping[str, Fragment] = {fragment.id: fragment for fragment in plan.fragments}
         self.shipped: dict[str, int] = {}
         """Keys that left, by mark of the filter; what is missing here was given up."""
@@ -63,6 +68,7 @@ class Stages:
 
     def _ready(self, tree: exp.Expr) -> exp.Expr:
         """The tree with relations where fragments waited for keys."""
+        tree = tree if self._ahead is None else self._ahead.ready(tree)
         if not any(fragment.keys for fragment in self._plan.fragments):
             return tree
         root = exp.Subquery(this=tree.copy())

@@ -15,7 +15,7 @@ from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name
 from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
-from tauro_nb.query.placement.merge import merge_joins
+from tauro_nb.query.placement.merge import CHOSEN, merge_joins
 from tauro_nb.query.placement.reduce import reduce_joins
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
@@ -64,7 +64,7 @@ class _Cutter:
 
     def _is_spared(self, query: exp.Query, source: Source) -> bool:
         """Whether a source that could answer a query would take longer than it takes to hand over its tables."""
-        if _is_leaf(query) or source.connection.type not in RATES:
+        if _is_leaf(query) or CHOSEN in (query._meta or {}) or source.connection.type not in RATES:  # noqa: SLF001 - `meta` makes one
             return False
         estimator = Estimator(self.planner.statistics, {}, blind=True)
         return is_unselective(query, estimator, self.planner.services.knowledge.rates(source))

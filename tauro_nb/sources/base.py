@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
 
@@ -29,6 +29,7 @@ __all__ = [
     "Scan",
     "Source",
     "Trouble",
+    "identity",
     "revisions",
     "seconds",
     "unavailable",
@@ -151,6 +152,10 @@ class RemoteSource(Protocol):
     connection: ConnectionSpec
     read_timeout: float
 
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the quickest question to it took; 0 before the first."""
+
     def trouble(self) -> Trouble | None:
         """Try a connection of its own, for at most the time for connecting; None when the server takes it."""
 
@@ -192,6 +197,19 @@ class _AnswersTogether(Protocol):
 
     def revisions(self, tables: Sequence[VirtualTable]) -> dict[str, str]:
         """Revisions by name; a table that is not there is left out."""
+
+
+@runtime_checkable
+class _Replaceable(Protocol):
+    """A source that may be another one under the same name, such as a file that a newer one took the place of."""
+
+    def identity(self) -> Hashable:
+        """Equal as long as it is the same."""
+
+
+def identity(source: Source) -> Hashable:
+    """What an engine has attached a source as; once it differs, the engine would go on with what is gone."""
+    return source.identity() if isinstance(source, _Replaceable) else None
 
 
 def revisions(source: Source, tables: Sequence[VirtualTable]) -> dict[str, str]:

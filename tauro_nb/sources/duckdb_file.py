@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -33,17 +34,26 @@ class DuckDBSource(AttachedSource):
         self._path = Path(str(path)).expanduser()
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Attach the file under `alias`."""
+        """Attach the file under `alias`; queries that still read an earlier one go on with it."""
         if not self._path.is_file():
             raise SourceUnavailable(f"connection `{self.connection.id}`: the database file is not there.")
         quoted = str(self._path).replace("'", "''")
         try:
+            cursor.execute(f'DETACH DATABASE IF EXISTS "{self.alias}"')
             cursor.execute(f"ATTACH '{quoted}' AS \"{self.alias}\" (READ_ONLY)")
         except duckdb.Error:
             raise SourceUnavailable(
                 f"connection `{self.connection.id}`: the file is not a readable DuckDB database.",
                 hint="Is another process writing to it?",
             ) from None
+
+    def identity(self) -> Hashable:
+        """The file that has the name now, in the state it is in."""
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def relation(self, table: VirtualTable) -> exp.Expr:
         """The attached table, or its `query=` with every name inside the attached database."""

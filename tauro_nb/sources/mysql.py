@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -68,6 +70,7 @@ class MySQLSource(AttachedSource):
         self._known: dict[str, tuple[Column, ...]] = {}
         self._lock = threading.Lock()
         self.read_timeout = seconds(connection, "read_timeout")
+        self.round_trip = 0.0
 
     def _unavailable(self, error: Exception) -> SourceUnavailable:
         return unavailable(self.connection, _trouble_of(error))
@@ -118,13 +121,16 @@ class MySQLSource(AttachedSource):
         try:
             if self._control is None:
                 self._control = self._connect()
+            started = time.perf_counter()
             with self._control.cursor() as cursor:
-                return work(cursor)
+                answer = work(cursor)
         except BaseException as error:
             # Nobody knows what is still on its way on it, after Ctrl-C neither.
             if not isinstance(error, Exception) or self._failure(error) is None:
                 self._drop_control()
             raise
+        self.round_trip = min(self.round_trip or math.inf, time.perf_counter() - started)
+        return answer
 
     def _failure(self, error: Exception) -> Exception | None:
         """What an error means when the server answers; None when the connection is lost or refused."""

@@ -296,6 +296,11 @@ class PostgreSQLSource(AttachedSource):
         """Cancel every statement of ours on the server; the engine alone would wait for the answer."""
         self._control.cancel()
 
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the quickest question took."""
+        return self._control.round_trip
+
     def trouble(self) -> Trouble | None:
         """What a new connection meets now."""
         return self._control.trouble()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from functools import cached_property
@@ -66,6 +68,7 @@ class PostgreSQLControl:
         self._mark = int(self.read_timeout * 1000) + random.randrange(1, 10_000)  # noqa: S311 - no secret
         self._open: psycopg.Connection[Any] | None = None
         self._lock = threading.Lock()
+        self.round_trip = 0.0
 
     @cached_property
     def conninfo(self) -> str:
@@ -147,12 +150,15 @@ class PostgreSQLControl:
 
         if self._open is None or self._open.closed:
             self._open = self._connect()
+        started = time.perf_counter()
         try:
-            return work(self._open)
+            answer = work(self._open)
         except (psycopg.OperationalError, KeyboardInterrupt):
             # Nobody knows what is still on its way on it.
             self._drop()
             raise
+        self.round_trip = min(self.round_trip or math.inf, time.perf_counter() - started)
+        return answer
 
     def _connect(self) -> psycopg.Connection[Any]:
         from tauro_nb.sources.patient import PatientConnection

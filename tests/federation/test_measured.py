@@ -63,7 +63,7 @@ def test_a_limit_leaves_answers_as_they_are(places: dict[str, Any], plain: duckd
         "SELECT o.pk FROM orders o WHERE EXISTS (SELECT 1 FROM notes n WHERE n.order_id = o.order_id) ORDER BY 1",
         "SELECT count(*), min(shipped), max(price) FROM items",
     )
-    with VirtualContext({**places, "limits": {"max_bytes": "1GB"}}) as limited:
+    with VirtualContext({**places, "limits": {"max_bytes": "4GB"}}) as limited:
         for sql in queries:
             got = [tuple(row.values()) for row in limited.query(sql).rows()]
             assert sorted(got, key=repr) == sorted(plain.execute(sql).fetchall(), key=repr), sql

@@ -13,7 +13,7 @@ import duckdb
 
 from tests.leakfuzz.backends import BACKENDS, Servers, prepare
 from tests.leakfuzz.expressions import Screened, screen
-from tests.leakfuzz.fuzz import FORMS, PLACEMENTS, Report, fuzz
+from tests.leakfuzz.fuzz import FORMS, LIFTED, PLACEMENTS, Report, fuzz
 from tests.mariadb import start_mariadb
 from tests.servers import start_postgres
 
@@ -56,13 +56,17 @@ def _screening(screened: Screened) -> str:
         f"{screened.enumerated:,} expressions tried, {screened.bound:,} answer for visible values, "
         f"{len(screened.throwing):,} of them fail for a hidden one"
     )
-    forms = f"policy forms: {', '.join(FORMS)}; placements: {', '.join(PLACEMENTS)}, and conditions by themselves"
-    columns = f"{'backend':<12}{'barrier':<11}{'throwing':>9}{'refused':>9}{'statements':>12}{'CPU s':>8}{'leaks':>7}"
+    placements = ", ".join([*PLACEMENTS, *LIFTED])
+    forms = f"policy forms: {', '.join(FORMS)}; placements: {placements}, and conditions by themselves"
+    counts = f"{'throwing':>9}{'refused':>9}{'lifted':>9}{'statements':>12}{'CPU s':>8}{'leaks':>7}"
+    columns = f"{'backend':<12}{'barrier':<11}{counts}"
     return f"{head}\n{forms}\n{columns}"
 
 
 def _line(report: Report) -> str:
-    counts = f"{report.expressions:>9,}{report.refused:>9,}{report.statements:>12,}{report.seconds:>8.0f}"
+    counts = (
+        f"{report.expressions:>9,}{report.refused:>9,}{report.lifted:>9,}{report.statements:>12,}{report.seconds:>8.0f}"
+    )
     shown = [
         f"    {leak.form}, {leak.placement}: {leak.sql}\n      wanted {leak.want}\n      got    {leak.got}"
         for leak in report.leaks[:5]

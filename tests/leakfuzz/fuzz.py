@@ -9,10 +9,12 @@ from typing import Any
 
 from tauro_nb import VirtualContext
 from tauro_nb.errors import TauroError
+from tauro_nb.query.plan import whole
+from tauro_nb.query.trees import BARRIER
 from tests.leakfuzz.backends import FILTERS, Prepared
 from tests.leakfuzz.expressions import Expression
 
-__all__ = ["FORMS", "PLACEMENTS", "Finding", "Outcome", "Report", "fuzz"]
+__all__ = ["FORMS", "LIFTED", "PLACEMENTS", "Finding", "Outcome", "Report", "fuzz"]
 
 Statement = Callable[[Sequence[str]], str]
 Outcome = tuple[str, Any]
@@ -48,6 +50,17 @@ PLACEMENTS: Mapping[str, Statement] = {
         f"SELECT id FROM t GROUP BY id HAVING {_listed('max(hash({e})) <> 42', es, ' AND ')} ORDER BY id LIMIT 5"
     ),
 }
+LIFTED: Mapping[str, Statement] = {
+    "shown": lambda es: f"SELECT {_listed('count({e}) AS c{n}', es)} FROM t",
+    "ratio": lambda es: (
+        f"SELECT {_listed('sum(CASE WHEN ({e}) IS NULL THEN 2 ELSE 1 END) * 1.5 / count(*) AS c{n}', es)} FROM t"
+    ),
+    "passed": lambda es: (
+        f"SELECT {_listed('count(CASE WHEN id < 0 THEN NULL ELSE c{n} END) * 1.5 / count(*) AS r{n}', es)} "
+        f"FROM (SELECT id, {_listed('{e} AS c{n}', es)} FROM t) AS q"
+    ),
+}
+"""For expressions that by themselves keep no barrier, and so are evaluated without one; `hash` would keep it."""
 _ALONE: Mapping[str, Statement] = {
     "condition": lambda es: f"SELECT count(*) AS n FROM t WHERE {es[0]}",
     "null": lambda es: f"SELECT count(*) AS n FROM t WHERE ({es[0]}) IS NOT NULL",
@@ -77,6 +90,7 @@ class Report:
     barrier: str
     expressions: int = 0
     refused: int = 0
+    lifted: int = 0
     statements: int = 0
     seconds: float = 0.0
     leaks: list[Finding] = field(default_factory=list)
@@ -87,6 +101,13 @@ def _ask(context: VirtualContext, sql: str) -> Outcome:
         return "rows", repr(context.query(sql).to_arrow().to_pylist())
     except TauroError as error:
         return type(error).__name__, str(error)
+
+
+def _is_lifted(context: VirtualContext, expression: Expression) -> bool:
+    """Whether a query that only shows it is answered without a barrier."""
+    eve = context.as_principal("eve", roles=[FORMS[0]])
+    plan = whole(eve.plan(LIFTED["passed"]([expression.sql])))
+    return not any(BARRIER in sql for sql in (plan.residual_sql, *(fragment.sql for fragment in plan.fragments)))
 
 
 @dataclass(slots=True)
@@ -104,7 +125,7 @@ class _Fuzzer:
 
     def compare(self, who: VirtualContext, form: str, placement: str, expressions: Sequence[Expression]) -> None:
         """Ask together; what differs is asked again in halves, down to the one that leaks."""
-        statement = PLACEMENTS.get(placement) or _ALONE[placement]
+        statement = {**PLACEMENTS, **LIFTED, **_ALONE}[placement]
         sql = statement([expression.sql for expression in expressions])
         want, got = self.want(form, sql), _ask(who, sql)
         self.report.statements += 1
@@ -155,6 +176,8 @@ def fuzz(
     known = [expression for expression in throwing if expression.columns <= here]
     usable = [e for start in range(0, len(known), _BATCH) for e in fuzzer.answered(known[start : start + _BATCH])]
     report.expressions, report.refused = len(usable), len(known) - len(usable)
+    lifted = [] if barrier == "strict" else [e for e in usable if _is_lifted(prepared.raw[barrier], e)]
+    report.lifted = len(lifted)
     for turn, form in enumerate(forms):
         who = (prepared.masks if form == "mask" else prepared.raw)[barrier].as_principal("eve", roles=[form])
         for number, start in enumerate(range(0, len(usable), _BATCH)):
@@ -162,6 +185,9 @@ def fuzz(
             others = [placement for placement in PLACEMENTS if placement != "where"]
             for placement in ("where", others[(turn + number) % len(others)]):
                 fuzzer.compare(who, form, placement, batch)
+        for start in range(0, len(lifted), _BATCH):
+            for placement in LIFTED:
+                fuzzer.compare(who, form, placement, lifted[start : start + _BATCH])
         for number, expression in enumerate(e for e in usable if e.condition):
             if (turn + number) % len(forms) >= _FORMS_ALONE:
                 continue

@@ -42,6 +42,7 @@ def test_nothing_leaks(screened: Screened, servers: Servers, name: str) -> None:
         for barrier, forms in SHARES.items():
             report = fuzz(prepared, screened.throwing, barrier, wanted, forms)
             assert report.expressions >= 15
+            assert (report.lifted > 0) is (barrier == "leakproof")
             assert report.leaks == []
 
 

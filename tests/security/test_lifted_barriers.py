@@ -52,6 +52,9 @@ def is_fenced(ctx: VirtualContext, sql: str, params: dict[str, Any] | None = Non
         "SELECT id FROM people WHERE code LIKE '1%' AND substring(code, 1, 2) IN ('10', '11')",
         "SELECT id FROM people WHERE id IN (SELECT person FROM orders) AND EXISTS (FROM orders o WHERE o.person = id)",
         "SELECT p.id FROM people p WHERE p.one > (SELECT 0.5 * avg(o.amount) FROM orders o WHERE o.person = p.id)",
+        "SELECT 100.0 * sum(CASE WHEN code LIKE '1%' THEN real * (1 - share) ELSE 0 END) / sum(real) FROM people",
+        "SELECT sum(CASE WHEN c = '1' THEN v ELSE 0 END) / sum(v) FROM (SELECT code AS c, real * 2 AS v FROM people)",
+        "SELECT max(day) - min(day) AS days FROM people",
         "WITH big AS (SELECT dept, count(*) AS n FROM people GROUP BY dept) SELECT dept FROM big WHERE 100 / n < 3",
     ],
 )
@@ -74,6 +77,13 @@ def test_a_barrier_nobody_needs_is_lifted(analyst: VirtualContext, sql: str) -> 
         "SELECT count(*) FROM people p JOIN orders o ON p.code = o.person",
         "SELECT count(*) FROM orders o WHERE EXISTS (SELECT 1 FROM people p WHERE CAST(p.code AS INTEGER) = o.person)",
         "SELECT count(*) FROM people WHERE id IN (SELECT person FROM orders) AND CAST(code AS INTEGER) >= 0",
+        "SELECT max(day + INTERVAL 1 DAY) FROM people WHERE id < 10",
+        "SELECT count(d + 1) FROM (SELECT day AS d FROM people) WHERE d < DATE '2030-01-01'",
+        "SELECT sum(CASE WHEN day + 1 > day THEN 1 ELSE 0 END) / count(*) FROM people",
+        "SELECT max(CASE WHEN id > 0 THEN day ELSE DATE '2024-01-01' END + 1) FROM people",
+        "SELECT max(DATE '2024-01-01' + one) FROM people",
+        "SELECT max(CASE WHEN id > 0 THEN DATE '2024-01-01' END + one) FROM people",
+        "SELECT max(v + 1) FROM (SELECT day - one AS v FROM people)",
         "SELECT count(*) FROM people WHERE one > (SELECT CAST(0.5 AS DECIMAL(38,37)))",
     ],
 )
@@ -107,3 +117,9 @@ def test_a_plan_is_kept_for_values_that_decide_nothing(analyst: VirtualContext) 
     assert not is_fenced(analyst, sql, {"id": 2, "code": "2", "day": day})
     assert analyst.plan(sql, {"id": 400000, "code": "no number", "day": dt.date(1999, 1, 1)}).cached
     assert analyst.query(sql, {"id": 4, "code": "4", "day": day}).rows() == [{"code": "4"}]
+
+
+def test_a_parameter_may_be_a_day(analyst: VirtualContext) -> None:
+    sql = "SELECT max(:day + one) FROM people"
+    assert is_fenced(analyst, sql, {"day": dt.date(2024, 1, 1)})
+    assert analyst.query(sql, {"day": dt.date(2024, 1, 1)}).rows()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from tauro_nb.query.names import STEP, leaf_table
+from tauro_nb.query.placement.alike import implied, pair_of
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
 from tauro_nb.query.secrecy import is_policy
 from tauro_nb.query.trees import IMMOVABLE, conjuncts
@@ -96,11 +97,24 @@ def edges(select: exp.Select) -> Iterator[Edge]:
     condition = where.this if where is not None else None
     for left, right in _equalities(condition, select):
         yield from _both(select, left, right)
+    followed = list(implied(_lasting(select)))
+    for left, right in filter(None, map(pair_of, followed)):
+        if {left.table.lower(), right.table.lower()} <= relations(select).keys():
+            yield from _both(select, left, right)
     for part in conjuncts(condition):
         if not is_policy(part):
             yield from _semi(select, part.unnest())
     for join in select.args.get("joins") or []:
         yield from _joined(select, join)
+
+
+def _lasting(select: exp.Select) -> Iterator[exp.Expr]:
+    """Conditions that hold of every row that comes out of the joins and WHERE."""
+    where, joins = select.args.get("where"), select.args.get("joins") or []
+    yield from conjuncts(where.this if where is not None else None)
+    if not any(join.side for join in joins):
+        for join in joins:
+            yield from conjuncts(join.args.get("on"))
 
 
 def _joined(select: exp.Select, join: exp.Join) -> Iterator[Edge]:
@@ -155,23 +169,27 @@ def _member(select: exp.Select, node: exp.In) -> Iterator[Edge]:
         return
     if not isinstance(query, exp.Subquery) or not isinstance(query.this, exp.Select) or len(query.this.selects) != 1:
         return
-    inside, outside = Slot.of(node), Slot.of(select, column.table.lower())
-    name = query.this.selects[0].alias_or_name
-    yield Edge(inside, name, outside, column.name)
-    yield Edge(outside, column.name, inside, name)
+    inside, name = Slot.of(node), query.this.selects[0].alias_or_name
+    for member in _equal_to(column, select):
+        outside = Slot.of(select, member.table.lower())
+        yield Edge(inside, name, outside, member.name)
+        yield Edge(outside, member.name, inside, name)
+
+
+def _equal_to(column: exp.Column, select: exp.Select) -> list[exp.Column]:
+    """A column of a SELECT, and the others that are equal to it."""
+    parts = list(_lasting(select))
+    pairs = [pair for pair in map(pair_of, (*parts, *implied(parts))) if pair is not None and column in pair]
+    others = [right if left == column else left for left, right in pairs if left.type == right.type]
+    return [column, *(other for other in others if other.table.lower() in relations(select))]
 
 
 def _equalities(condition: exp.Expr | None, select: exp.Select) -> Iterator[tuple[exp.Column, exp.Column]]:
     known = relations(select)
-    for part in conjuncts(condition):
-        node = part.unnest()
-        if not isinstance(node, exp.EQ):
-            continue
-        left, right = node.this, node.expression
-        if isinstance(left, exp.Column) and isinstance(right, exp.Column):
-            aliases = {left.table.lower(), right.table.lower()}
-            if len(aliases) == 2 and aliases <= known.keys():
-                yield left, right
+    for left, right in filter(None, map(pair_of, conjuncts(condition))):
+        aliases = {left.table.lower(), right.table.lower()}
+        if len(aliases) == 2 and aliases <= known.keys():
+            yield left, right
 
 
 def _both(select: exp.Select, left: exp.Column, right: exp.Column) -> Iterator[Edge]:

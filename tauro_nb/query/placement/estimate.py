@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlglot import exp
@@ -24,14 +24,24 @@ _ROWS: Final = 100_000.0
 _DISTINCT_SHARE: Final = 0.1
 _TEXT_BYTES: Final = 24.0
 _NUMBER_BYTES: Final = 8.0
+# What a value takes on the wire besides its own bytes: its length, and the head of a decimal.
+_FIELD_BYTES: Final = 4.0
+_DECIMAL_BYTES: Final = 5.0
 
 # The part of the rows that a condition keeps, where no statistics tell.
 _EQUAL: Final = 0.01
 _RANGE: Final = 0.3
+_HAVING: Final = 0.05
+"""Of groups: who writes HAVING looks for the few."""
 _KEEPS: Final[Mapping[type[exp.Expr], float]] = {
     exp.NEQ: 0.9, exp.GT: _RANGE, exp.GTE: _RANGE, exp.LT: _RANGE, exp.LTE: _RANGE, exp.Between: 0.15, exp.Like: 0.1,
     exp.ILike: 0.1, exp.Is: 0.05, exp.Exists: 0.3, exp.In: 0.3, exp.EQ: _EQUAL,
 }  # fmt: skip
+
+
+_HALVES: Final = (exp.GT, exp.GTE, exp.LT, exp.LTE)
+_NARROW: Final = 0.05
+"""The least part of a half-open range that is taken for what a second bound leaves of it."""
 
 
 class Estimator:
@@ -112,11 +122,37 @@ class Estimator:
         return max(rows * self._kept_by(where.this if where is not None else None, around), 1.0)
 
     def _kept_by(self, condition: exp.Expr | None, around: Mapping[str, exp.Expr]) -> float:
+        return self.kept((part for part in conjuncts(condition) if not (self._blind and is_policy(part))), around)
+
+    def kept(self, parts: Iterable[exp.Expr], around: Mapping[str, exp.Expr]) -> float:
+        """The part of all combinations of rows that several conditions keep."""
         kept = 1.0
-        for part in conjuncts(condition):
-            if not (self._blind and is_policy(part)):
+        joins: dict[frozenset[str], list[exp.EQ]] = {}
+        ranges: dict[exp.Expr, list[float]] = {}
+        for part in parts:
+            node = part.unnest()
+            sides = [side for side in (node.this, node.args.get("expression")) if isinstance(side, exp.Column)]
+            if isinstance(node, _HALVES):
+                ranges.setdefault(sides[0] if sides else node, []).append(self.keeps(node, around))
+            elif isinstance(node, exp.EQ) and len(sides) == 2:
+                joins.setdefault(frozenset(side.table.lower() for side in sides), []).append(node)
+            else:
                 kept *= self.keeps(part, around)
+        for halves in ranges.values():
+            # From one bound to the other is what both leave.
+            kept *= halves[0] if len(halves) == 1 else max(sum(halves) - len(halves) + 1, min(halves) * _NARROW)
+        for pairs in joins.values():
+            kept *= self.keeps(pairs[0], around) if len(pairs) == 1 else self._kept_by_all(pairs, around)
         return kept
+
+    def _kept_by_all(self, pairs: Sequence[exp.EQ], around: Mapping[str, exp.Expr]) -> float:
+        """A key of several columns has no more values than its table has rows: their equalities are not independent."""
+        values: dict[str, float] = {}
+        for column in (side for pair in pairs for side in (pair.this, pair.expression)):
+            alias = column.table.lower()
+            stored = self.stored(around[alias]) if alias in around else _ROWS
+            values[alias] = min(values.get(alias, 1.0) * self.distinct_of(column, around), max(stored, 1.0))
+        return 1.0 / min(values.values())
 
     def _selected(self, select: exp.Select) -> float:
         rows = self._grouped(select, self.joined(select))
@@ -134,7 +170,7 @@ class Estimator:
         for part in group.expressions:
             groups *= self.distinct_of(part, relations(select)) if isinstance(part, exp.Column) else 100.0
         rows = min(groups, rows)
-        return rows * _RANGE if select.args.get("having") is not None else rows
+        return rows * _HAVING if select.args.get("having") is not None else rows
 
     def keeps(self, condition: exp.Expr, around: Mapping[str, exp.Expr]) -> float:
         """The part of all combinations of rows that a condition keeps."""
@@ -155,7 +191,7 @@ class Estimator:
     def _compared(self, node: exp.Expr, around: Mapping[str, exp.Expr]) -> float:
         left, right = node.this, node.args.get("expression")
         if isinstance(node, exp.EQ) and isinstance(left, exp.Column) and isinstance(right, exp.Column):
-            return 1.0 / max(self.distinct_of(left, around), self.distinct_of(right, around))
+            return 1.0 / max(self._stored_distinct(left, around), self._stored_distinct(right, around))
         column = left if isinstance(left, exp.Column) else right if isinstance(right, exp.Column) else None
         usual = _KEEPS.get(type(node), _RANGE)
         if column is None:
@@ -174,6 +210,12 @@ class Estimator:
         relation = around.get(column.table.lower())
         return _ROWS if relation is None else self.distinct(relation, column.name)
 
+    def _stored_distinct(self, column: exp.Column, around: Mapping[str, exp.Expr]) -> float:
+        """Different values before anything is left out: what is left out on two sides is not the same."""
+        facts = self._facts(column, around)
+        known = None if facts is None else facts.distinct_count
+        return float(known) if known else self.distinct_of(column, around)
+
     def distinct(self, relation: exp.Expr, name: str) -> float:
         """Different values of a relation's column: never more than it has rows."""
         rows = self.rows(relation)
@@ -191,12 +233,13 @@ class Estimator:
         return float(max(min(rows, different * (1.0 - (1.0 - share) ** each)), 1.0))
 
     def width(self, relation: exp.Expr, names: Mapping[str, str]) -> float:
-        """Bytes of a row of a relation with the given columns and types."""
+        """Bytes on the wire of a row of a relation with the given columns and types."""
         total = 0.0
         for name, kind in names.items():
             found = self._origin(relation, name)
             known = found[1].average_bytes if found is not None and found[1] is not None else None
             total += known if known is not None else _TEXT_BYTES if kind == "VARCHAR" else _NUMBER_BYTES
+            total += _FIELD_BYTES + _DECIMAL_BYTES * kind.startswith("DECIMAL")
         return total
 
     def stored(self, tree: exp.Expr) -> float:

@@ -1,47 +1,36 @@
-"""Joins of relations of one source inside a query over several: asked for as one relation where that moves less."""
+"""Relations of one source inside a query over several: joined and aggregated there where that moves less."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
 
-from tauro_nb.query.placement.cost import Rates, asked, scanned
+from tauro_nb.query.placement.alike import implied
+from tauro_nb.query.placement.cost import Rates
+from tauro_nb.query.placement.early import Early, combined, outer_columns
 from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.groups import Group, Weigher
 from tauro_nb.query.placement.reach import plain_joins, relations
 from tauro_nb.query.trees import conjuncts
 
 if TYPE_CHECKING:
     from tauro_nb.sources.base import Source
 
-__all__ = ["merge_joins"]
+__all__ = ["CHOSEN", "merge_joins"]
 
 RatesOf = Callable[["Source"], Rates]
 Site = Callable[[exp.Expr], "Source | None"]
 
-_JOIN_WORK: Final = 0.25e-6
-"""Seconds that a source needs for a row that it joins."""
-_LIGHTER: Final = 0.7
-"""A join that moves so much less may take a little longer here: other links are slower than this one."""
-_SLOWER: Final = 1.2
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Relations of one source that are joined there; `conditions` speak of nothing else."""
-
-    aliases: tuple[str, ...]
-    source: Source
-    conditions: tuple[exp.Expr, ...] = ()
+CHOSEN: Final = "chosen"
+"""Key of a query's `meta`: that its source answers all of it was decided here."""
 
 
 def merge_joins(select: exp.Select, site: Site, estimator: Estimator, rates: RatesOf) -> None:
     """Put relations of one source that are joined with each other into subqueries of a SELECT, in place.
 
-    Only inner joins; a relation of its own stays where it is.
+    Only inner joins; a relation of its own stays where it is, but for one that is aggregated early.
 
     Parameters
     ----------
@@ -51,23 +40,24 @@ def merge_joins(select: exp.Select, site: Site, estimator: Estimator, rates: Rat
         What a source costs.
     """
     joins = select.args.get("joins") or []
-    if not joins or any(join.side for join in joins) or not plain_joins(select) or select.args.get("sample"):
+    if any(join.side for join in joins) or not plain_joins(select) or select.args.get("sample"):
         return
     around = relations(select)
     if len(around) != len(joins) + 1 or not _is_clear(select):
         return
     parts = tuple(_parts(select))
     sites = {alias: site(relation) for alias, relation in around.items() if isinstance(relation, exp.Subquery)}
-    groups = [_Group((alias,), source) for alias, source in sites.items() if source is not None]
-    weigher = _Weigher(select, around, parts, estimator, rates)
+    groups = [Group((alias,), source) for alias, source in sites.items() if source is not None]
+    weigher = Weigher(select, around, parts, tuple(implied(parts)), estimator, rates)
     while (best := weigher.best(groups)) is not None:
         left, right, merged = best
         groups = [group for group in groups if group is not left and group is not right] + [merged]
-    # A SELECT that lies whole at one source never comes here: something is always left outside.
-    merged_groups = [group for group in groups if len(group.aliases) > 1]
-    for number, group in enumerate(merged_groups):
-        _rewrite(select, group, f"group {number}")
-    if merged_groups:
+    partial = weigher.early(groups, lambda group, found: site(_together(select, group, found)) is group.source)
+    # Where a SELECT lies whole at one source, that refuses some expression of it: that much stays outside.
+    chosen = [group for group in groups if len(group.aliases) > 1 or (partial is not None and group is partial[0])]
+    for number, group in enumerate(chosen):
+        _rewrite(select, group, f"group {number}", partial[1] if partial is not None and group is partial[0] else None)
+    if chosen:
         _defer(select)
 
 
@@ -76,93 +66,6 @@ def _parts(select: exp.Select) -> Iterator[exp.Expr]:
     yield from conjuncts(where.this if where is not None else None)
     for join in select.args.get("joins") or []:
         yield from conjuncts(join.args.get("on"))
-
-
-@dataclass(frozen=True)
-class _Weigher:
-    """Compares what groups cost apart and together."""
-
-    select: exp.Select
-    around: Mapping[str, exp.Expr]
-    parts: tuple[exp.Expr, ...]
-    estimator: Estimator
-    rates: RatesOf
-
-    def best(self, groups: list[_Group]) -> tuple[_Group, _Group, _Group] | None:
-        """The two groups that gain most when they are asked for together."""
-        found = []
-        for left, right in itertools.combinations(groups, 2):
-            if left.source is not right.source:
-                continue
-            merged = self._merged(left, right)
-            gain = None if merged is None else self._gain(left, right, merged)
-            if merged is not None and gain is not None:
-                found.append((gain, left, right, merged))
-        return max(found, key=lambda one: one[0])[1:] if found else None
-
-    def _merged(self, left: _Group, right: _Group) -> _Group | None:
-        """The two as one, if an equality that the source decides alike joins them."""
-        inside = {*left.aliases, *right.aliases}
-        capability = left.source.capability
-        assert capability is not None
-        own, joined = [], False
-        for part in self.parts:
-            used = {column.table.lower() for column in part.find_all(exp.Column)}
-            if not used or not used <= inside or part.find(exp.Query) or capability.refusal(part) is not None:
-                continue
-            own.append(part)
-            crosses = used & set(left.aliases) and used & set(right.aliases)
-            joined = joined or (bool(crosses) and isinstance(part.unnest(), exp.EQ))
-        return _Group((*left.aliases, *right.aliases), left.source, tuple(own)) if joined else None
-
-    def _gain(self, left: _Group, right: _Group, merged: _Group) -> float | None:
-        """How many times cheaper the join is than its two sides; None when it is not."""
-        rows = {group.aliases: self._rows(group) for group in (left, right, merged)}
-        apart = self._time(left, rows[left.aliases]) + self._time(right, rows[right.aliases])
-        work = (rows[left.aliases] + rows[right.aliases]) * _JOIN_WORK
-        together = asked(self.rates(merged.source), rows[merged.aliases], self._width(merged)) + work
-        volume = rows[merged.aliases] * self._width(merged)
-        before = sum(rows[group.aliases] * self._width(group) for group in (left, right))
-        if together < apart or (volume < before * _LIGHTER and together < apart * _SLOWER):
-            return max(before / max(volume, 1.0), 1e-9)
-        return None
-
-    def _time(self, group: _Group, rows: float) -> float:
-        price = scanned if len(group.aliases) == 1 else asked
-        return price(self.rates(group.source), rows, self._width(group))
-
-    def _rows(self, group: _Group) -> float:
-        rows = 1.0
-        for alias in group.aliases:
-            rows *= self.estimator.rows(self.around[alias])
-        for condition in group.conditions:
-            rows *= self.estimator.keeps(condition, self.around)
-        return max(rows, 1.0)
-
-    def _width(self, group: _Group) -> float:
-        """Bytes of the columns that are needed outside of the group."""
-        read = {(column.table.lower(), column.name) for column in _needed(self.select, group)}
-        return sum(
-            self.estimator.width(self.around[alias], {name: "" for own, name in read if own == alias})
-            for alias in group.aliases
-        )
-
-
-def _needed(select: exp.Select, group: _Group) -> list[exp.Column]:
-    """Where the columns of a group are read by something else than its own conditions."""
-    inside = {id(column) for part in group.conditions for column in part.find_all(exp.Column)}
-    bodies = {id(relation) for relation in relations(select).values()}
-    return [
-        column
-        for column in _columns(select, bodies)
-        if column.table.lower() in group.aliases and id(column) not in inside
-    ]
-
-
-def _columns(node: exp.Expr, skipped: set[int]) -> Iterator[exp.Column]:
-    for child in node.walk(prune=lambda found: id(found) in skipped):
-        if isinstance(child, exp.Column):
-            yield child
 
 
 def _is_clear(select: exp.Select) -> bool:
@@ -181,29 +84,58 @@ def _is_clear(select: exp.Select) -> bool:
     return named and not reaching and not inner & around.keys()
 
 
-def _rewrite(select: exp.Select, group: _Group, name: str) -> None:
-    """Move the relations and conditions of a group into a subquery, and read its columns by new names."""
-    places = _needed(select, group)
-    names: dict[tuple[str, str], str] = {}
-    selects: list[exp.Expr] = []
-    for column in places:
-        key = (column.table.lower(), column.name)
-        if key not in names:
-            # Short: a source cuts names that are too long for it.
-            names[key] = f"c{len(names)}"
-            selects.append(_typed(exp.alias_(column.copy(), names[key], quoted=True), column))
+def _needed(select: exp.Select, group: Group, partial: Early | None) -> list[exp.Column]:
+    """Where the columns of a group are read by something else than its own conditions and its partial aggregates."""
+    units = () if partial is None else partial.units
+    inside = {id(column) for part in (*group.conditions, *units) for column in part.find_all(exp.Column)}
+    return [
+        column for column in outer_columns(select) if column.table.lower() in group.aliases and id(column) not in inside
+    ]
+
+
+def _together(select: exp.Select, group: Group, partial: Early | None) -> exp.Subquery:
+    """What the source is asked for a group: its columns `c0`, `c1`, ..., and partial aggregates `a0`, `a1`, ..."""
+    # Names are short: a source cuts those that are too long for it.
+    columns = list(_names(_needed(select, group, partial)).values())
+    selects: list[exp.Expr] = [
+        _typed(exp.alias_(column.copy(), f"c{number}", quoted=True), column) for number, column in enumerate(columns)
+    ]
+    units = () if partial is None else tuple(dict.fromkeys(partial.units))
+    selects += [exp.alias_(unit.copy(), f"a{number}", quoted=True) for number, unit in enumerate(units)]
     inner = exp.Select(expressions=selects or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)])
     first, *others = (relations(select)[alias].copy() for alias in group.aliases)
     inner.set("from_", exp.From(this=first))
     inner.set("joins", [exp.Join(this=relation, kind="CROSS") for relation in others])
-    inner.set("where", exp.Where(this=exp.and_(*(part.copy() for part in group.conditions), copy=False)))
+    if group.conditions:
+        inner.set("where", exp.Where(this=exp.and_(*(part.copy() for part in group.conditions), copy=False)))
+    if partial is not None and columns:
+        inner.set("group", exp.Group(expressions=[column.copy() for column in columns]))
+    inner.meta[CHOSEN] = True
+    return exp.Subquery(this=inner)
+
+
+def _names(places: list[exp.Column]) -> dict[tuple[str, str], exp.Column]:
+    """One of the places of each column."""
+    return {(column.table.lower(), column.name): column for column in reversed(places)}
+
+
+def _rewrite(select: exp.Select, group: Group, name: str, partial: Early | None) -> None:
+    """Move the relations and conditions of a group into a subquery, and read its columns by new names."""
+    places = _needed(select, group, partial)
+    merged = _together(select, group, partial)
+    merged.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+    numbers = {key: number for number, key in enumerate(_names(places))}
+    units = () if partial is None else partial.units
+    order = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
+    for unit, number in [(unit, order[unit]) for unit in units]:
+        unit.replace(combined(unit, _column(f"a{number}", name)))
     for column in places:
-        renamed = exp.column(
-            exp.to_identifier(names[column.table.lower(), column.name], quoted=True),
-            table=exp.to_identifier(name, quoted=True),
-        )
-        column.replace(_typed(renamed, column))
-    _replace(select, group, exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True))))
+        column.replace(_typed(_column(f"c{numbers[column.table.lower(), column.name]}", name), column))
+    _replace(select, group, merged)
+
+
+def _column(name: str, table: str) -> exp.Column:
+    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(table, quoted=True))
 
 
 def _typed(node: exp.Expr, like: exp.Expr) -> exp.Expr:
@@ -211,7 +143,7 @@ def _typed(node: exp.Expr, like: exp.Expr) -> exp.Expr:
     return node
 
 
-def _replace(select: exp.Select, group: _Group, merged: exp.Subquery) -> None:
+def _replace(select: exp.Select, group: Group, merged: exp.Subquery) -> None:
     """Let the subquery stand for the relations; what their ON said and it does not goes to WHERE."""
     own = {id(part) for part in group.conditions}
     kept = [part for part in _parts(select) if id(part) not in own]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind, leaf_table
-from tauro_nb.query.placement.cost import LOCAL_ROW, Rates, asked, scanned
+from tauro_nb.query.placement.cost import LOCAL_ROW, LOOKUPS, Rates, asked, scanned
 from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations
@@ -30,6 +30,7 @@ _WORTH: Final = 0.003
 """Seconds that sending keys must be expected to save."""
 _SETTLED_ROWS: Final = 1_000_000
 """An answer that is expected to be longer is joined as it streams in."""
+_RESTRICTING: Final = (exp.Where, exp.Having, exp.Limit)
 _CHEAP: Final = 5.0
 """A side that may keep fewer rows than are estimated is tried if running it first costs so many times less than all
 rows of the other side, and no more than so many times the keys that pay are expected."""
@@ -152,18 +153,30 @@ class _Reducer:
         distinct = min(estimator.distinct(answer, column), rows)
         width = estimator.width(answer, fragment.schema)
         rates = self.planner.services.knowledge.rates(_source(fragment, self.planner))
-        plain = _plain_cost(fragment, rates, rows, width)
-        visited = 0.0 if estimator.is_indexed(answer, column) else estimator.stored(fragment.tree) * rates.visited_row
+        stored = estimator.stored(fragment.tree)
+        # What the source looks at without an answer, when it looks at all rows and when an index leads it to them.
+        visited, each_visited = stored * rates.visited_row, stored / distinct * LOOKUPS * rates.visited_row
+        plain = _plain_cost(fragment, rates, rows, width) + max(stored - rows, 0.0) * rates.visited_row
         each = rates.key + rows / distinct * (rates.row + width / rates.bandwidth)
-        most = int(min((plain - rates.latency - visited) / each, distinct * 0.9, form.most))
+        room = plain - rates.latency
+        pays = (room - visited) / each
+        if estimator.is_indexed(answer, column):
+            pays = max(pays, room / (each + each_visited))
+            visited = min(visited, keys * each_visited)
+        most = int(min(pays, distinct * 0.9, form.most))
         before = 0.0 if leaf_kind(reducer) == STEP else left * LOCAL_ROW
         share = min(keys / distinct, 1.0)
         saved = plain - asked(rates, rows * share, width, keys) - visited - before
         cheap = before * _CHEAP < plain and plain > _WORTH * _CHEAP and keys < most * _CHEAP
-        cheap = cheap and _is_restricted(edge.reducer)
+        cheap = cheap and (_is_restricted(edge.reducer) or self._was_restricted(reducer))
         if most < 1 or (saved < _WORTH and not cheap):
             return None
         return _Choice(edge, saved, fragment.id, column, keys, most, share)
+
+    def _was_restricted(self, relation: exp.Expr) -> bool:
+        """Whether a relation is a step that keeps rows away."""
+        trees = (step.shown for step in self.steps if leaf_kind(relation) == STEP and step.id == relation.name)
+        return any(tree.find(*_RESTRICTING) is not None for tree in trees)
 
     def _apply(self, choice: _Choice) -> None:
         edge = choice.edge
@@ -283,4 +296,4 @@ def _stands_alone(relation: exp.Expr) -> bool:
 
 def _is_restricted(slot: Slot) -> bool:
     """Whether anything keeps rows away, so that fewer may come than are estimated."""
-    return slot.relation.find(exp.Where, exp.Having, exp.Limit) is not None or bool(slot.conditions())
+    return slot.relation.find(*_RESTRICTING) is not None or bool(slot.conditions())

@@ -7,7 +7,7 @@ from typing import Final
 from sqlglot import exp
 
 from tauro_nb.query.names import RAW, leaf_kind
-from tauro_nb.query.placement.cost import Rates, asked, scanned
+from tauro_nb.query.placement.cost import LOOKUPS, Rates, asked, scanned
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.trees import BARRIER
@@ -18,8 +18,6 @@ _SOURCE_ROW: Final = 0.35e-6
 """Seconds that a source needs to join or group a row; it does so with one processor for one question."""
 _LOCAL_ROW: Final = 0.04e-6
 """The same for the engine."""
-_LOOKUPS: Final = 10.0
-"""How many rows of a sequence cost as much as one that an index finds."""
 _MARGIN: Final = 1.3
 _SMALL: Final = 0.02
 """Below so many seconds there is nothing to gain."""
@@ -60,8 +58,11 @@ def _rows_worked(select: exp.Select, estimator: Estimator) -> float:
         return sum(rows) * grouped
     joined = estimator.joined(select)
     # From the smaller side an index may lead to its few partners.
-    return min(sum(rows), _LOOKUPS * (min(rows) + joined)) + joined * grouped
+    return min(sum(rows), LOOKUPS * (min(rows) + joined)) + joined * grouped
 
 
 def _width(select: exp.Select, estimator: Estimator) -> float:
-    return estimator.width(select, {item.alias_or_name: "" for item in select.expressions})
+    return estimator.width(
+        select,
+        {item.alias_or_name: "DECIMAL" if item.is_type(exp.DType.DECIMAL) else "" for item in select.expressions},
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,26 +79,74 @@ def _opens_ciphertext(tree: exp.Expr, planner: Planner) -> bool:
 def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
     """Whether all that is applied to values outside the leaves is on the list, and calculates with numbers only.
 
-    What is computed from groups was read from no dictionary.
+    With numbers the engine does not calculate for rows that are gone: that may fail, and is declared to. A day plus an
+    interval or a number may fail too, but is not declared to, and is calculated for whole dictionaries.
     """
-    numbers: dict[str, bool] = {}
-    for item in tree.find_all(exp.Alias):
-        name = item.alias.lower()
-        same = isinstance(item.this, exp.Column) and item.this.name.lower() == name
-        if not same:
-            numbers[name] = numbers.get(name, True) and isinstance(item.this, exp.AggFunc)
-    for leaf in (node for node in tree.find_all(exp.Table) if leaf_kind(node) == RAW):
-        for name, column in planner.raw(leaf.name).decision.columns.items():
-            numbers[name.lower()] = numbers.get(name.lower(), True) and is_number(column.shown_type)
+    numbers = _Numbers.of(tree, planner)
     for node in tree.walk(prune=_reads_raw):
         if isinstance(node, _APPLIED) and not isinstance(node, _PLAIN):
             return False
-        # A date plus an interval is not declared to throw, and is calculated for whole dictionaries too.
-        if isinstance(node, _CALCULATING):
-            columns = [column.name.lower() for column in node.find_all(exp.Column)]
-            if node.find(exp.Interval) is not None or not all(numbers.get(name, False) for name in columns):
-                return False
+        if isinstance(node, _CALCULATING) and not all(map(numbers.holds, node.iter_expressions())):
+            return False
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Which names of a tree are those of numbers, whatever relation they are asked of."""
+
+    shown: Mapping[str, bool]
+    made: Mapping[str, list[exp.Expr]]
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tree: exp.Expr, planner: Planner) -> _Numbers:
+        """Names of the columns of leaves, and of what queries make of them."""
+        shown: dict[str, bool] = {}
+        made: dict[str, list[exp.Expr]] = {}
+        for leaf in (node for node in tree.find_all(exp.Table) if leaf_kind(node) == RAW):
+            for name, column in planner.raw(leaf.name).decision.columns.items():
+                shown[name.lower()] = shown.get(name.lower(), True) and is_number(column.shown_type)
+        for item in tree.find_all(exp.Alias):
+            name = item.alias.lower()
+            if not isinstance(item.this, exp.Column) or item.this.name.lower() != name:
+                made.setdefault(name, []).append(item.this)
+        return cls(shown, made)
+
+    def holds(self, node: exp.Expr) -> bool:
+        """Whether a value is a number, or is computed from groups and so was read from no dictionary."""
+        if isinstance(node, exp.Column):
+            return self._named(node.name.lower())
+        parts = next((parts for kinds, parts in _NUMBER_OF if isinstance(node, kinds)), None)
+        found = None if parts is None else parts(node)
+        return found is not None and all(map(self.holds, found))
+
+    def _named(self, name: str) -> bool:
+        if name not in self._known:
+            self._known[name] = False  # what is made of itself is in doubt
+            is_number = self.shown.get(name, name in self.made)
+            self._known[name] = is_number and all(map(self.holds, self.made.get(name, ())))
+        return self._known[name]
+
+
+def _results(case: exp.Case) -> list[exp.Expr]:
+    """What a CASE gives; its conditions decide which of them it is."""
+    found = [*(branch.args["true"] for branch in case.args["ifs"]), case.args.get("default")]
+    return [result for result in found if result is not None]
+
+
+# What may be a number -> what of it must be one; None: it is none. Neither a day is on the list nor a parameter, which
+# may be one: a day plus a number fails as a day plus an interval does.
+_NUMBER_OF: Final[tuple[tuple[Any, Callable[[Any], Sequence[exp.Expr] | None]], ...]] = (
+    ((exp.AggFunc, exp.Null), lambda _: ()),
+    (exp.Literal, lambda node: None if node.is_string else ()),
+    (exp.Case, _results),
+    (exp.Subquery, lambda node: [node.this.selects[0].unalias()] if isinstance(node.this, exp.Select) else None),
+    (exp.Filter, lambda node: [node.this]),
+    (exp.Cast, lambda node: list(node.find_all(exp.Column)) if is_number(node.to.sql("duckdb")) else None),
+    (exp.Window, lambda node: list(node.find_all(exp.Column))),
+    ((exp.Paren, exp.Coalesce, exp.Nullif, *_CALCULATING), lambda node: list(node.iter_expressions())),
+)  # fmt: skip
 
 
 def _reads_raw(node: exp.Expr) -> bool:

@@ -22,8 +22,26 @@ def prune_columns(query: Query, _: Planner) -> Query:
     if not query.qualified or every(query.tree, exp.Values, exp.SetOperation):
         # Arms of a set operation share positions, and VALUES has no names to prune by.
         return query
+    tree = copied(query.tree)
+    for exists in every(tree, exp.Exists):
+        _keep_no_column(exists.this.unnest())
     try:
-        tree = pushdown_projections(copied(query.tree))
+        tree = pushdown_projections(tree)
     except SqlglotError:
         return query
     return query.evolve("prune_columns", tree)
+
+
+def _keep_no_column(query: exp.Expr) -> None:
+    """Let EXISTS ask for a row, and not for columns of it.
+
+    >>> import sqlglot
+    >>> tree = sqlglot.parse_one("SELECT t.a, t.b FROM t WHERE t.c = 1")
+    >>> _keep_no_column(tree)
+    >>> tree.sql()
+    'SELECT 1 AS "~one" FROM t WHERE t.c = 1'
+    """
+    if not isinstance(query, exp.Select) or query.args.get("distinct") or query.args.get("group") is not None:
+        return
+    if all(isinstance(item.unalias(), exp.Column) for item in query.expressions):
+        query.set("expressions", [exp.alias_(exp.Literal.number(1), "~one", quoted=True)])

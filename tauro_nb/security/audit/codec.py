@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from tauro_nb.security.audit.chain import Fixed
 from tauro_nb.security.audit.log import STARTED, AuditLog
 from tauro_nb.security.policy import Operation
 
-__all__ = ["ACCESSES", "access_event", "logs_of", "result_event"]
+__all__ = ["ACCESSES", "access_event", "asked_members", "intent_event", "logs_of", "result_event"]
 
 # Attribute of AuditLog -> member of the record. What is empty is left out.
 _SHARED: Final = {
@@ -46,28 +47,67 @@ def access_event(event: str, logs: Sequence[AuditLog]) -> dict[str, Any]:
         "event": event,
         "time": first.timestamp.isoformat(timespec="microseconds"),
         "operation": first.operation.value,
-        **_members(first, _SHARED),
-        "objects": [_members(log, _OBJECT) or {"name": ""} for log in logs],
+        **_members({name: getattr(first, name) for name in _SHARED}, _SHARED),
+        "objects": [_members({name: getattr(log, name) for name in _OBJECT}, _OBJECT) or {"name": ""} for log in logs],
     }
 
 
-def result_event(log: AuditLog, time: datetime) -> dict[str, Any]:
-    """The record of how a query ended."""
+def asked_members(
+    tables: Mapping[str, Iterable[str]],
+    objects: Mapping[str, Mapping[str, Any]],
+    *,
+    operation: Operation = Operation.SELECT,
+    **about: Any,
+) -> dict[str, Fixed]:
+    """What the intents of a query have in common, whoever asks it and however often.
+
+    Parameters
+    ----------
+    tables
+        Each with the columns that are read.
+    objects
+        Further attributes of `AuditLog` for single tables.
+    about
+        Those for the whole query.
+
+    Examples
+    --------
+    >>> asked_members({"t": ["a"]}, {}, statement="SELECT ?")["objects"].text
+    '[{"columns":["a"],"name":"t"}]'
+    """
+    parts = (
+        {"table_name": name, "field_names": tuple(columns), **objects.get(name, {})} for name, columns in tables.items()
+    )
+    members = {
+        "event": "query.intent",
+        "operation": operation.value,
+        **_members({"mode": "embedded", "status": STARTED, **about}, _SHARED),
+        "objects": [_members(part, _OBJECT) or {"name": ""} for part in parts],
+    }
+    return {name: Fixed.of(value) for name, value in members.items()}
+
+
+def intent_event(asked: Mapping[str, Fixed], time: datetime, **about: Any) -> dict[str, Any]:
+    """The record of one intent: what all intents of the query say, and attributes of `AuditLog` for this one."""
+    return {"time": time.isoformat(timespec="microseconds"), **_members(about, _SHARED), **asked}
+
+
+def result_event(query_id: str, principal: str, time: datetime, **about: Any) -> dict[str, Any]:
+    """The record of how a query ended, by attributes of `AuditLog`."""
     return {
         "event": "query.result",
         "time": time.isoformat(timespec="microseconds"),
-        "query": log.query_id,
-        "principal": log.principal,
-        **_members(log, {name: _SHARED[name] for name in _RESULT}),
+        "query": query_id,
+        "principal": principal,
+        **_members(about, _SHARED),
     }
 
 
-def _members(log: AuditLog, names: Mapping[str, str]) -> dict[str, Any]:
-    found = ((member, getattr(log, name)) for name, member in names.items())
+def _members(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     # 0 rows is an answer, None is none.
     return {
-        member: value
-        for member, value in found
+        names[name]: value
+        for name, value in values.items()
         if value is not None and value is not False and value not in ("", (), {})
     }
 

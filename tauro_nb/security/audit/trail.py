@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tauro_nb.errors import AuditUnavailable, UsageError
-from tauro_nb.security.audit.codec import access_event, logs_of, result_event
+from tauro_nb.security.audit.chain import Fixed, plain
+from tauro_nb.security.audit.codec import access_event, asked_members, intent_event, logs_of, result_event
 from tauro_nb.security.audit.formats import to_csv, to_json, to_jsonl
 from tauro_nb.security.audit.keys import AuditKeys, Ring, key_from_file
-from tauro_nb.security.audit.log import DENIED, STARTED, SUCCESS, AuditLog, check_status
+from tauro_nb.security.audit.log import DENIED, SUCCESS, AuditLog, check_status
 from tauro_nb.security.audit.segments import LogFiles
 from tauro_nb.security.audit.settings import AuditSettings
 from tauro_nb.security.audit.table import audit_reader
@@ -91,7 +92,7 @@ class AuditTrail:
         self._lock = threading.RLock()
         self.whence: Callable[[], Mapping[str, str]] = dict
         self._sequence = itertools.count(1)
-        self._running: dict[str, AuditLog] = {}
+        self._running: dict[str, tuple[str, datetime]] = {}
         # Only what is not on disk: without a path everything, with `continue` what could not be written.
         self._kept: deque[Mapping[str, Any]] = deque(maxlen=memory)
 
@@ -103,22 +104,43 @@ class AuditTrail:
         tables: Mapping[str, Iterable[str]],
         *,
         roles: Iterable[str] = (),
-        operation: Operation = Operation.SELECT,
         statement: str = "",
-        policies: Mapping[str, str] | None = None,
         query_id: str | None = None,
-        about: Details | None = None,
         objects: Mapping[str, Details] | None = None,
-        along: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         """Record, before it runs, that a query will read these tables and columns; returns its id.
 
         Parameters
         ----------
-        about
-            Further attributes of `AuditLog` that hold for the whole query.
         objects
-            Further attributes of single tables.
+            Further attributes of `AuditLog`, by table.
+
+        Raises
+        ------
+        AuditUnavailable
+            It could not be written, so the query must not run.
+        """
+        asked = asked_members(tables, objects or {}, statement=statement)
+        return self.begin(principal, asked, roles=roles, query_id=query_id)
+
+    def begin(
+        self,
+        principal: str,
+        asked: Mapping[str, Fixed],
+        *,
+        roles: Iterable[str] = (),
+        query_id: str | None = None,
+        about: Details | None = None,
+        along: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
+        """Record the intent of a query that is described already, perhaps because it was asked before.
+
+        Parameters
+        ----------
+        asked
+            What `asked_members` made of the query.
+        about
+            Further attributes of `AuditLog` that hold for this one.
         along
             Events that are written with it, in one go; see `event`.
 
@@ -127,34 +149,16 @@ class AuditTrail:
         AuditUnavailable
             It could not be written, so the query must not run.
         """
-        query = query_id or uuid.uuid4().hex
-        asked = AuditLog(
-            principal=principal,
-            roles=tuple(sorted(roles)),
-            table_name="",
-            row_count=None,
-            status=STARTED,
-            operation=operation,
-            query_id=query,
-            statement=statement,
-            event="query",
-            **(about or {}),
-        )
-        logs = [
-            replace(
-                asked,
-                table_name=table,
-                field_names=tuple(columns),
-                **{"policy_hash": (policies or {}).get(table, ""), **(objects or {}).get(table, {})},
-            )
-            for table, columns in tables.items()
-        ]
+        query, now = query_id or uuid.uuid4().hex, datetime.now(UTC)
         with self._lock:
             if query in self._running:
                 raise UsageError(f"the query id `{query}` is running already")
-            self._running[query] = asked
+            self._running[query] = principal, now
+        event = intent_event(
+            asked, now, principal=principal, roles=tuple(sorted(roles)), query_id=query, **(about or {})
+        )
         try:
-            self._append([access_event("query.intent", logs), *along], sync=True)
+            self._append([event, *along], sync=True)
         except BaseException:
             del self._running[query]
             raise
@@ -181,20 +185,23 @@ class AuditTrail:
         check_status(status)
         now = datetime.now(UTC)
         with self._lock:
-            asked = self._running.pop(query_id, None)
-        if asked is None:
+            running = self._running.pop(query_id, None)
+        if running is None:
             return
-        ended = replace(
-            asked,
+        principal, began = running
+        ended = result_event(
+            query_id,
+            principal,
+            now,
             status=status,
             row_count=row_count,
             denial_reason=reason,
-            duration_ms=duration_ms if duration_ms is not None else (now - asked.timestamp).total_seconds() * 1e3,
+            duration_ms=duration_ms if duration_ms is not None else (now - began).total_seconds() * 1e3,
             byte_count=byte_count,
             error_class=error_class,
         )
         # The next intent, or closing, makes it durable: the access itself is on disk since its intent.
-        self._append([result_event(ended, now)], sync=False)
+        self._append([ended], sync=False)
 
     def denied(
         self,
@@ -443,7 +450,7 @@ class AuditTrail:
                 if self.on_failure == "fail_operation":
                     raise _unavailable(wrong) from None
             numbers = [0 for _ in events]
-        self._kept.extend({**event, "seq": number} for event, number in zip(events, numbers, strict=True))
+        self._kept.extend({**plain(event), "seq": number} for event, number in zip(events, numbers, strict=True))
         return numbers
 
 

@@ -36,7 +36,7 @@ def test_intent_then_result(tmp_path: Path) -> None:
         {"customers": ["id", "email"], "orders": ["total"]},
         roles={"b", "a"},
         statement="SELECT ?",
-        policies={"customers": "abc"},
+        objects={"customers": {"policy_hash": "abc"}},
     )
     (intent,) = lines(path)
     assert (intent["event"], intent["outcome"], intent["query"]) == ("query.intent", "STARTED", query)

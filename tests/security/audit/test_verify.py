@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tauro_nb.security.audit import AuditKeys, AuditSettings, AuditTrail, Verification
-from tauro_nb.security.audit.chain import seal, unseal
+from tauro_nb.security.audit.chain import Fixed, canonical, plain, seal, unseal
 from tauro_nb.security.audit.checkpoint import Checkpoint, read_checkpoints
 from tauro_nb.security.audit.merkle import MerkleTree
 from tauro_nb.security.keys import KeyRing, PassphraseSecret, Slot
@@ -222,3 +223,23 @@ def test_the_key_of_a_ring_that_is_kept(tmp_path: Path) -> None:
     assert trail.verify().ok
     with pytest.raises(OSError, match="a key ring that is not configured"):
         AuditTrail(log).denied("ana", "t", "x")
+
+
+@settings(deadline=None)
+@given(
+    record=st.dictionaries(
+        st.text(max_size=6),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            max_leaves=6,
+        ),
+        max_size=6,
+    ),
+    fixed=st.sets(st.text(max_size=6)),
+)
+def test_a_member_written_before_is_written_the_same(record: dict[str, Any], fixed: set[str]) -> None:
+    mixed = {name: Fixed.of(value) if name in fixed else value for name, value in record.items()}
+    text = json.dumps(record, sort_keys=True, separators=(",", ":")).replace("\x7f", "\\u007f")
+    assert canonical(mixed) == canonical(record) == text.encode("ascii")
+    assert plain(mixed) == record

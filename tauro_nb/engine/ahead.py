@@ -1,0 +1,138 @@
+"""Fetch small answers of several servers side by side, before the engine needs them one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import duckdb
+from sqlglot import exp
+
+from tauro_nb.query.literals import used_params
+from tauro_nb.query.names import ANSWERS
+from tauro_nb.sources.base import RemoteSource
+
+if TYPE_CHECKING:
+    from tauro_nb.query.plan import QueryPlan
+
+__all__ = ["Ahead"]
+
+_NEAR: Final = 0.002
+"""Seconds to a server and back that are not worth a thread and a table."""
+
+_MOST: Final = 32_000_000
+"""Bytes that are expected of one server at most; more is read when the engine asks for it, which need not keep it."""
+
+
+class Ahead:
+    """What one run fetches ahead. Each server has one thread and one transaction, so that its answers fit each other.
+
+    The engine starts what it reads when it needs it: the second server is asked when the first has answered. That is as
+    good as any order on one machine; over a network the times to answer add up.
+
+    Parameters
+    ----------
+    plan
+        What runs. It is left as it is unless it reads from two servers at least.
+    cursor
+        Makes a cursor of the instance that runs the plan.
+    """
+
+    def __init__(self, plan: QueryPlan, cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        self._plan = plan
+        self._cursor = cursor
+        self._wanted = _chosen(plan)
+        self._mark = uuid.uuid4().hex
+        self._cursors: dict[str, duckdb.DuckDBPyConnection] = {}
+        self._coming: dict[str, Future[None]] = {}
+
+    def start(self) -> None:
+        """Ask every server."""
+        if not self._wanted:
+            return
+        pool = ThreadPoolExecutor(len(self._wanted), thread_name_prefix="tauro_nb-ahead")
+        for server in self._wanted:
+            self._cursors[server] = self._cursor()
+            self._coming[server] = pool.submit(self._fetch, server)
+        pool.shutdown(wait=False)
+
+    def _fetch(self, server: str) -> None:
+        cursor = self._cursors[server]
+        cursor.begin()
+        for name, relation in self._wanted[server].items():
+            query = exp.select("*").from_(relation.copy())
+            params = used_params(query, self._plan.params) or None
+            cursor.execute(f"CREATE TABLE {self._table(name).sql('duckdb')} AS {query.sql('duckdb')}", params)
+        cursor.commit()
+
+    def _table(self, name: str) -> exp.Table:
+        """Where an answer is kept: in the instance, for temporary tables are seen by one cursor only."""
+        return exp.table_(exp.to_identifier(f"{self._mark} {name}", quoted=True), db="main", catalog="memory")
+
+    def ready(self, tree: exp.Expr) -> exp.Expr:
+        """The tree over what was fetched; waits for it.
+
+        Raises
+        ------
+        duckdb.Error
+            It could not be fetched.
+        """
+        if not self._coming:
+            return tree
+        server_of = {name: server for server, names in self._wanted.items() for name in names}
+        root = exp.Subquery(this=tree.copy())
+        for node, name in _answers(root):
+            if name in server_of:
+                self._coming[server_of[name]].result()
+                table = self._table(name)
+                table.set("alias", node.args.get("alias"))
+                node.replace(table)
+        ready: exp.Expr = root.this
+        return ready
+
+    def interrupt(self) -> None:
+        """Stop fetching."""
+        for cursor in self._cursors.values():
+            cursor.interrupt()
+
+    def close(self) -> None:
+        """Let go of what was fetched, or will be; may be called twice."""
+        while self._coming:
+            server, coming = self._coming.popitem()
+            coming.add_done_callback(partial(self._let_go, server))
+
+    def _let_go(self, server: str, _: Future[None]) -> None:
+        # Of a transaction that failed nothing is left, and of an instance that was closed neither.
+        with contextlib.suppress(duckdb.Error), self._cursors[server] as cursor:
+            for name in self._wanted[server]:
+                cursor.execute(f"DROP TABLE IF EXISTS {self._table(name).sql('duckdb')}")
+
+
+def _answers(tree: exp.Expr) -> list[tuple[exp.Expr, str]]:
+    """Relations that are a fragment's answer."""
+    return [(node, node.meta[ANSWERS]) for node in tree.walk() if ANSWERS in (node._meta or {})]  # noqa: SLF001 - `meta` makes one
+
+
+def _chosen(plan: QueryPlan) -> dict[str, dict[str, exp.Expr]]:
+    """By server: the answers to fetch. Those of one server are fetched all or none, for they belong to one moment."""
+    remote = {source.connection.id: source for source in plan.sources.values() if isinstance(source, RemoteSource)}
+    far = [name for name, source in remote.items() if source.round_trip > _NEAR]
+    if len(remote) < 2 or not far:
+        return {}
+    relations: dict[str, exp.Expr] = {}
+    for tree in (plan.residual, *(step.tree for step in plan.steps)):
+        for node, name in _answers(tree):
+            relation = node.copy()
+            relation.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+            relations[name] = relation
+    chosen = {}
+    for server in far:
+        parts: list[Any] = [part for part in plan.fragments if part.source == server]
+        sizes = [part.estimated_bytes for part in parts if not part.keys and part.id in relations]
+        if parts and len(sizes) == len(parts) and None not in sizes and sum(sizes) <= _MOST:
+            chosen[server] = {part.id: relations[part.id] for part in parts}
+    return chosen

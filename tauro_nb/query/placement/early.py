@@ -1,0 +1,101 @@
+"""Aggregating early: what a SELECT aggregates of one relation alone can be aggregated before that is joined.
+
+sum(a) over a join is the sum of sum(a) by whatever the join and the rest of the query read besides; a partner that is
+met twice counts the partial sum twice, as it would have counted every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlglot import exp
+
+from tauro_nb.query.placement.reach import relations
+
+__all__ = ["Early", "combined", "early", "outer_columns"]
+
+
+def _same(part: exp.Expr) -> exp.Expr:
+    return exp.Sum(this=part)
+
+
+def _counted(part: exp.Expr) -> exp.Expr:
+    """Of no rows a count is 0, and a sum NULL."""
+    whole = exp.Coalesce(this=exp.Sum(this=part), expressions=[exp.Literal.number(0)])
+    return exp.Cast(this=whole, to=exp.DataType.build("BIGINT"))
+
+
+_COMBINED: Final[Mapping[type[exp.Expr], Callable[[exp.Expr], exp.Expr]]] = {
+    exp.Sum: _same,
+    exp.Count: _counted,
+    exp.Min: lambda part: exp.Min(this=part),
+    exp.Max: lambda part: exp.Max(this=part),
+}
+"""How partial results become the whole one."""
+
+
+@dataclass(frozen=True)
+class Early:
+    """What is aggregated of some relations before the others are joined, and the columns it is grouped by."""
+
+    units: tuple[exp.Expr, ...]
+    keys: tuple[exp.Column, ...]
+
+
+def combined(unit: exp.Expr, part: exp.Expr) -> exp.Expr:
+    """The whole of partial results.
+
+    >>> combined(exp.Count(this=exp.Star()), exp.column("n")).sql("duckdb")
+    'CAST(COALESCE(SUM(n), 0) AS BIGINT)'
+    """
+    return _COMBINED[type(_function(unit))](part)
+
+
+def early(select: exp.Select, aliases: Collection[str], conditions: Collection[exp.Expr]) -> Early | None:
+    """What can be aggregated early of relations whose own conditions are applied with them; None if nothing may be.
+
+    >>> import sqlglot
+    >>> sql = "SELECT b.k, SUM(a.v) AS s FROM a JOIN b ON a.id = b.id GROUP BY b.k"
+    >>> found = early(sqlglot.parse_one(sql), {"a"}, ())
+    >>> [node.sql() for node in (*found.units, *found.keys)]
+    ['SUM(a.v)', 'a.id']
+    """
+    units = tuple(_units(select))
+    grouped = select.args.get("group") is not None
+    if not (units or grouped) or not all(_is_decomposable(unit, aliases) for unit in units):
+        return None
+    if any(node.find_ancestor(exp.Query) is select for node in select.find_all(exp.Window)):
+        return None
+    inside = {id(column) for node in (*units, *conditions) for column in node.find_all(exp.Column)}
+    outside = [column for column in outer_columns(select) if id(column) not in inside]
+    keys = {(column.table.lower(), column.name): column for column in outside if column.table.lower() in aliases}
+    # Without keys a partial result is one row even of no rows: a group that nobody asked for.
+    return Early(units, tuple(keys.values())) if keys or not grouped else None
+
+
+def outer_columns(select: exp.Select) -> Iterator[exp.Column]:
+    """Columns that a SELECT reads anywhere but inside the relations of its own FROM."""
+    bodies = {id(relation) for relation in relations(select).values()}
+    for child in select.walk(prune=lambda found: id(found) in bodies):
+        if isinstance(child, exp.Column):
+            yield child
+
+
+def _units(select: exp.Select) -> Iterator[exp.Expr]:
+    """Aggregates of a SELECT itself, with their FILTER."""
+    for node in select.find_all(exp.AggFunc):
+        if node.find_ancestor(exp.Query) is select:
+            yield node.parent if isinstance(node.parent, exp.Filter) and node.parent.this is node else node
+
+
+def _function(unit: exp.Expr) -> exp.Expr:
+    return unit.this if isinstance(unit, exp.Filter) else unit
+
+
+def _is_decomposable(unit: exp.Expr, aliases: Collection[str]) -> bool:
+    function = _function(unit)
+    plain = type(function) in _COMBINED and not function.expressions and not function.find(exp.Distinct, exp.Order)
+    plain = plain and not isinstance(unit.parent, exp.WithinGroup) and unit.find(exp.Query) is None
+    return plain and all(column.table.lower() in aliases for column in unit.find_all(exp.Column))

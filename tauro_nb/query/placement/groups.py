@@ -1,0 +1,246 @@
+"""Which relations of one source cost less asked for together, or aggregated there, than one by one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sqlglot import exp
+
+from tauro_nb.query.placement.alike import pair_of
+from tauro_nb.query.placement.cost import LOOKUPS, Rates, asked, scanned
+from tauro_nb.query.placement.early import Early, early, outer_columns
+from tauro_nb.query.placement.estimate import Estimator
+
+if TYPE_CHECKING:
+    from tauro_nb.sources.base import Source
+
+__all__ = ["Group", "Weigher"]
+
+_JOIN_WORK: Final = 0.25e-6
+"""Seconds that a source needs for a row that it joins."""
+_GROUP_WORK: Final = 0.25e-6
+"""The same for a row that it groups."""
+_LIGHTER: Final = 0.7
+"""What moves so much less may take a little longer here: other links are slower than this one."""
+_SLOWER: Final = 1.2
+_DEPTH: Final = 3
+"""Over so many joins a restriction is followed."""
+_FEW: Final = 0.7
+"""Keys that are a larger part of a column's values are not sent."""
+_PARTIAL_BYTES: Final = 18.0
+"""On the wire, of a partial result."""
+
+RatesOf = Callable[["Source"], Rates]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Relations of one source that are asked for together; `conditions` speak of nothing else."""
+
+    aliases: tuple[str, ...]
+    source: Source
+    conditions: tuple[exp.Expr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Price:
+    seconds: float
+    volume: float
+
+    def is_better(self, other: _Price) -> bool:
+        lighter = self.volume < other.volume * _LIGHTER and self.seconds < other.seconds * _SLOWER
+        return self.seconds < other.seconds or lighter
+
+    def __add__(self, other: _Price) -> _Price:
+        return _Price(self.seconds + other.seconds, self.volume + other.volume)
+
+
+@dataclass(frozen=True)
+class Weigher:
+    """Compares what groups of relations of a SELECT cost apart and together.
+
+    Parameters
+    ----------
+    parts
+        Conditions that hold of every row of the joins, those that follow from others last (`implied`).
+    """
+
+    select: exp.Select
+    around: Mapping[str, exp.Expr]
+    parts: tuple[exp.Expr, ...]
+    implied: tuple[exp.EQ, ...]
+    estimator: Estimator
+    rates: RatesOf
+    _equal: list[tuple[exp.Column, exp.Column]] = field(init=False, repr=False)
+    _shares: dict[tuple[str, frozenset[str], int], tuple[float, float]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        pairs = [pair for part in (*self.parts, *self.implied) if (pair := pair_of(part)) is not None]
+        object.__setattr__(self, "_equal", pairs)
+
+    def best(self, groups: list[Group]) -> tuple[Group, Group, Group] | None:
+        """The two groups that gain most when they are asked for together."""
+        found = []
+        for left, right in itertools.combinations(groups, 2):
+            merged = self._merged(left, right) if left.source is right.source else None
+            if merged is None:
+                continue
+            apart, together = self._price(left) + self._price(right), self._price(merged)
+            if together.is_better(apart):
+                found.append((apart.volume / max(together.volume, 1.0), left, right, merged))
+        return max(found, key=lambda one: one[0])[1:] if found else None
+
+    def early(self, groups: list[Group], is_answered: Callable[[Group, Early], bool]) -> tuple[Group, Early] | None:
+        """The group that is better aggregated at its source, if there is one; the lightest for what it was."""
+        found = []
+        for group in groups:
+            whole, before = self._partial(group), self._plain(group)
+            if whole is not None and whole[1].is_better(before) and is_answered(group, whole[0]):
+                found.append((before.volume - whole[1].volume, group, whole[0]))
+        return max(found, key=lambda one: one[0])[1:] if found else None
+
+    def _merged(self, left: Group, right: Group) -> Group | None:
+        """The two as one, if an equality that the source decides alike joins them."""
+        inside = {*left.aliases, *right.aliases}
+        capability = left.source.capability
+        assert capability is not None
+        own, joined = [], False
+        for part in self.parts:
+            used = _used(part)
+            if not used or not used <= inside or part.find(exp.Query) or capability.refusal(part) is not None:
+                continue
+            own.append(part)
+            joined = joined or (isinstance(part.unnest(), exp.EQ) and _crosses(used, left, right))
+        if not joined:
+            follows = [pair for pair in self.implied if _used(pair) <= inside and _crosses(_used(pair), left, right)]
+            own += [pair for pair in follows if capability.refusal(pair) is None][:1]
+            joined = bool(own) and own[-1] in follows
+        return Group((*left.aliases, *right.aliases), left.source, tuple(own)) if joined else None
+
+    def _price(self, group: Group) -> _Price:
+        plain, partial = self._plain(group), self._partial(group)
+        return partial[1] if partial is not None and partial[1].is_better(plain) else plain
+
+    def _plain(self, group: Group) -> _Price:
+        """All rows, or those that keys of other relations leave."""
+        rates, rows, width = self.rates(group.source), self._rows(group), self._width(group)
+        share, keys = self._sent(group)
+        work = self._work(group)
+        keyed = _Price(asked(rates, rows * share, width, keys) + work, rows * share * width + keys * 8)
+        if len(group.aliases) > 1:
+            return keyed
+        whole = _Price(scanned(rates, rows, width), rows * width)
+        return min(whole, keyed, key=lambda price: price.seconds)
+
+    def _partial(self, group: Group) -> tuple[Early, _Price] | None:
+        found = early(self.select, group.aliases, group.conditions)
+        capability = group.source.capability
+        assert capability is not None
+        if found is None or any(capability.refusal(unit) is not None for unit in found.units):
+            return None
+        share, keys = self._sent(group)
+        rows = self._rows(group) * share
+        groups = min(self._combinations(group, found.keys), rows)
+        width = self._bytes(found.keys) + _PARTIAL_BYTES * len(found.units)
+        seconds = asked(self.rates(group.source), groups, width, keys) + self._work(group) + rows * _GROUP_WORK
+        return found, _Price(seconds, groups * width + keys * 8)
+
+    def _combinations(self, group: Group, keys: tuple[exp.Column, ...]) -> float:
+        """How many combinations of columns there are at most: of one relation never more than it has rows."""
+        of: dict[str, float] = {}
+        homes = [self._homes(group, key) for key in keys]
+        counted = Counter(alias for home in homes for alias in home)
+        for home in homes:
+            # Of columns that are equal the one counts that lies beside most others.
+            alias = max(home, key=lambda name: counted[name])
+            of[alias] = of.get(alias, 1.0) * self.estimator.distinct_of(home[alias], self.around)
+        rows = {alias: self.estimator.rows(self.around[alias]) * self._share(alias, frozenset(group.aliases))[0]
+                for alias in of}  # fmt: skip
+        return math.prod(min(number, max(rows[alias], 1.0)) for alias, number in of.items())
+
+    def _homes(self, group: Group, key: exp.Column) -> dict[str, exp.Column]:
+        """A column, and those of the group that are equal to it, by alias."""
+        homes = {key.table.lower(): key}
+        for left, right in filter(None, map(pair_of, group.conditions)):
+            if key in (left, right):
+                other = right if left == key else left
+                homes.setdefault(other.table.lower(), other)
+        return homes
+
+    def _work(self, group: Group) -> float:
+        """Seconds that the source needs to join."""
+        if len(group.aliases) < 2:
+            return 0.0
+        shares = [self._share(alias, frozenset(group.aliases))[0] for alias in group.aliases]
+        rows = [self.estimator.rows(self.around[alias]) for alias in group.aliases]
+        taken = [count * share for count, share in zip(rows, shares, strict=True)]
+        joined = self._rows(group) * math.prod(shares)
+        # From the smaller side an index may lead to its few partners.
+        return min(sum(taken), LOOKUPS * (min(taken) + joined)) * _JOIN_WORK
+
+    def _rows(self, group: Group) -> float:
+        rows = 1.0
+        for alias in group.aliases:
+            rows *= self.estimator.rows(self.around[alias])
+        return max(rows * self.estimator.kept(group.conditions, self.around), 1.0)
+
+    def _sent(self, group: Group) -> tuple[float, float]:
+        """The part of the rows that keys of other relations leave, and how many keys that takes."""
+        shares = [self._share(alias, frozenset(group.aliases)) for alias in group.aliases]
+        return math.prod(share for share, _ in shares), sum(keys for _, keys in shares)
+
+    def _share(self, alias: str, without: frozenset[str], depth: int = _DEPTH) -> tuple[float, float]:
+        """The part of a relation's rows that partners among the relations not in `without` leave, and their keys."""
+        if (alias, without, depth) not in self._shares:
+            self._shares[alias, without, depth] = self._find_share(alias, without, depth)
+        return self._shares[alias, without, depth]
+
+    def _find_share(self, alias: str, without: frozenset[str], depth: int) -> tuple[float, float]:
+        best = (1.0, 0.0)
+        for own, other in self._partners(alias):
+            partner = other.table.lower()
+            if partner in without or depth == 0:
+                continue
+            left, _ = self._share(partner, without | {alias}, depth - 1)
+            relation = self.around[partner]
+            keys = min(self.estimator.distinct(relation, other.name), self.estimator.rows(relation) * left)
+            share = keys / self.estimator.distinct(self.around[alias], own.name)
+            if share < min(best[0], _FEW):
+                best = (share, keys)
+        return best
+
+    def _partners(self, alias: str) -> Iterator[tuple[exp.Column, exp.Column]]:
+        for left, right in self._equal:
+            if left.table.lower() == alias and right.table.lower() in self.around:
+                yield left, right
+            if right.table.lower() == alias and left.table.lower() in self.around:
+                yield right, left
+
+    def _width(self, group: Group) -> float:
+        """Bytes of the columns that are needed outside of the group."""
+        inside = {id(column) for part in group.conditions for column in part.find_all(exp.Column)}
+        return self._bytes(
+            column
+            for column in outer_columns(self.select)
+            if column.table.lower() in group.aliases and id(column) not in inside
+        )
+
+    def _bytes(self, columns: Iterator[exp.Column] | tuple[exp.Column, ...]) -> float:
+        read = {(column.table.lower(), column.name): column for column in columns}
+        return sum(
+            self.estimator.width(self.around[alias], {name: "DECIMAL" if column.is_type(exp.DType.DECIMAL) else ""})
+            for (alias, name), column in read.items()
+        )
+
+
+def _used(part: exp.Expr) -> set[str]:
+    return {column.table.lower() for column in part.find_all(exp.Column)}
+
+
+def _crosses(used: set[str], left: Group, right: Group) -> bool:
+    return bool(used & set(left.aliases)) and bool(used & set(right.aliases))
