@@ -325,13 +325,23 @@ class Execution:
     def close(self) -> None:
         """Stop what still runs, and free the cursor and the worker; may be called twice.
 
-        A reader that is not closed reads on, at the server and here, until Python collects it.
+        A reader that is not closed reads on, at the server and here, until Python collects it. The scanner first reads
+        the rest of an answer that it was sent; whoever drops a long one does not wait for that.
         """
         self._worker.close()
         cursor, self._cursor = self._cursor, None
         if cursor is None:
             return
         cursor.interrupt()
+        ending = threading.Thread(target=self._let_go, args=(cursor,), name="tauro_nb-close")
+        try:
+            ending.start()
+        except RuntimeError:  # Python ends, and starts no thread any more
+            self._let_go(cursor)
+        else:
+            ending.join(_PATIENCE)
+
+    def _let_go(self, cursor: duckdb.DuckDBPyConnection) -> None:
         # Batches on their way may arrive: of an answer that is interrupted the scanner first reads all the rest.
         left = self._gate.close(_PATIENCE)
         if not left:
