@@ -32,6 +32,8 @@ REDUCED = {
     "JOIN notes n ON n.order_id = i.order_id",
     "from one source to the next": "SELECT o.pk, i.id, l.quantity FROM orders o "
     "JOIN items i ON i.order_id = o.order_id JOIN lite l ON l.order_id = i.order_id",
+    "in every branch of an OR": "SELECT o.pk, i.id FROM orders o, items i WHERE "
+    "(i.order_id = o.order_id AND o.pk = 1) OR (i.order_id = o.order_id AND i.quantity > 40)",
     "a parameter": "SELECT o.pk, i.id FROM orders o JOIN items i ON i.order_id = o.order_id WHERE o.pk < $top",
     "SQLite": "SELECT o.pk, i.id FROM orders o JOIN lite i ON i.order_id = o.order_id",
     "SQLite, text": "SELECT o.pk, i.id FROM orders o JOIN lite i ON i.sku = o.sku",

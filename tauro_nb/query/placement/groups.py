@@ -60,6 +60,15 @@ class _Price:
         return _Price(self.seconds + other.seconds, self.volume + other.volume)
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """The part of a relation's rows that meet a partner, and the keys that say which."""
+
+    left: float = 1.0
+    keys: float = 0.0
+    partner: str = ""
+
+
 @dataclass(frozen=True)
 class Weigher:
     """Compares what groups of relations of a SELECT cost apart and together.
@@ -77,7 +86,7 @@ class Weigher:
     estimator: Estimator
     rates: RatesOf
     _equal: list[tuple[exp.Column, exp.Column]] = field(init=False, repr=False)
-    _shares: dict[tuple[str, frozenset[str], int], tuple[float, float]] = field(default_factory=dict, repr=False)
+    _shares: dict[tuple[str, frozenset[str], int], _Share] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         pairs = [pair for part in (*self.parts, *self.implied) if (pair := pair_of(part)) is not None]
@@ -159,7 +168,7 @@ class Weigher:
             # Of columns that are equal the one counts that lies beside most others.
             alias = max(home, key=lambda name: counted[name])
             of[alias] = of.get(alias, 1.0) * self.estimator.distinct_of(home[alias], self.around)
-        rows = {alias: self.estimator.rows(self.around[alias]) * self._share(alias, frozenset(group.aliases))[0]
+        rows = {alias: self.estimator.rows(self.around[alias]) * self._share(alias, frozenset(group.aliases)).left
                 for alias in of}  # fmt: skip
         return math.prod(min(number, max(rows[alias], 1.0)) for alias, number in of.items())
 
@@ -176,10 +185,10 @@ class Weigher:
         """Seconds that the source needs to join."""
         if len(group.aliases) < 2:
             return 0.0
-        shares = [self._share(alias, frozenset(group.aliases))[0] for alias in group.aliases]
-        rows = [self.estimator.rows(self.around[alias]) for alias in group.aliases]
-        taken = [count * share for count, share in zip(rows, shares, strict=True)]
-        joined = self._rows(group) * math.prod(shares)
+        # The source begins with the join that leaves least: its relations reduce each other, too.
+        taken = [self.estimator.rows(self.around[alias]) * self._share(alias, frozenset({alias})).left
+                 for alias in group.aliases]  # fmt: skip
+        joined = self._rows(group) * self._sent(group)[0]
         # From the smaller side an index may lead to its few partners.
         return min(sum(taken), LOOKUPS * (min(taken) + joined)) * _JOIN_WORK
 
@@ -191,27 +200,30 @@ class Weigher:
 
     def _sent(self, group: Group) -> tuple[float, float]:
         """The part of the rows that keys of other relations leave, and how many keys that takes."""
-        shares = [self._share(alias, frozenset(group.aliases)) for alias in group.aliases]
-        return math.prod(share for share, _ in shares), sum(keys for _, keys in shares)
+        best: dict[str, _Share] = {}
+        for share in (self._share(alias, frozenset(group.aliases)) for alias in group.aliases):
+            # Two columns that are equal lose the same rows to one partner.
+            best[share.partner] = min(share, best.get(share.partner, share), key=lambda one: one.left)
+        return math.prod(share.left for share in best.values()), sum(share.keys for share in best.values())
 
-    def _share(self, alias: str, without: frozenset[str], depth: int = _DEPTH) -> tuple[float, float]:
-        """The part of a relation's rows that partners among the relations not in `without` leave, and their keys."""
+    def _share(self, alias: str, without: frozenset[str], depth: int = _DEPTH) -> _Share:
+        """What the best partner of a relation among those not in `without` leaves of its rows."""
         if (alias, without, depth) not in self._shares:
             self._shares[alias, without, depth] = self._find_share(alias, without, depth)
         return self._shares[alias, without, depth]
 
-    def _find_share(self, alias: str, without: frozenset[str], depth: int) -> tuple[float, float]:
-        best = (1.0, 0.0)
+    def _find_share(self, alias: str, without: frozenset[str], depth: int) -> _Share:
+        best = _Share()
         for own, other in self._partners(alias):
             partner = other.table.lower()
             if partner in without or depth == 0:
                 continue
-            left, _ = self._share(partner, without | {alias}, depth - 1)
             relation = self.around[partner]
+            left = self._share(partner, without | {alias}, depth - 1).left
             keys = min(self.estimator.distinct(relation, other.name), self.estimator.rows(relation) * left)
             share = keys / self.estimator.distinct(self.around[alias], own.name)
-            if share < min(best[0], _FEW):
-                best = (share, keys)
+            if share < min(best.left, _FEW):
+                best = _Share(share, keys, partner)
         return best
 
     def _partners(self, alias: str) -> Iterator[tuple[exp.Column, exp.Column]]:

@@ -10,6 +10,7 @@ from tauro_nb.query.rules.fold_constants import fold_constants
 from tauro_nb.query.rules.lift_barriers import lift_barriers
 from tauro_nb.query.rules.prune_columns import prune_columns
 from tauro_nb.query.rules.push_predicates import push_predicates
+from tauro_nb.query.rules.share_conditions import share_conditions
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -19,7 +20,9 @@ __all__ = ["RULES"]
 RULES: tuple[Callable[[Query, Planner], Query], ...] = (
     prune_columns,
     fold_constants,
+    share_conditions,
     push_predicates,
     lift_barriers,
 )
-"""Fewer columns first, then constants as literals, then predicates to the leaves, then barriers nobody needs."""
+"""Fewer columns first, constants as literals, what an OR says in any case, predicates to the leaves, barriers nobody
+needs."""
