@@ -18,6 +18,7 @@ from tauro_nb.magics.declare import magic, option
 from tauro_nb.magics.formats import FORMATS, convert
 from tauro_nb.magics.options import Line, assigned, none, one_of, read, single, variable
 from tauro_nb.magics.parameters import Variables, parameters
+from tauro_nb.magics.progress import ProgressLine
 from tauro_nb.magics.session import Connection, Session
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class TauroMagics(Magics):
         ),
         option("--params", metavar="JSON|$VAR", help="values for :name (an object) or ? (an array)"),
         option("--max-bytes", metavar="SIZE", help="refuse or stop a query that moves more: 500MB"),
+        option("--progress", action="store_true", help="count what sources answer while it runs; it may run otherwise"),
         _PRINCIPAL,
         _ALIAS,
         option("-q", "--quiet", action="store_true", help="show nothing"),
@@ -152,7 +154,11 @@ class TauroMagics(Magics):
             answer = panels.plan_panel(plan, live=self._live)
         else:
             form = options.format or self.format
-            answer, plan = convert(ctx, sql, values, options.limit, form, self.display_rows, options.max_bytes)
+            with ProgressLine(self.shell) as shown:
+                answer, plan = convert(
+                    ctx, sql, values, options.limit, form, self.display_rows, options.max_bytes,
+                    progress=shown.listener, measure=options.progress,
+                )  # fmt: skip
         connection.keep_plan(ctx, plan)
         if destination is not None:
             self.shell.user_ns[destination] = answer

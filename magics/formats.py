@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tauro_nb.context import VirtualContext
+    from tauro_nb.progress import Listener
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.query.result import Result
 
@@ -45,14 +46,19 @@ def convert(
     form: str,
     display_rows: int,
     max_bytes: str | None = None,
+    *,
+    progress: Listener | None = None,
+    measure: bool = False,
 ) -> tuple[Any, QueryPlan]:
-    """Run a query and return its result in one of `FORMATS`, and its plan.
+    """Run a query and return its result in one of `FORMATS`, and its plan. `measure` counts rows for `progress`.
 
     `ibis` runs nothing: it returns the query as a lazy expression, with its parameters as typed literals.
     """
     if form == "ibis":
         return _expression(ctx, sql, params, limit), ctx.plan(sql, params, limit=limit)
-    result = ctx.query(sql, params, limit=limit, max_bytes=max_bytes)
+    # Batches are read by a later cell, which has no line for it.
+    told = None if form == "batches" else progress
+    result = ctx.query_parts(sql, None, params, limit, max_bytes=max_bytes, measure=measure, progress=told)
     result.display_rows = display_rows
     return _FORMS[form](result), result.plan
 

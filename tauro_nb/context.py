@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tauro_nb.engine.meter import Meter
     from tauro_nb.interop.ibis import Backend
     from tauro_nb.profile import TableProfile
+    from tauro_nb.progress import Listener
     from tauro_nb.query.limits import Limits
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.query.planner import Planner, TableEntry
@@ -234,11 +235,14 @@ class VirtualContext(Oversight):
         limit: int | None = None,
         frames: Mapping[str, pa.Table] | None = None,
         max_bytes: int | str | None = None,
+        progress: Listener | None = None,
     ) -> Result:
         """Run a query and return its result, whose rows stream.
 
         Parameters are those of `plan`; `frames` are Arrow tables the query may name, `max_bytes` (bytes, or text such
-        as `500MB`) is what it may move from its sources. The configuration's limits hold besides.
+        as `500MB`) is what it may move from its sources. The configuration's limits hold besides. `progress` is called
+        with a `Progress` while the query runs, in this thread, when it takes longer than a second; what sources answer
+        is then counted, and read as it is for `analyze`.
 
         Raises
         ------
@@ -247,7 +251,10 @@ class VirtualContext(Oversight):
         """
         tree, found, given = self._parts(query)
         values = params if params is not None else given
-        return self.query_parts(tree, {**found, **(frames or {})}, values, limit, max_bytes=max_bytes)
+        frames = {**found, **(frames or {})}
+        return self.query_parts(
+            tree, frames, values, limit, max_bytes=max_bytes, measure=progress is not None, progress=progress
+        )
 
     def query_parts(
         self,
@@ -259,13 +266,14 @@ class VirtualContext(Oversight):
         max_bytes: int | str | None = None,
         measure: bool = False,
         pushdown: bool = True,
+        progress: Listener | None = None,
     ) -> Result:
         """Run SQL text or a tree, with the frames it names: where all doors meet. `measure` counts what arrives."""
         limits = self.layer.config.limits.with_asked(max_bytes)
         query_id = uuid.uuid4().hex
         started = time.perf_counter()
         plan = self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id)
-        return self._run(plan, query_id, started, limits, measure=measure)
+        return self._run(plan, query_id, started, limits, measure=measure, progress=progress)
 
     def analyze(
         self,
@@ -334,7 +342,17 @@ class VirtualContext(Oversight):
 
         return (*expression_parts(query, asked_by=self.principal), None)
 
-    def _run(self, plan: QueryPlan, query_id: str, started: float, limits: Limits, *, measure: bool = False) -> Result:
+    def _run(
+        self,
+        plan: QueryPlan,
+        query_id: str,
+        started: float,
+        limits: Limits,
+        *,
+        measure: bool = False,
+        progress: Listener | None = None,
+    ) -> Result:
+        from tauro_nb.progress import Teller
         from tauro_nb.record import Record
 
         try:
@@ -345,7 +363,8 @@ class VirtualContext(Oversight):
         meter = self._meter(plan, limits) if limits or measure else None
         record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
         record.intent()
-        return record.run(partial(self._while_allowed, meter=meter), self._shown, meter)
+        tell = None if progress is None else Teller(progress, meter).tell
+        return record.run(partial(self._while_allowed, meter=meter, tell=tell), self._shown, meter)
 
     def _meter(self, plan: QueryPlan, limits: Limits) -> Meter:
         from tauro_nb.engine.meter import Meter
@@ -353,11 +372,13 @@ class VirtualContext(Oversight):
         policed = any(decision.needs_barrier for decision in plan.decisions.values())
         return Meter(plan, limits, hidden=policed and not self.reads_policies)
 
-    def _while_allowed(self, plan: QueryPlan, meter: Meter | None = None) -> WhileAllowed:
+    def _while_allowed(
+        self, plan: QueryPlan, meter: Meter | None = None, tell: Callable[[], None] | None = None
+    ) -> WhileAllowed:
         from tauro_nb.allowed import WhileAllowed
 
         version = partial(self.layer.security.version, thorough=False)
-        run = partial(self.layer.machine.engine.run, meter=meter)
+        run = partial(self.layer.machine.engine.run, meter=meter, tell=tell)
         return WhileAllowed(plan, run, version, self._require_unchanged)
 
     def _require_unchanged(self, plan: QueryPlan) -> None:

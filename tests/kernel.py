@@ -42,9 +42,11 @@ class Kernel:
         self._manager = manager
         self._client = client
 
-    def run(self, code: str, *, interrupt_after: float | None = None, timeout: float = 60) -> Reply:
-        """Run a cell to its end, or interrupt it after some seconds."""
-        message, reply = self._client.execute(code), Reply()
+    def run(
+        self, code: str, *, interrupt_after: float | None = None, timeout: float = 60, attended: bool = False
+    ) -> Reply:
+        """Run a cell to its end, or interrupt it after some seconds; `attended`, somebody could be asked for input."""
+        message, reply = self._client.execute(code, allow_stdin=attended), Reply()
         started, interrupted = time.monotonic(), None
         while time.monotonic() - started < timeout:
             if interrupt_after is not None and interrupted is None and time.monotonic() - started > interrupt_after:

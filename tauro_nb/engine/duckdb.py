@@ -157,9 +157,12 @@ class DuckDBEngine:
                     with instance.cursor() as cursor:
                         source.refresh(cursor)
 
-    def run(self, plan: QueryPlan, meter: Meter | None = None) -> Execution:
-        """Start a plan; the first batch is on its way when this returns. With a meter every arrival is counted."""
-        execution = Execution(self, plan, meter)
+    def run(self, plan: QueryPlan, meter: Meter | None = None, tell: Callable[[], None] | None = None) -> Execution:
+        """Start a plan; the first batch is on its way when this returns. With a meter every arrival is counted.
+
+        `tell` is called now and then, in the thread that waits for rows.
+        """
+        execution = Execution(self, plan, meter, tell)
         self._running.add(execution)
         return execution
 
@@ -181,7 +184,13 @@ class DuckDBEngine:
 class Execution:
     """One running plan: an iterator of record batches that can be stopped."""
 
-    def __init__(self, engine: DuckDBEngine, plan: QueryPlan, meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        engine: DuckDBEngine,
+        plan: QueryPlan,
+        meter: Meter | None = None,
+        tell: Callable[[], None] | None = None,
+    ) -> None:
         sources = list(plan.sources.values())
         self._feeds = Feeds(lambda: engine.cursor(sources, switched_off=self._plan.switched_off), plan.params)
         self._plan = plan if meter is None else counted_plan(plan, self._feeds)
@@ -190,12 +199,13 @@ class Execution:
             Ahead(plan, lambda: engine.cursor(sources, switched_off=plan.switched_off)) if meter is None else None
         )
         self._meter = meter
+        self._tell = tell
         self._sources: Mapping[str, Source] = plan.sources
         self._functions = engine.functions
         self._failure: TauroError | None = None
         self._stopped = False
         self._watch = Watch(sources)
-        self._worker = Interruptible(self.cancel, self._watch)
+        self._worker = Interruptible(self.cancel, self._watch, tell)
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._reader: pa.RecordBatchReader | None = None
         self._gate = Gate()
@@ -240,6 +250,8 @@ class Execution:
         """The stream, remembering its own error: DuckDB would only pass on its text."""
         import pyarrow as pa
 
+        if self._meter is not None:
+            self._meter.asked(name)
         reader = stream()
         arriving = iter(reader) if self._meter is None else self._meter.counted(name, iter(reader))
 
@@ -295,6 +307,8 @@ class Execution:
                 answer = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
                 if self._meter is not None:
                     self._meter.answered(answer)
+                if self._tell is not None:
+                    self._tell()
                 yield answer
         finally:
             self.close()

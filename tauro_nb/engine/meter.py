@@ -44,6 +44,10 @@ class Meter:
         self._bytes = 0
         self._started = time.perf_counter()
 
+    def asked(self, fragment: str) -> None:
+        """A source was asked, and has not answered yet."""
+        self._traffic.setdefault(fragment, Traffic())
+
     def counted(self, fragment: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Batches of a fragment on their way into the engine.
 
@@ -52,7 +56,7 @@ class Meter:
         LimitExceeded
             With this batch too much has moved.
         """
-        self._traffic.setdefault(fragment, Traffic())
+        self.asked(fragment)
         while True:
             asked = time.perf_counter()
             batch = next(batches, None)
@@ -84,6 +88,14 @@ class Meter:
         asked = self._limits.asked
         if self._hidden and asked is not None and self._bytes > asked:
             raise self._stopped(f"answered with more than {size(asked)}")
+
+    def so_far(self) -> tuple[int, int, dict[str, Traffic]]:
+        """Rows and bytes of the answer, and what came from each source; that is withheld from who may not know it."""
+        sources: dict[str, Traffic] = {}
+        for fragment, came in () if self._hidden else tuple(self._traffic.items()):
+            name = self._sources[fragment]
+            sources[name] = sources.get(name, Traffic()).plus(came.rows, came.bytes, came.ms)
+        return self._rows, self._bytes, sources
 
     def _stopped(self, what: str) -> LimitExceeded:
         hint = "Ask for fewer rows or columns, or for an aggregate; or raise the limit."
