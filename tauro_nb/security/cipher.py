@@ -118,10 +118,9 @@ class Cipher:
         self._ring = ring
         self._slot = spec.slot
         self._place = spec.place
-        self._boxes: dict[bytes, Siv | Gcm] = {}
         self._algorithm = _SIV if spec.searchable else _GCM
         self._mode: type[Siv | Gcm] = Siv if spec.searchable else Gcm
-        self._generation = -1
+        self._made: tuple[int, dict[bytes, Siv | Gcm]] = (-1, {})
 
     def encrypt(self, values: Sequence[str]) -> list[str]:
         """One token for each text.
@@ -186,7 +185,7 @@ class Cipher:
         return tokens
 
     def _sealed(self, plain: pa.Array, key: Key) -> pa.Array:
-        head, box = self._head(key), self._box(key)
+        head, box = self._head(key), self._box(key, self._known())
         return in_batches(plain, lambda values: [carried(head, sealed) for sealed in box.seal(values)])
 
     def _opened(self, texts: Sequence[Matrix]) -> list[Matrix]:
@@ -218,14 +217,18 @@ class Cipher:
 
     def _boxes_of(self, tokens: Sequence[Matrix]) -> dict[bytes, Siv | Gcm]:
         """What opens tokens, by their heads."""
-        self._ring.refresh()
-        if self._generation != self._ring.generation:
-            self._boxes.clear()
-            self._generation = self._ring.generation
+        known = self._known()
         heads = {head for token in tokens for head in _heads(token)}
-        for head in heads - self._boxes.keys():
-            self._boxes[head] = self._box(self._key(head))
-        return {head: self._boxes[head] for head in heads}
+        return {head: known.get(head) or self._box(self._key(head), known) for head in heads}
+
+    def _known(self) -> dict[bytes, Siv | Gcm]:
+        """What was made of the keys as they are now, by head; keys that were destroyed are not in it."""
+        self._ring.refresh()
+        generation = self._ring.generation
+        if self._made[0] != generation:
+            # A new dictionary: a thread that still works with the keys of before keeps the old one to itself.
+            self._made = generation, {}
+        return self._made[1]
 
     def _key(self, head: bytes) -> Key:
         """The key that tokens with this head were made with.
@@ -246,8 +249,12 @@ class Cipher:
             raise self.spec.refuse(DESTROYED)
         return key
 
-    def _box(self, key: Key) -> Siv | Gcm:
-        return self._mode(key.material, prefixed([self._head(key), *self._place]))
+    def _box(self, key: Key, known: dict[bytes, Siv | Gcm]) -> Siv | Gcm:
+        """What seals and opens with a live key of this column."""
+        head = self._head(key)
+        if head not in known:
+            known[head] = self._mode(key.material, prefixed([head, *self._place]))
+        return known[head]
 
     def _head(self, key: Key) -> bytes:
         return bytes((_VERSION, self._algorithm)) + key.id.to_bytes(4)

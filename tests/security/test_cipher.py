@@ -41,6 +41,7 @@ def test_what_goes_in_comes_out(spec: FieldSpec, values: list[str]) -> None:
         assert (cipher.tokens(value) == [token]) is spec.searchable or not spec.searchable
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.text(max_size=8), min_size=2, max_size=6))
 def test_only_searchable_tokens_are_equal_for_equal_values(values: list[str]) -> None:
     equal = Cipher(EQUAL, RING).encrypt(values)
@@ -82,6 +83,7 @@ def test_every_letter_and_length_of_a_token_counts(spec: FieldSpec) -> None:
         refuses(cipher, token.upper())
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=60))
 def test_what_is_no_token_is_refused(text: str) -> None:
     for candidate in (text, PREFIX + text):
@@ -201,7 +203,7 @@ def test_keys_for_pseudonyms_and_audit_do_not_open_fields() -> None:
             Cipher(PLAIN, ring).decrypt([token])
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(values=st.lists(st.text(max_size=20), min_size=1, max_size=5), at=st.integers(0, 4))
 def test_one_bad_token_stops_all(values: list[str], at: int) -> None:
     cipher = Cipher(PLAIN, RING)

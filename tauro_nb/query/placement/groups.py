@@ -191,7 +191,19 @@ class Weigher:
                  for alias in group.aliases]  # fmt: skip
         joined = self._rows(group) * self._sent(group)[0]
         # From the smaller side an index may lead to its few partners.
-        return min(sum(taken), LOOKUPS * (min(taken) + joined)) * _JOIN_WORK
+        rows = min(sum(taken), LOOKUPS * (min(taken) + joined))
+        if self._misleads(group):
+            rows += LOOKUPS * joined
+        return rows * _JOIN_WORK
+
+    def _misleads(self, group: Group) -> bool:
+        """Whether two relations are joined by several columns and others follow.
+
+        Planners take such columns for independent, expect a handful of rows, and look up the next relation row by row.
+        """
+        crossing = Counter(frozenset((left.table.lower(), right.table.lower()))
+                           for left, right in filter(None, map(pair_of, group.conditions)))  # fmt: skip
+        return len(group.aliases) > 2 and max(crossing.values(), default=0) > 1
 
     def _rows(self, group: Group) -> float:
         rows = 1.0
