@@ -194,17 +194,20 @@ def page(kind: str, found: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def main(*names: str) -> None:
-    results: dict[str, Any] = {"repeats": REPEATS, "load_before": os.getloadavg()[0]}
-    for name in names or PLACES:
-        scale = SCALE * SHARES[name]
-        paths = make_tpch(ROOT / "benchmarks" / ".data" / f"tpch-{scale:g}", scale)
-        with PLACES[name](paths) as address:
-            results[name] = {"scale": scale, "readings": measure(name, address)}
-        sys.stdout.write(page(name, results[name]["readings"]) + "\n\n")
-        sys.stdout.flush()
+    """Measure the named places, and keep the figures of the others."""
     folder = ROOT / "benchmarks" / ("results" if SCALE == 1 else ".data")
     folder.mkdir(exist_ok=True)
-    (folder / "transport.json").write_text(json.dumps(results, indent=1) + "\n")
+    file = folder / "transport.json"
+    results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for name in names or PLACES:
+        load, scale = os.getloadavg()[0], SCALE * SHARES[name]
+        paths = make_tpch(ROOT / "benchmarks" / ".data" / f"tpch-{scale:g}", scale)
+        with PLACES[name](paths) as address:
+            found = measure(name, address)
+        results[name] = {"scale": scale, "repeats": REPEATS, "load_before": load, "readings": found}
+        sys.stdout.write(page(name, found) + "\n\n")
+        sys.stdout.flush()
+    file.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import psycopg
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "start_postgres"]
 
 FOLDER = Path(__file__).resolve().parent.parent / ".demo" / "nycflights"
 
@@ -73,10 +73,8 @@ def _rows(source: Path) -> list[tuple[Any, ...]]:
 
 
 def _postgres(package: Path) -> str:
-    """Start a server from its pip wheel, as the tests do, and fill it; gives back its URI."""
-    server = _servers().start_postgres()
-    atexit.register(server.stop)
-    uri: str = server.uri()
+    """Fill a private server; gives back its URI."""
+    uri = start_postgres()
     with psycopg.connect(uri, autocommit=True) as con:
         con.execute(
             "CREATE TABLE airports (faa text PRIMARY KEY, name text, lat double precision, lon double precision, "
@@ -89,6 +87,14 @@ def _postgres(package: Path) -> str:
                 cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", _rows(package / f"{table}.csv"))
                 # Plans show the server's estimates: make them now, or autovacuum makes them at some time.
                 cursor.execute(f"VACUUM (ANALYZE) {table}")
+    return uri
+
+
+def start_postgres() -> str:
+    """Start a private PostgreSQL from its pip wheel, as the tests do; it ends with this process. Gives back its URI."""
+    server = _servers().start_postgres()
+    atexit.register(server.stop)
+    uri: str = server.uri()
     return uri
 
 

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from tauro_nb.progress import Listener
     from tauro_nb.query.limits import Limits
     from tauro_nb.query.plan import QueryPlan
-    from tauro_nb.query.planner import Planner, TableEntry
+    from tauro_nb.query.planner import Planner
     from tauro_nb.query.result import Result
+    from tauro_nb.query.tables import TableEntry
     from tauro_nb.security.decision import TableDecision
 
 __all__ = ["VirtualContext"]
@@ -164,7 +165,7 @@ class VirtualContext(Oversight):
             planner = self._planner = Planner(self.layer.machine.services, who)
         return planner
 
-    def plan(self, query: Any, params: Any = None, *, limit: int | None = None) -> QueryPlan:
+    def plan(self, query: Any, params: Any = None, *, limit: int | None = None, pushdown: bool = True) -> QueryPlan:
         """Plan a query without running it.
 
         Parameters
@@ -175,6 +176,8 @@ class VirtualContext(Oversight):
             Values for `:name` (mapping) or `?` (sequence).
         limit
             At most this many rows; pushed to the sources.
+        pushdown
+            Without it sources hand over their columns, and the engine does everything else: the plan to compare with.
 
         Raises
         ------
@@ -182,7 +185,7 @@ class VirtualContext(Oversight):
             Any step refused.
         """
         tree, frames, given = self._parts(query)
-        return self.plan_parts(tree, frames, params if params is not None else given, limit)
+        return self.plan_parts(tree, frames, params if params is not None else given, limit, pushdown=pushdown)
 
     def plan_parts(
         self,
@@ -263,24 +266,31 @@ class VirtualContext(Oversight):
         *,
         max_bytes: int | str | None = None,
         measure: bool = False,
+        pushdown: bool = True,
         progress: Listener | None = None,
     ) -> Result:
         """Run SQL text or a tree, with the frames it names: where all doors meet. `measure` counts what arrives."""
         limits = self.layer.config.limits.with_asked(max_bytes)
         query_id = uuid.uuid4().hex
         started = time.perf_counter()
-        plan = self._plan(tree, frames, params, limit, query_id=query_id)
+        plan = self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id)
         return self._run(plan, query_id, started, limits, measure=measure, progress=progress)
 
     def analyze(
-        self, query: Any, params: Any = None, *, limit: int | None = None, max_bytes: int | str | None = None
+        self,
+        query: Any,
+        params: Any = None,
+        *,
+        limit: int | None = None,
+        max_bytes: int | str | None = None,
+        pushdown: bool = True,
     ) -> QueryPlan:
         """Run a query to its end, and return its plan with what was measured beside what was estimated.
 
-        Parameters are those of `query`; the rows are counted and dropped, and the run is recorded like any other.
-        Every source's answer is read as a stream, so that it can be counted: DuckDB may order joins otherwise than in
-        a run that is not measured. Where a policy stands on a table, whoever may not read policies gets the figures of
-        the answer alone.
+        Parameters are those of `query` and `plan`; the rows are counted and dropped, and the run is recorded like any
+        other. Every source's answer is read as a stream, so that it can be counted: DuckDB may order joins otherwise
+        than in a run that is not measured. Where a policy stands on a table, whoever may not read policies gets the
+        figures of the answer alone.
 
         Raises
         ------
@@ -295,7 +305,7 @@ class VirtualContext(Oversight):
         """
         tree, frames, given = self._parts(query)
         values = params if params is not None else given
-        result = self.query_parts(tree, frames, values, limit, max_bytes=max_bytes, measure=True)
+        result = self.query_parts(tree, frames, values, limit, max_bytes=max_bytes, measure=True, pushdown=pushdown)
         for _ in result.to_batches():
             pass
         return result.plan
@@ -353,7 +363,12 @@ class VirtualContext(Oversight):
             raise
         meter = self._meter(plan, limits) if limits or measure else None
         record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
-        record.intent()
+        try:
+            record.intent()
+        except KeyboardInterrupt:
+            interrupted = QueryCancelled("the query was interrupted before it ran.")
+            self._record_refusal(interrupted, query_id, plan.tree, plan.params)
+            raise interrupted from None
         tell = None if progress is None else Teller(progress, meter).tell
         return record.run(partial(self._while_allowed, meter=meter, tell=tell), self._shown, meter)
 

@@ -236,6 +236,10 @@ class AuditUnavailable(SecurityError, OSError):
     """The audit record could not be written, so nothing ran."""
 
 
+# What DuckDB makes of Ctrl-C where it works in the main thread.
+_INTERRUPTED = "Query interrupted"
+
+
 def told(error: BaseException) -> BaseException:
     """The error as a door lets it out: one of ours without what it was made from, any other by its class and place.
 
@@ -248,6 +252,8 @@ def told(error: BaseException) -> BaseException:
     if isinstance(error, TauroError):
         error.__cause__ = error.__context__ = None
         return error
+    if isinstance(error, KeyboardInterrupt) or (type(error) is RuntimeError and str(error) == _INTERRUPTED):
+        return QueryCancelled("the query was interrupted; every source was told to stop.")
     if not isinstance(error, Exception):
         return error
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "tauro_nb" in Path(frame.filename).parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ class VirtualDataLayer:
         config = config or load_config(None)
         self.config = config
         self._machine: Machine | None = None
+        # Of two that are made at once one would be lost, and its connections with it.
+        self._making = threading.Lock()
         self.schema_registry = SchemaRegistry()
         for table in config.tables:
             self.schema_registry.register_table(table)
@@ -92,9 +95,10 @@ class VirtualDataLayer:
     @property
     def machine(self) -> Machine:
         """Engine and sources, made when the first query needs them."""
-        if self._machine is None:
-            self._machine = Machine(self)
-        return self._machine
+        with self._making:
+            if self._machine is None:
+                self._machine = Machine(self)
+            return self._machine
 
     @property
     def idle(self) -> bool:
@@ -114,7 +118,7 @@ class Machine:
 
     def __init__(self, layer: VirtualDataLayer) -> None:
         from tauro_nb.engine.duckdb import DuckDBEngine
-        from tauro_nb.query.planner import Services
+        from tauro_nb.query.tables import Services
         from tauro_nb.sources.pool import SourcePool
         from tauro_nb.sources.system import SystemSource
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from tauro_nb.html import Html, badge, details, el, fragment, style
-from tauro_nb.query.explain import kind_of, measured_facts, plan_facts, plan_text
+from tauro_nb.query.explain import key_text, kind_of, measured_facts, plan_facts, plan_text
 from tauro_nb.query.measured import Measured, Traffic
-from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired
+from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired, Step
 from tauro_nb.text import count, milliseconds, plural, size, visible
 
 __all__ = ["plan_html", "plan_text"]
@@ -62,8 +62,19 @@ def _fragment_row(part: Fragment, figures: Measured | None, *, last: bool) -> Ht
     return el("tr", cells, aria_level=2, data_step=part.id)
 
 
+def _step_row(step: Step, figures: Measured | None) -> Html:
+    """What runs before the residual; it stays in the engine, so that nothing of it is counted."""
+    tables = el("span", ", ".join(step.tables), class_="t-dim")
+    name = fragment(el("span", "├─", class_="tp-branch", aria_hidden="true"), el("code", step.id), " ", tables)
+    where = el("span", "its keys decide what sources are asked for", class_="t-dim")
+    cells = _cells(name, badge("①", "runs first", "accent"), step.estimated_rows, None, where)
+    if figures is not None:
+        cells[-1:-1] = _figures(None)
+    return el("tr", cells, aria_level=2, data_step=step.id)
+
+
 def _grid(plan: QueryPlan) -> Html:
-    rows = [_residual_row(plan)]
+    rows = [_residual_row(plan), *(_step_row(step, plan.measured) for step in plan.steps)]
     rows += [_fragment_row(part, plan.measured, last=part is plan.fragments[-1]) for part in plan.fragments]
     estimates = ("est. rows", "est. bytes")
     figures = () if plan.measured is None else ("rows", "bytes", "time")
@@ -81,6 +92,7 @@ def _step(part: Fragment) -> Html:
 
 def _why(part: Fragment, figures: Measured | None) -> Html:
     where = [el("li", el("code", text)) for text in part.predicates]
+    where += [el("li", "keys: ", key_text(key)) for key in part.keys]
     where += [el("li", _sent(key.target, figures.keys.get(key.mark))) for key in part.keys if figures is not None]
     return fragment(
         el("ul", where) if where else None, el("span", part.reason, class_="t-dim") if part.reason else None
@@ -106,6 +118,13 @@ def _pushed(plan: QueryPlan) -> Html:
             for source, parts in by_source.items()
         ]
     )
+
+
+def _first(plan: QueryPlan) -> Html | None:
+    if not plan.steps:
+        return None
+    texts = [el("pre", step.sql, data_step=step.id) for step in plan.steps]
+    return details(fragment("What runs first: ", ", ".join(step.id for step in plan.steps)), texts, class_="tp-sql")
 
 
 def _rule(rule: RuleFired) -> Html:
@@ -143,7 +162,7 @@ def plan_html(plan: QueryPlan) -> str:
         )
     return str(
         el(
-            "div", style(), style(CSS), head, measured, _grid(plan), _pushed(plan),
+            "div", style(), style(CSS), head, measured, _grid(plan), _first(plan), _pushed(plan),
             details("What the engine does with it (residual)", el("pre", plan.residual_sql), class_="tp-sql"),
             rules, details("The query as written", el("pre", plan.sql), class_="tp-sql"),
             class_="tauro",

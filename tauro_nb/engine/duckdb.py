@@ -104,6 +104,7 @@ class DuckDBEngine:
     def _start(self, switched_off: frozenset[str], preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:", config={**_SETTINGS, **self._room()})
         instance.execute("SET enable_progress_bar = false")
+        instance.execute(f"SET threads = {self._settings.threads(_threads(instance))}")
         # A policy must not mean something else on a machine in another time zone; cursors inherit only globals.
         instance.execute("SET GLOBAL TimeZone = 'UTC'")
         instance.execute(f"SET disabled_optimizers = '{','.join(sorted(switched_off))}'")
@@ -338,13 +339,23 @@ class Execution:
     def close(self) -> None:
         """Stop what still runs, and free the cursor and the worker; may be called twice.
 
-        A reader that is not closed reads on, at the server and here, until Python collects it.
+        A reader that is not closed reads on, at the server and here, until Python collects it. The scanner first reads
+        the rest of an answer that it was sent; whoever drops a long one does not wait for that.
         """
         self._worker.close()
         cursor, self._cursor = self._cursor, None
         if cursor is None:
             return
         cursor.interrupt()
+        ending = threading.Thread(target=self._let_go, args=(cursor,), name="tauro_nb-close")
+        try:
+            ending.start()
+        except RuntimeError:  # Python ends, and starts no thread any more
+            self._let_go(cursor)
+        else:
+            ending.join(_PATIENCE)
+
+    def _let_go(self, cursor: duckdb.DuckDBPyConnection) -> None:
         # Batches on their way may arrive: of an answer that is interrupted the scanner first reads all the rest.
         left = self._gate.close(_PATIENCE)
         if not left:
@@ -378,6 +389,12 @@ class _Once:
             raise self._refuse()
         self._taken = True
         return self._reader.__arrow_c_stream__(requested_schema)
+
+
+def _threads(instance: duckdb.DuckDBPyConnection) -> int:
+    """As many as DuckDB would use by itself."""
+    found = instance.execute("SELECT current_setting('threads')").fetchone()
+    return 1 if found is None else int(found[0])
 
 
 _BY_WORD = {

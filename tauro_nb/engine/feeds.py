@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Feeds", "counted_plan"]
 
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 16_384
+"""Fewer than an answer has: of each feed one batch is being made and another being read."""
 
 
 class Feeds:

@@ -20,6 +20,7 @@ _TELL: Final = 0.25
 """Seconds between two words on how far the work is."""
 _GRACE: Final = 2.0
 """Seconds for what was told to stop; then connections are broken."""
+_AGAIN: Final = 0.2
 
 
 class Interruptible:
@@ -80,9 +81,10 @@ class Interruptible:
 
     def _stop(self, future: Future[T]) -> None:
         self._cancel()
-        if wait([future], _GRACE).not_done:
-            self._watch.sever()
-        future.exception()
+        given_up = time.monotonic() + _GRACE
+        # A scanner whose connection is broken may open another one.
+        while wait([future], _AGAIN).not_done:
+            self._watch.sever(all_of_them=time.monotonic() > given_up)
 
     def close(self) -> None:
         """Let the worker go."""

@@ -28,6 +28,9 @@ _LOST = (duckdb.IOException, duckdb.ConnectionException, duckdb.HTTPException, d
 # Words of PostgreSQL's client library; the scanner hands them on in errors of any class.
 _CONNECTION_LOST = ("FATAL:", "server closed the connection", "no connection to the server", "connection to server")
 
+# The scanner's pool, when `pool_size` holds it back.
+_BUSY = "onnection pool timeout"
+
 
 def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroError:
     """The error to show for what DuckDB raised while running on data.
@@ -40,6 +43,12 @@ def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroE
     if "ERROR:" in str(error):
         # A server that answers is there: what it refuses is this query, not the connection.
         return _refused_by_server(str(error), text, names)
+    if _BUSY in str(error):
+        return SourceUnavailable(
+            f"all connections that {names or 'a source'} may have are busy; nothing was returned.",
+            sql=text,
+            hint="Run the query again, or raise `pool_size`.",
+        )
     if gone or any(sign in str(error) for sign in _CONNECTION_LOST):
         return SourceUnavailable(
             f"a source failed while it was read ({names or 'none named'}); nothing was returned.",

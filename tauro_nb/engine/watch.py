@@ -29,6 +29,7 @@ class Watch:
     def __init__(self, sources: Iterable[Source]) -> None:
         self._sources: Sequence[Source] = tuple(sources)
         self._remote = tuple(source for source in self._sources if isinstance(source, RemoteSource))
+        self._deaf: set[RemoteSource] = set()
         self.failure: SourceUnavailable | None = None
         """Why a connection was broken."""
 
@@ -67,14 +68,14 @@ class Watch:
         deadline = time.monotonic() + _CANCEL_SECONDS
         for thread in told.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-        for source in self._remote:
-            if told[source].is_alive():
-                source.sever()
+        self._deaf |= {source for source in self._remote if told[source].is_alive()}
+        self.sever()
 
-    def sever(self) -> None:
-        """Break the connections to all servers."""
+    def sever(self, *, all_of_them: bool = False) -> None:
+        """Break the connections to the servers that could not be told to stop, or to all."""
         for source in self._remote:
-            source.sever()
+            if all_of_them or source in self._deaf:
+                source.sever()
 
 
 def _tell(source: Source) -> None:

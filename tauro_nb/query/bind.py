@@ -14,7 +14,7 @@ from sqlglot.schema import MappingSchema
 
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
 from tauro_nb.query.functions import check_functions, check_serialized
-from tauro_nb.query.names import LOCAL, VISIBLE, leaf_kind, unmarked
+from tauro_nb.query.names import COLUMNS, LOCAL, VISIBLE, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
@@ -23,7 +23,7 @@ from tauro_nb.query.trees import bare, copied, every, written
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
 
-__all__ = ["bind", "leaf_columns"]
+__all__ = ["bind"]
 
 # DuckDB syntax whose columns sqlglot does not resolve as DuckDB does; such queries run as they are bound.
 _NOT_QUALIFIED = (exp.Pivot, exp.Columns, exp.Comprehension, exp.Lateral, exp.Unnest, exp.Dot, exp.Bracket, exp.Lambda)
@@ -161,11 +161,9 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
         return fallback
     if list(described.values()) != list(query.schema.values()) or _leftover_star(tree) or _whole_rows(tree):
         return fallback
-    leaves: dict[str, set[str]] = {}
-    for name, used in leaf_columns(tree).values():
-        leaves.setdefault(name, set()).update(used)
+    used = _note_columns(tree)
     exact = tuple(
-        Leaf(name, tuple(c for c in columns[name] if c.lower() in leaves.get(name.lower(), set()))) for name in tables
+        Leaf(name, tuple(c for c in columns[name] if c.lower() in used.get(name.lower(), ()))) for name in tables
     )
     return query.evolve("qualify", tree, leaves=exact, qualified=True)
 
@@ -194,23 +192,30 @@ def _sorts_by_output(column: exp.Column) -> bool:
 
 
 def _resists(tree: exp.Expr) -> bool:
-    if every(tree, *_NOT_QUALIFIED):
-        return True
     return any(
-        join.method.upper() in ("NATURAL", "POSITIONAL") or (join.method.upper() == "ASOF" and join.args.get("using"))
-        for join in every(tree, exp.Join)
+        not isinstance(node, exp.Join) or _joins_by_name(node) for node in every(tree, exp.Join, *_NOT_QUALIFIED)
     )
 
 
-def leaf_columns(tree: exp.Expr) -> dict[int, tuple[str, set[str]]]:
-    """For every marked relation of a qualified tree (by `id`): its name and the lower-case columns used of it."""
-    out: dict[int, tuple[str, set[str]]] = {}
+def _joins_by_name(join: exp.Join) -> bool:
+    method = join.method.upper()
+    return method in ("NATURAL", "POSITIONAL") or (method == "ASOF" and bool(join.args.get("using")))
+
+
+def _note_columns(tree: exp.Expr) -> dict[str, set[str]]:
+    """Note with every marked relation of a qualified tree which columns are used of it, in lower case.
+
+    Returns the same for each table, wherever it stands.
+    """
+    tables: dict[str, set[str]] = {}
     for scope in traverse_scope(tree):
         used: dict[str, set[str]] = {}
         for column in scope.columns:
             used.setdefault(column.table.lower(), set()).add(column.name.lower())
         for alias, source in scope.sources.items():
             if isinstance(source, exp.Table) and leaf_kind(source):
-                _, known = out.setdefault(id(source), (source.name.lower(), set()))
-                known.update(used.get(alias.lower(), set()))
-    return out
+                names = used.get(alias.lower(), set())
+                # A relation of a query around this one is a source here as well.
+                source.meta[COLUMNS] = source.meta.get(COLUMNS, frozenset()) | names
+                tables.setdefault(source.name.lower(), set()).update(names)
+    return tables

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 from sqlglot import exp
 
-from tauro_nb.query.names import LOCAL, RAW, VISIBLE
+from tauro_nb.query.names import LOCAL, RAW, VISIBLE, leaf_table
 
 __all__ = ["LOCKDOWN", "Binder"]
+
+_BELOW: Final = "~below"
+"""Schema of the tables that the views read."""
 
 LOCKDOWN = {
     "enable_external_access": "false",
@@ -36,12 +39,15 @@ class Binder:
     >>> binder.ensure("t", VISIBLE, {"a": "INTEGER"})
     >>> binder.describe('SELECT a + 1 AS b FROM "~visible".t', {})
     {'b': 'INTEGER'}
+    >>> binder.ensure("t", VISIBLE, {"a": "DATE", "A": "TIME"})
+    >>> binder.describe('SELECT * FROM "~visible".t', {})
+    {'a': 'DATE', 'A_1': 'TIME'}
     """
 
     def __init__(self) -> None:
         self.connection = duckdb.connect(":memory:", config=dict(LOCKDOWN))
         self.connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        for schema in (VISIBLE, LOCAL, RAW):
+        for schema in (VISIBLE, LOCAL, RAW, _BELOW):
             self.connection.execute(f'CREATE SCHEMA "{schema}"')
         self._tables: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
         self._columns: dict[tuple[str, str], dict[str, str]] = {}
@@ -50,18 +56,18 @@ class Binder:
     def ensure(self, name: str, kind: str, columns: Mapping[str, str]) -> None:
         """Make the empty relation `kind`.`name` have exactly these columns.
 
-        A view, because a table of DuckDB's would bind `rowid` as well.
+        A view, because a table of DuckDB's would bind `rowid` as well; over a table, because it is bound wherever it is
+        read, and casts would take longer.
         """
         shape = tuple(columns.items())
         if self._tables.get((kind, name)) == shape:
             return
-        quoted = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True)).sql("duckdb")
-        inner = ", ".join(
-            f"CAST(NULL AS {type_}) AS {exp.to_identifier(column, quoted=True).sql('duckdb')}"
-            for column, type_ in shape
-        )
+        view, table = leaf_table(name, kind).sql("duckdb"), leaf_table(f"{kind} {name}", _BELOW).sql("duckdb")
+        typed = {_quoted(column): type_ for column, type_ in _distinct_names(list(shape)).items()}
+        fields = ", ".join(f"{column} {type_}" for column, type_ in typed.items())
         with self._lock:
-            self.connection.execute(f"CREATE OR REPLACE VIEW {quoted} AS SELECT {inner} WHERE false")
+            self.connection.execute(f"CREATE OR REPLACE TABLE {table} ({fields})")
+            self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {', '.join(typed)} FROM {table}")
             self._tables[kind, name] = shape
             self._columns.pop((kind, name), None)
 
@@ -69,8 +75,7 @@ class Binder:
         """Types of a relation that is there, by lower-case column, as `describe` would give them."""
         key = (kind, name)
         if key not in self._columns:
-            quoted = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True))
-            found = self.describe(f"SELECT * FROM {quoted.sql('duckdb')}", {})
+            found = self.describe(f"SELECT * FROM {leaf_table(name, kind).sql('duckdb')}", {})
             self._columns[key] = {column.lower(): type_ for column, type_ in found.items()}
         return self._columns[key]
 
@@ -83,8 +88,12 @@ class Binder:
             It does not bind.
         """
         with self._lock:
-            rows = self.connection.execute(f"DESCRIBE {sql}", dict(params) or None).fetchall()
-        return _distinct_names([(row[0], row[1]) for row in rows])
+            if params:
+                rows = self.connection.execute(f"DESCRIBE {sql}", dict(params)).fetchall()
+                return _distinct_names([(row[0], row[1]) for row in rows])
+            # A relation of a query is bound when it is made, and is never run here.
+            bound = self.connection.sql(sql)
+            return _distinct_names(list(zip(bound.columns, map(str, bound.types), strict=True)))
 
     def serialize(self, sql: str) -> str:
         """DuckDB's syntax tree of a statement as JSON (an `error` member when it cannot)."""
@@ -110,10 +119,16 @@ class Binder:
         self.connection.close()
 
 
+def _quoted(name: str) -> str:
+    return exp.to_identifier(name, quoted=True).sql("duckdb")
+
+
 def _distinct_names(columns: list[tuple[str, str]]) -> dict[str, str]:
     """Columns by name; repeated names get `_1`, `_2` as DuckDB's own result tables do."""
-    out: dict[str, str] = {}
     taken = {name.lower() for name, _ in columns}
+    if len(taken) == len(columns):
+        return dict(columns)
+    out: dict[str, str] = {}
     for name, kind in columns:
         unique, number = name, 0
         while unique.lower() in {known.lower() for known in out} or (number and unique.lower() in taken):

@@ -30,15 +30,14 @@ def allowed_functions() -> frozenset[str]:
 
 
 def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Every JSON object below `value`."""
+    """Every JSON object below `value`, parents before their children."""
     stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
             yield item
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
+            item = item.values()
+        stack += [child for child in item if isinstance(child, (dict, list))]
 
 
 def _refuse(name: str, kind: str, text: str) -> BindError:
@@ -68,6 +67,7 @@ def check_serialized(serialized: str, text: str) -> bool:
     tree = json.loads(serialized)
     if tree.get("error"):
         return False
+    allowed = allowed_functions()
     table_functions = set()
     for node in _nodes(tree):
         if node.get("type") == "SHOW_REF":
@@ -78,9 +78,8 @@ def check_serialized(serialized: str, text: str) -> bool:
             name = str(function.get("function_name", "?"))
             if name.lower() not in TABLE_FUNCTIONS:
                 raise _refuse(name, "table function", text)
-    for node in _nodes(tree):
         name = str(node.get("function_name", "")).lower()
-        if name and id(node) not in table_functions and name not in allowed_functions():
+        if name and id(node) not in table_functions and name not in allowed:
             raise _refuse(name, "function", text)
     return True
 

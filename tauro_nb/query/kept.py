@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.statistics import TableStatistics
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.query.plan import QueryPlan
-    from tauro_nb.query.planner import Physical, Services, TableEntry
     from tauro_nb.query.query import Query
+    from tauro_nb.query.tables import Physical, Services, TableEntry
     from tauro_nb.security.principal import Principal
     from tauro_nb.sources.base import Source
 

@@ -203,10 +203,10 @@ def is_leakproof(
     """
     judge = _Judge(columns, binder)
     try:
-        holds = judge.holds(bind_literals(condition, params))
+        used = used_params(condition, params)
+        holds = judge.holds(bind_literals(condition, used) if used else condition)
     except (UsageError, KeyError):
         return False
-    used = used_params(condition, params)
     if holds and used and deciding is not None:
         hardest = {name: _hardest(value) for name, value in used.items()}
         if not judge.holds(bind_literals(condition, hardest)):

@@ -11,6 +11,7 @@ from typing import Any
 from sqlglot import exp
 
 from tauro_nb.errors import UsageError
+from tauro_nb.query.trees import copied, every
 
 __all__ = ["bind_literals", "literal", "used_params"]
 
@@ -87,14 +88,14 @@ def literal(value: Any) -> exp.Expr:
 
 
 def bind_literals(tree: exp.Expr, params: Mapping[str, Any]) -> exp.Expr:
-    """Replace every named parameter of `tree` by its literal, for sources that take no parameters."""
+    """Replace every named parameter of `tree` by its literal on a copy, for sources that take no parameters."""
 
     def swap(node: exp.Expr) -> exp.Expr:
         return literal(params[node.name]) if isinstance(node, exp.Placeholder) else node
 
-    return tree.transform(swap, copy=True)
+    return copied(tree).transform(swap, copy=False)
 
 
 def used_params(tree: exp.Expr, params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that `tree` names; DuckDB refuses values nobody asks for."""
-    return {node.name: params[node.name] for node in tree.find_all(exp.Placeholder)}
+    return {node.name: params[node.name] for node in every(tree, exp.Placeholder)}

@@ -8,6 +8,7 @@ from tauro_nb.security.functions import without_handles
 
 __all__ = [
     "ANSWERS",
+    "COLUMNS",
     "FRAGMENT",
     "LOCAL",
     "MARKER",
@@ -17,6 +18,7 @@ __all__ = [
     "display_sql",
     "frame_name",
     "handed_table",
+    "is_leaf",
     "leaf_kind",
     "leaf_table",
     "unmarked",
@@ -32,6 +34,9 @@ LOCAL = "~local"
 """A table handed over with the query itself (an Ibis memtable, a frame)."""
 FRAGMENT = "~fragment"
 """The answer of a fragment (in the residual)."""
+
+COLUMNS = "columns"
+"""Key of a node's `meta`: the columns that a qualified query uses of a virtual table, in lower case."""
 
 ANSWERS = "answers"
 """Key of a node's `meta`: the fragment whose answer the relation is."""
@@ -66,6 +71,18 @@ def leaf_kind(node: exp.Expr) -> str | None:
     if isinstance(node, exp.Table) and node.db in _MARKS:
         return node.db
     return None
+
+
+def is_leaf(node: exp.Expr | None) -> bool:
+    """Whether a query is what stands for one virtual table once it is secured: a SELECT from its raw table.
+
+    >>> is_leaf(exp.select("a").from_(leaf_table("t", RAW, "_"))), is_leaf(exp.select("a").from_("t"))
+    (True, False)
+    """
+    if not isinstance(node, exp.Select) or node.args.get("joins"):
+        return False
+    source = node.args.get("from_")
+    return source is not None and leaf_kind(source.this) == RAW
 
 
 def handed_table(name: str) -> exp.Table:

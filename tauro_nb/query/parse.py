@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
@@ -13,11 +14,16 @@ from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from tauro_nb.errors import ParseError, UnboundParameter, UnsupportedStatement, nearest
+from tauro_nb.errors import ParseError, UnboundParameter, UnsupportedStatement, UsageError, nearest
+from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.query import Query
+from tauro_nb.query.template import mark_templates, missing_value, template_names
 from tauro_nb.query.trees import copied, every, written
 
-__all__ = ["parse", "position_of"]
+if TYPE_CHECKING:
+    from tauro_nb.catalog.table import VirtualTable
+
+__all__ = ["limited", "parse", "parse_view", "position_of"]
 
 # Statements that sqlglot parses only in part, or takes for a column name: told by their first word.
 _COMMANDS = frozenset(
@@ -222,3 +228,39 @@ def parse(
         text = written(tree)
     _check_read_only(tree, text)
     return Query(tree=tree, text=text, typed=tree, params=_check_params(tree, values, text), frames=dict(frames or {}))
+
+
+def parse_view(table: VirtualTable) -> Query:
+    """The query of a view, with its parameters as typed literals: names of its own must not meet those of a request.
+
+    Raises
+    ------
+    UnboundParameter
+        A parameter has no value.
+    """
+    values = table.parameters
+    for name in sorted(template_names(table)):
+        if name not in values:
+            raise missing_value(table, name, values)
+    query = parse(mark_templates(table, lambda name: f"${name}"), values)
+    tree = bind_literals(query.tree, query.params)
+    return replace(query, tree=tree, typed=tree, params={})
+
+
+def limited(tree: exp.Expr, limit: int) -> exp.Expr:
+    """The query cut to so many rows, on a copy.
+
+    Raises
+    ------
+    UsageError
+        The limit is negative.
+    """
+    if limit < 0:
+        raise UsageError(f"limit is {limit}; it must be 0 or more.")
+    inner = tree if isinstance(tree, exp.Query) else exp.select("*").from_(exp.Subquery(this=tree))
+    own = inner.args.get("limit")
+    if own is None and not isinstance(inner, exp.Subquery):
+        return inner.copy().limit(limit)
+    if own is not None and isinstance(own.expression, exp.Literal) and not own.expression.is_string:
+        return inner.copy().limit(min(limit, int(own.expression.this)))
+    return exp.select("*").from_(inner.copy().subquery("limited")).limit(limit)

@@ -11,7 +11,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
-from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, leaf_kind
+from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, is_leaf, leaf_kind
 from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
@@ -57,14 +57,14 @@ class _Cutter:
             reason = _ELSEWHERE if source is None else self._refusal(query, source)
             if source is not None and reason is None and not self._is_spared(query, source):
                 self._take(query, source, "the whole subtree can be answered there")
-            elif _is_leaf(query):
+            elif is_leaf(query):
                 self._take_apart(query, reason or "")
             else:
                 self._descend(query)
 
     def _is_spared(self, query: exp.Query, source: Source) -> bool:
         """Whether a source that could answer a query would take longer than it takes to hand over its tables."""
-        if _is_leaf(query) or CHOSEN in (query._meta or {}) or source.connection.type not in RATES:  # noqa: SLF001 - `meta` makes one
+        if is_leaf(query) or CHOSEN in (query._meta or {}) or source.connection.type not in RATES:  # noqa: SLF001 - `meta` makes one
             return False
         estimator = Estimator(self.planner.statistics, {}, blind=True)
         return is_unselective(query, estimator, self.planner.services.knowledge.rates(source))
@@ -105,6 +105,8 @@ class _Cutter:
     def _whole_site(self, relation: exp.Expr) -> Source | None:
         """The source that can answer all of a relation."""
         if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample")):
+            return None
+        if not isinstance(relation.this, exp.Query):
             return None
         source = self._site(relation.this)
         return source if source is not None and self._refusal(relation.this, source) is None else None
@@ -164,9 +166,9 @@ class _Cutter:
     def _applies(self, part: exp.Expr, source: Source) -> bool:
         """Whether a source can apply a condition: it lists all of it, and holds what the condition reads besides."""
         assert source.capability is not None
-        if source.capability.refusal(part) is not None or any(map(_correlated, part.find_all(exp.Subquery))):
+        if source.capability.refusal(part) is not None or any(map(_correlated, every(part, exp.Subquery))):
             return False
-        read = (self._site(table) for table in part.find_all(exp.Table) if leaf_kind(table))
+        read = (self._site(table) for table in every(part, exp.Table) if leaf_kind(table))
         return all(site is source for site in read)
 
     def _take_local(self, leaf: exp.Select) -> None:
@@ -228,7 +230,7 @@ def _hand_masks(leaf: exp.Select, kept: list[exp.Expr], capability: Capability) 
 
 def _columns_of(part: exp.Expr, raw: exp.Expr) -> Iterator[exp.Column]:
     """Columns of a leaf's own table; a subquery of its policy has others as well."""
-    return (column for column in part.find_all(exp.Column) if column.table == raw.alias)
+    return (column for column in every(part, exp.Column) if column.table == raw.alias)
 
 
 def _inner(name: str, raw: exp.Expr) -> exp.Column:
@@ -238,7 +240,7 @@ def _inner(name: str, raw: exp.Expr) -> exp.Column:
 def _asked_for(leaf: exp.Select, needed: list[str], kept: list[exp.Expr]) -> set[str]:
     """Which of the raw columns a leaf needs the query itself speaks of; the others only the policy reads."""
     spoken = {select.alias.lower() for select in leaf.expressions}
-    spoken |= {column.name.lower() for part in kept if not is_policy(part) for column in part.find_all(exp.Column)}
+    spoken |= {column.name.lower() for part in kept if not is_policy(part) for column in every(part, exp.Column)}
     return {name for name in needed if name.lower() in spoken}
 
 
@@ -310,23 +312,33 @@ def _materialize(tree: exp.Expr, fragments: tuple[Fragment, ...], planner: Plann
     """Put real relations in the place of fragments, frames and raw tables: what the engine will run."""
     by_id = {fragment.id: fragment for fragment in fragments}
     root = exp.Subquery(this=tree)
-    for leaf in [select for select in root.find_all(exp.Select) if is_fenced(select)]:
-        cut_dictionaries(leaf)
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == FRAGMENT]:
-        if not by_id[node.name].keys:
-            node.replace(_answering(by_id[node.name]))
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == STEP]:
-        ran = handed_table(node.name)
-        ran.set("alias", node.args.get("alias"))
-        node.replace(ran)
-    for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) in (RAW, LOCAL)]:
-        local = leaf_kind(node) == LOCAL
-        relation = handed_table(frame_name(node.name)) if local else planner.raw(node.name).relation.copy()
-        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
-        relation.set("alias", alias)
-        node.replace(relation)
+    for leaf in every(root, exp.Select):
+        if is_fenced(leaf):
+            cut_dictionaries(leaf)
+    tables = every(root, exp.Table)
+    while tables:
+        node = tables.pop()
+        kind = leaf_kind(node)
+        if kind == FRAGMENT and not by_id[node.name].keys:
+            answer = _answering(by_id[node.name])
+            node.replace(answer)
+            tables += every(answer, exp.Table)
+        elif kind in (STEP, RAW, LOCAL):
+            node.replace(_real_relation(node, kind, planner))
     materialized: exp.Expr = root.this
     return materialized
+
+
+def _real_relation(node: exp.Table, kind: str, planner: Planner) -> exp.Expr:
+    """What the engine reads where a step, a raw table or a frame stands."""
+    alias = node.args.get("alias")
+    if kind == STEP:
+        relation: exp.Expr = handed_table(node.name)
+    else:
+        relation = handed_table(frame_name(node.name)) if kind == LOCAL else copied(planner.raw(node.name).relation)
+        alias = alias or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+    relation.set("alias", alias)
+    return relation
 
 
 def _real_steps(steps: tuple[Step, ...], fragments: tuple[Fragment, ...], planner: Planner) -> tuple[Step, ...]:
@@ -345,7 +357,7 @@ def _answering(fragment: Fragment) -> exp.Expr:
     if fragment.scan.stream is not None:
         return handed_table(fragment.id)
     scanned = fragment.scan.relation
-    relation: exp.Expr = scanned.copy() if scanned is not None else fragment.tree.copy().subquery(fragment.id)
+    relation = copied(scanned) if scanned is not None else copied(fragment.tree).subquery(fragment.id, copy=False)
     relation.meta[ANSWERS] = fragment.id
     return relation
 
@@ -364,7 +376,7 @@ def _misleads_scanners(tree: exp.Expr) -> bool:
 
 def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
     """Type every node; columns whose comparisons a source would decide differently get no type at all."""
-    names = {table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW}
+    names = {table.name for table in every(tree, exp.Table) if leaf_kind(table) == RAW}
     types = {name: planner.raw(name).exact_types() for name in names}
     known = {name: {column: known_type(kind) for column, kind in kinds.items()} for name, kinds in types.items()}
     schema = MappingSchema({RAW: known}, dialect="duckdb", normalize=False)
@@ -372,12 +384,6 @@ def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
         return annotate_types(tree, schema=schema, dialect="duckdb")
     except SqlglotError:
         return tree
-
-
-def _is_leaf(node: exp.Expr) -> bool:
-    if not isinstance(node, exp.Select) or node.args.get("from_") is None or node.args.get("joins"):
-        return False
-    return leaf_kind(node.args["from_"].this) == RAW
 
 
 def _topmost_queries(node: exp.Expr) -> Iterator[exp.Query]:
@@ -416,8 +422,8 @@ def _correlated(subquery: exp.Subquery) -> bool:
     """A scalar subquery (not EXISTS, not IN) that reads an outer column: sources run it once a row."""
     if isinstance(subquery.parent, (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.In, exp.Exists)):
         return False
-    own = {node.alias_or_name.lower() for node in subquery.find_all(exp.Table, exp.Subquery)}
-    return any(column.table and column.table.lower() not in own for column in subquery.find_all(exp.Column))
+    own = {node.alias_or_name.lower() for node in every(subquery, exp.Table, exp.Subquery)}
+    return any(column.table and column.table.lower() not in own for column in every(subquery, exp.Column))
 
 
 def _answer(fragment: Fragment, names: list[str]) -> exp.Select:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,20 +26,20 @@ from tauro_nb.errors import (
 from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
 from tauro_nb.query.blame import about, reading_for
-from tauro_nb.query.cache import PlanCache, params_by_name, plan_key, same_values
+from tauro_nb.query.cache import params_by_name, plan_key, same_values
 from tauro_nb.query.kept import KeptPlan, holds, keep
-from tauro_nb.query.literals import bind_literals, used_params
+from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import RAW, leaf_kind
-from tauro_nb.query.parse import parse
+from tauro_nb.query.parse import limited, parse, parse_view
 from tauro_nb.query.place import place
-from tauro_nb.query.placement.knowledge import Knowledge
 from tauro_nb.query.plan import QueryPlan
 from tauro_nb.query.query import Query
 from tauro_nb.query.required import require_filters
 from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
-from tauro_nb.query.template import mark_templates, missing_value, template_names
-from tauro_nb.query.trees import every, type_node, written
+from tauro_nb.query.tables import Physical, Services, TableEntry, cast_relation
+from tauro_nb.query.template import template_names
+from tauro_nb.query.trees import every, written
 from tauro_nb.security.encryption import searched_keys, stored_types
 from tauro_nb.security.relations import INVOKER, OWNER
 from tauro_nb.security.sight import Sight, seen_statistics
@@ -49,89 +49,15 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.registry import SchemaRegistry
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.security.decision import TableDecision
-    from tauro_nb.security.enforcer import SecurityEnforcer
     from tauro_nb.security.principal import Principal
-    from tauro_nb.sources.base import ColumnFacts, Source
-    from tauro_nb.sources.pool import SourcePool
+    from tauro_nb.sources.base import Source
 
-__all__ = ["ROAD", "Planner", "Services", "TableEntry"]
+__all__ = ["ROAD", "Planner"]
 
 ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES, require_filters)
 """From a parsed query to one that can be placed. There is no other road."""
 
 _ATTEMPTS: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Physical:
-    """A table's columns as its source has them at a revision, seen through the relation that scans it."""
-
-    revision: str
-    relation: str
-    facts: Mapping[str, ColumnFacts]
-
-
-@dataclass(frozen=True, slots=True)
-class TableEntry:
-    """A virtual table as one principal's query meets it.
-
-    `columns` are those a policy speaks of, `held` the same with the types the source has them in: text where it holds
-    ciphertext. `relation` scans it in the engine, with the declared types; `view` is its body when it is a view. `keys`
-    are those whose tokens a plan may look for.
-    """
-
-    table: VirtualTable
-    source: Source | None
-    view: Query | None
-    columns: Mapping[str, str]
-    facts: Mapping[str, ColumnFacts]
-    relation: exp.Expr
-    decision: TableDecision
-    stored: frozenset[str] = frozenset()
-    keys: frozenset[int] = frozenset()
-
-    @property
-    def held(self) -> dict[str, str]:
-        """Columns with the types their source has them in."""
-        return stored_types(self.columns, self.stored)
-
-    def exact_types(self) -> dict[str, str]:
-        """Types a capability table may rely on; the others are unknown to it."""
-        known = {name.lower(): fact for name, fact in self.facts.items()}
-        return {
-            name: kind if known[name.lower()].exact and known[name.lower()].type == kind else "UNKNOWN"
-            for name, kind in self.held.items()
-            if name.lower() in known
-        }
-
-
-@dataclass(slots=True)
-class Services:
-    """What all principals of a context share.
-
-    `describe` runs DESCRIBE in the engine for a source's relation; `physical` remembers the answers, `described` which
-    sources were ever asked. `plans` were made before, for whoever asked.
-    """
-
-    registry: SchemaRegistry
-    pool: SourcePool
-    security: SecurityEnforcer
-    describe: Callable[[Source, exp.Expr], dict[str, str]]
-    refresh: Callable[[Source], None]
-    physical: dict[str, Physical] = field(default_factory=dict)
-    described: set[int] = field(default_factory=set)
-    plans: PlanCache = field(default_factory=PlanCache)
-    knowledge: Knowledge = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.knowledge = Knowledge(self.registry)
-
-    def forget(self, tables: tuple[str, ...]) -> None:
-        """Drop what is remembered of some tables, after one of them failed."""
-        self.plans.forget(tables)
-        for name in tables:
-            self.physical.pop(name, None)
-            self.knowledge.forget(name)
 
 
 class Planner:
@@ -197,7 +123,7 @@ class Planner:
         else:
             query = replace(parse(source, params, frames), pushdown=pushdown)
             if limit is not None:
-                query = replace(query, tree=_limited(query.tree, limit))
+                query = replace(query, tree=limited(query.tree, limit))
             plan = self._made(key, query, params)
         return replace(plan, cached=cached, plan_ms=(time.perf_counter() - started) * 1000)
 
@@ -419,7 +345,7 @@ class Planner:
         stored = self.services.security.stored_columns(table.name)
         held = stored_types(columns, stored)
         typed = source.typed_relation(table, relation, held, physical.facts)
-        casted = _cast_relation(typed, held, physical.facts)
+        casted = cast_relation(typed, held, physical.facts)
         keys = searched_keys(decision, self.services.security.keys) if stored else frozenset()
         return TableEntry(table, source, None, columns, physical.facts, casted, decision, stored, keys)
 
@@ -466,7 +392,7 @@ class Planner:
             raise BindError(f"view `{table.name}` refers to itself: {chain}.", hint="Break the circle.")
         self._open_views.append(table.name)
         try:
-            query = bind(_parse_view(table), self)
+            query = bind(parse_view(table), self)
             authorize(query, self)
         except QueryError as error:
             # The person who asks did not type the view's text: its excerpt would point at nothing of theirs.
@@ -555,41 +481,3 @@ class Planner:
     def shown_row_count(self, name: str) -> int | None:
         """The row count a plan may show: none where a row filter hides rows, for it would count them too."""
         return None if self.raw(name).decision.filter_tree is not None else self.row_count(name)
-
-
-def _parse_view(table: VirtualTable) -> Query:
-    """The query of a view, with its parameters as typed literals: names of its own must not meet those of a request."""
-    values = table.parameters
-    for name in sorted(template_names(table)):
-        if name not in values:
-            raise missing_value(table, name, values)
-    query = parse(mark_templates(table, lambda name: f"${name}"), values)
-    tree = bind_literals(query.tree, query.params)
-    return replace(query, tree=tree, typed=tree, params={})
-
-
-def _limited(tree: exp.Expr, limit: int) -> exp.Expr:
-    if limit < 0:
-        raise UsageError(f"limit is {limit}; it must be 0 or more.")
-    inner = tree if isinstance(tree, exp.Query) else exp.select("*").from_(exp.Subquery(this=tree))
-    own = inner.args.get("limit")
-    if own is None and not isinstance(inner, exp.Subquery):
-        return inner.copy().limit(limit)
-    if own is not None and isinstance(own.expression, exp.Literal) and not own.expression.is_string:
-        return inner.copy().limit(min(limit, int(own.expression.this)))
-    return exp.select("*").from_(inner.copy().subquery("limited")).limit(limit)
-
-
-def _cast_relation(relation: exp.Expr, columns: Mapping[str, str], facts: Mapping[str, ColumnFacts]) -> exp.Expr:
-    """The relation with exactly the declared columns and types."""
-    actual = {name.lower(): (name, fact.type) for name, fact in facts.items()}
-    if list(columns.items()) == [(name, fact.type) for name, fact in facts.items()]:
-        return relation
-    selects = []
-    for name, kind in columns.items():
-        physical, given = actual[name.lower()]
-        node: exp.Expr = exp.column(exp.to_identifier(physical, quoted=True))
-        if given != kind:
-            node = exp.Cast(this=node, to=type_node(kind))
-        selects.append(exp.alias_(node, name, quoted=True))
-    return exp.Subquery(this=exp.Select(expressions=selects).from_(relation.copy()))

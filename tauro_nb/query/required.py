@@ -33,6 +33,8 @@ def require_filters(query: Query, planner: Planner) -> Query:
     FilterRequired
         Naming the table, its columns and the cure.
     """
+    if not any(entry.table.required_filters for entry in planner.entries):
+        return query
     for table in every(query.tree, exp.Table):
         if leaf_kind(table) != RAW or below_policy(table):
             continue

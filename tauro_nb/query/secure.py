@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from tauro_nb.query.bind import leaf_columns
-from tauro_nb.query.names import RAW, VISIBLE, leaf_kind, leaf_table
+from tauro_nb.query.names import COLUMNS, RAW, VISIBLE, leaf_kind, leaf_table
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.secrecy import mark_policy
 from tauro_nb.query.trees import BARRIER, copied, every
@@ -55,10 +55,9 @@ def _with_tables_below(leaves: tuple[Leaf, ...], planner: Planner) -> tuple[Leaf
 def secure(query: Query, planner: Planner) -> Query:
     """Replace every visible relation by its secured leaf: row filter, then masks, behind a barrier."""
     tree = copied(query.tree)
-    used = leaf_columns(tree) if query.qualified else {}
     secured = query
     for node in [node for node in every(tree, exp.Table) if leaf_kind(node) == VISIBLE]:
-        leaf, secured = _leaf_of(node.name, used.get(id(node), ("", None))[1], planner, secured)
+        leaf, secured = _leaf_of(node.name, node.meta_get(COLUMNS), planner, secured)
         alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
         outer = exp.Subquery(this=leaf, alias=alias)
         for clause in ("pivots", "sample", "joins"):
@@ -70,7 +69,7 @@ def secure(query: Query, planner: Planner) -> Query:
     return secured.evolve("secure", tree)
 
 
-def _leaf_of(name: str, wanted: set[str] | None, planner: Planner, query: Query) -> tuple[exp.Select, Query]:
+def _leaf_of(name: str, wanted: Container[str] | None, planner: Planner, query: Query) -> tuple[exp.Select, Query]:
     """What stands for a table, and the query with what that adds to it: a barrier, reads of policies."""
     entry = planner.entry(name)
     inner = inner_alias(planner.depth)
@@ -124,7 +123,9 @@ def inner_alias(depth: int) -> str:
     return f"{INNER}{depth}" if depth else INNER
 
 
-def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | None, inner: str = INNER) -> exp.Select:
+def secured_leaf(
+    decision: TableDecision, source: exp.Expr, wanted: Container[str] | None, inner: str = INNER
+) -> exp.Select:
     """The SELECT that stands for a table: wanted visible columns, masks applied, rows filtered.
 
     Parameters
@@ -153,7 +154,7 @@ def secured_leaf(decision: TableDecision, source: exp.Expr, wanted: set[str] | N
 def _as_qualified(leaf: exp.Select, inner: str) -> None:
     """Write a view's columns as its qualified body does, in lower case: rules compare names letter by letter."""
     for part in (*leaf.expressions, leaf.args.get("where")):
-        for column in part.find_all(exp.Column) if part is not None else ():
+        for column in every(part, exp.Column) if part is not None else ():
             if column.table == inner:
                 column.this.set("this", column.name.lower())
 
@@ -179,9 +180,8 @@ def cut_dictionaries(leaf: exp.Select) -> None:
     """
     for select in leaf.expressions:
         # DuckDB tries nothing in a subquery; what stands there is the policy's.
-        for column in [column for column in select.find_all(exp.Column) if column.parent_select is leaf]:
-            copied = exp.Anonymous(this="TRY", expressions=[column.copy()])
-            column.replace(copied)
+        for column in [column for column in every(select, exp.Column) if column.parent_select is leaf]:
+            column.replace(exp.Anonymous(this="TRY", expressions=[column.copy()]))
 
 
 def _raw(name: str) -> exp.Column:

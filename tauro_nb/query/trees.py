@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -41,13 +41,26 @@ KEPT = frozenset({POLICY, "mask"})
 Tree = TypeVar("Tree", bound=exp.Expr)
 
 
+_CHILDLESS: Final = frozenset({exp.Identifier, exp.Literal, exp.Boolean, exp.Null})
+"""What a tree has most of, and nothing below it."""
+
+
+@functools.cache
+def _passed_over(kinds: tuple[type[exp.Expr], ...]) -> frozenset[type[exp.Expr]]:
+    """Childless nodes that are none of these kinds: a search need not look at them."""
+    return frozenset(kind for kind in _CHILDLESS if not issubclass(kind, kinds))
+
+
 def every(tree: exp.Expr, *kinds: type[Tree]) -> list[Tree]:
     """All nodes of these kinds, parents before their children, in no other order; sooner than `find_all`.
 
     >>> import sqlglot
     >>> sorted(column.name for column in every(sqlglot.parse_one("SELECT a FROM t WHERE b = c"), exp.Column))
     ['a', 'b', 'c']
+    >>> sorted(node.name for node in every(sqlglot.parse_one("SELECT 1 AS a WHERE TRUE"), exp.Literal, exp.Identifier))
+    ['1', 'a']
     """
+    passed_over = _passed_over(kinds)
     found: list[Tree] = []
     stack = [tree]
     while stack:
@@ -55,10 +68,13 @@ def every(tree: exp.Expr, *kinds: type[Tree]) -> list[Tree]:
         if isinstance(node, kinds):
             found.append(node)
         for value in node.args.values():
-            if isinstance(value, exp.Expr):
-                stack.append(value)
-            elif value.__class__ is list:
+            kind = value.__class__
+            if kind in passed_over:
+                continue
+            if kind is list:
                 stack += [item for item in value if isinstance(item, exp.Expr)]
+            elif isinstance(value, exp.Expr):
+                stack.append(value)
     return found
 
 
@@ -142,7 +158,7 @@ def cuts_below_join(tree: exp.Expr) -> bool:
     >>> [cuts_below_join(sqlglot.parse_one(sql)) for sql in (cut, "SELECT * FROM a JOIN b ON a.x = b.x LIMIT 3")]
     [True, False]
     """
-    cutting = [node.parent for node in tree.find_all(exp.Limit, exp.Offset, exp.Fetch) if not _is_endless(node)]
+    cutting = [node.parent for node in every(tree, exp.Limit, exp.Offset, exp.Fetch) if not _is_endless(node)]
     if all(query is tree for query in cutting):
         return False
     return tree.find(*_JOINING) is not None or _compares_a_query(tree)
@@ -160,7 +176,7 @@ def _is_endless(node: exp.Expr) -> bool:
 def _compares_a_query(tree: exp.Expr) -> bool:
     """Whether a scalar subquery stands in an expression: DuckDB joins with it."""
     places = (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.Subquery)
-    return any(not isinstance(node.parent, places) for node in tree.find_all(exp.Subquery) if node.parent is not None)
+    return any(not isinstance(node.parent, places) for node in every(tree, exp.Subquery) if node.parent is not None)
 
 
 def scanning_twice(tree: exp.Expr) -> set[str]:
@@ -173,7 +189,7 @@ def scanning_twice(tree: exp.Expr) -> set[str]:
     >>> sorted(scanning_twice(sqlglot.parse_one("WITH c AS NOT MATERIALIZED (SELECT 1) SELECT sum(a) OVER () FROM c")))
     ['cte_inlining', 'window_self_join']
     """
-    inlined = any(cte.args.get("materialized") is False for cte in tree.find_all(exp.CTE))
+    inlined = any(cte.args.get("materialized") is False for cte in every(tree, exp.CTE))
     return ({"window_self_join"} if tree.find(exp.Window) else set()) | ({"cte_inlining"} if inlined else set())
 
 
@@ -189,9 +205,16 @@ def disjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:
 
 def bare(tree: Tree) -> Tree:
     """The same tree without positions and types, which a copy would otherwise copy node by node."""
-    for node in tree.walk():
-        node.type = None
-        meta = node._meta  # noqa: SLF001 - the public property makes a dictionary to clear
-        if meta is not None:
+    stack: list[exp.Expr] = [tree]
+    while stack:
+        node = stack.pop()
+        # The public properties would make a type and a dictionary of their own.
+        node._type = None  # noqa: SLF001
+        if (meta := node._meta) is not None:  # noqa: SLF001
             node._meta = {key: meta[key] for key in KEPT & meta.keys()} or None  # noqa: SLF001
+        for value in node.args.values():
+            if value.__class__ is list:
+                stack += [item for item in value if isinstance(item, exp.Expr)]
+            elif isinstance(value, exp.Expr):
+                stack.append(value)
     return tree

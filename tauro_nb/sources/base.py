@@ -33,6 +33,7 @@ __all__ = [
     "revisions",
     "seconds",
     "unavailable",
+    "whole_number",
 ]
 
 
@@ -183,6 +184,31 @@ def seconds(connection: ConnectionSpec, option: str, usual: float = 30.0) -> flo
         found = 0.0
     if not 0 < found < _LONGEST:
         raise UsageError(f"connection `{connection.id}`: `{option}` is not a number of seconds.")
+    return found
+
+
+def whole_number(connection: ConnectionSpec, option: str) -> int | None:
+    """A number above zero that a connection's options give, or None.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+
+    Examples
+    --------
+    >>> whole_number(ConnectionSpec("crm", "postgresql", {"pool_size": 4}), "pool_size")
+    4
+    """
+    given = connection.options.get(option)
+    if given is None:
+        return None
+    try:
+        found = int(str(given))
+    except ValueError:
+        found = 0
+    if found < 1:
+        raise UsageError(f"connection `{connection.id}`: `{option}` is not a number above zero.")
     return found
 
 

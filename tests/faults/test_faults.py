@@ -188,3 +188,31 @@ def test_one_of_two_servers_is_down(world_of: Any) -> None:
         finally:
             there.server.start_again()
         assert ctx.query(sql).rows() == [before]
+
+
+def test_many_at_once_share_a_pool(world_of: Any, right: Right) -> None:
+    world = world_of("postgresql")
+    most: list[int] = []
+    with world.context(pool_size=2, read_timeout=30) as ctx:
+        asked = [threading.Thread(target=lambda: found.append(rows(ctx, "keys"))) for _ in range(8)]
+        found: list[Any] = []
+        for thread in asked:
+            thread.start()
+        while any(thread.is_alive() for thread in asked):
+            most.append(world.connections())
+        assert [answer == right["keys"] for answer in found] == [True] * 8
+    assert max(most) <= 3
+
+
+def test_a_pool_that_is_busy_for_too_long(world_of: Any) -> None:
+    world = world_of("postgresql")
+    with world.context(pool_size=1) as ctx:
+        plan = ctx.plan(QUERIES["aggregate"])
+        batches = iter(ctx.query(QUERIES["scan"]).to_batches())
+        next(batches)
+        refused(
+            ctx, lambda: ctx.run(plan).to_arrow(), SourceUnavailable, "all connections that `far` may have are busy"
+        )
+        batches.close()  # type: ignore[attr-defined]
+        del batches
+        assert ctx.run(plan).to_arrow().num_rows == 10

@@ -10,11 +10,14 @@ import random
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Self
+
+import pytest
 
 import tauro_nb
 from tauro_nb.context import VirtualContext
@@ -140,6 +143,8 @@ def one_round(world: World, ctx: VirtualContext, right: Mapping[str, Any], fault
         ended, said = "cancelled", error
     except SourceUnavailable as error:
         ended, said = "unavailable", error
+    except KeyboardInterrupt:
+        pytest.fail(f"a bare KeyboardInterrupt left the product:\n{traceback.format_exc()}")
     records = ctx.audit_logs()[before:]
     assert len({record.query_id for record in records}) == 1
     expected = {"answered": "SUCCESS", "cancelled": "CANCELLED", "unavailable": "FAILED"}[ended]

@@ -39,7 +39,20 @@ def test_a_plan_that_was_not_measured_shows_no_figures(context: VirtualContext) 
     result.to_arrow()
     assert result.plan.measured is None
     assert "Measured" not in str(result.plan)
-    assert ">time<" not in plan_html(result.plan)
+    page = plan_html(result.plan)
+    assert ">time<" not in page
+    assert "runs first" in page
+    assert "keys: order_id in the order_id of r0 (orders)" in page
+
+
+def test_the_plan_to_compare_with_sends_no_keys(context: VirtualContext, plain: duckdb.DuckDBPyConnection) -> None:
+    naive = context.analyze(STAGED, pushdown=False)
+    rows = plain.execute("SELECT count(*) FROM items").fetchall()[0][0]
+    assert naive.measured is not None
+    assert [part.rows for part in naive.measured.fragments.values()] == [rows]
+    assert (naive.steps, naive.measured.keys) == ((), {})
+    answers = [context.run(context.plan(STAGED, pushdown=pushed)).rows() for pushed in (True, False)]
+    assert len({str(sorted(map(str, answer))) for answer in answers}) == 1
 
 
 def test_a_limit_leaves_answers_as_they_are(places: dict[str, Any], plain: duckdb.DuckDBPyConnection) -> None:

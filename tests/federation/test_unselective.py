@@ -33,3 +33,14 @@ def test_what_is_asked_goes_by_the_link(
         with VirtualContext(places) as ctx:
             assert len(ctx.plan(sql).fragments) == fragments
             assert answer(ctx, sql) == expected(plain, sql) != []
+
+
+def test_a_large_table_is_scanned_whatever_the_link(places: dict[str, Any]) -> None:
+    """By several connections at once; one answer to SQL comes through one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PostgreSQLSource, "link", lambda _: Link(latency=0.0002, bandwidth=2e6))
+        with VirtualContext(places) as ctx:
+            (fragment,) = ctx.plan("SELECT * FROM items").fragments
+            assert fragment.scan.relation is None
+            (fragment,) = ctx.plan("SELECT sku FROM items WHERE id = 7").fragments
+            assert fragment.scan.relation is not None

@@ -8,7 +8,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-BUILT = {"build_nycflights.py": "02_nycflights.ipynb", "build_security.py": "02_security.ipynb"}
+BUILT = {
+    "build_federation.py": "03_federation.ipynb",
+    "build_nycflights.py": "02_nycflights.ipynb",
+    "build_security.py": "02_security.ipynb",
+}
 
 
 @pytest.mark.parametrize("builder", BUILT)

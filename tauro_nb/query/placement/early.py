@@ -13,6 +13,7 @@ from typing import Final
 from sqlglot import exp
 
 from tauro_nb.query.placement.reach import relations
+from tauro_nb.query.trees import every
 
 __all__ = ["Early", "combined", "early", "outer_columns"]
 
@@ -66,9 +67,9 @@ def early(select: exp.Select, aliases: Collection[str], conditions: Collection[e
     grouped = select.args.get("group") is not None
     if not (units or grouped) or not all(_is_decomposable(unit, aliases) for unit in units):
         return None
-    if any(node.find_ancestor(exp.Query) is select for node in select.find_all(exp.Window)):
+    if any(node.find_ancestor(exp.Query) is select for node in every(select, exp.Window)):
         return None
-    inside = {id(column) for node in (*units, *conditions) for column in node.find_all(exp.Column)}
+    inside = {id(column) for node in (*units, *conditions) for column in every(node, exp.Column)}
     outside = [column for column in outer_columns(select) if id(column) not in inside]
     keys = {(column.table.lower(), column.name): column for column in outside if column.table.lower() in aliases}
     # Without keys a partial result is one row even of no rows: a group that nobody asked for.
@@ -98,4 +99,4 @@ def _is_decomposable(unit: exp.Expr, aliases: Collection[str]) -> bool:
     function = _function(unit)
     plain = type(function) in _COMBINED and not function.expressions and not function.find(exp.Distinct, exp.Order)
     plain = plain and not isinstance(unit.parent, exp.WithinGroup) and unit.find(exp.Query) is None
-    return plain and all(column.table.lower() in aliases for column in unit.find_all(exp.Column))
+    return plain and all(column.table.lower() in aliases for column in every(unit, exp.Column))

@@ -11,7 +11,7 @@ from tauro_nb.query.names import STEP, leaf_table
 from tauro_nb.query.placement.alike import implied, pair_of
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
 from tauro_nb.query.secrecy import is_policy
-from tauro_nb.query.trees import IMMOVABLE, conjuncts
+from tauro_nb.query.trees import IMMOVABLE, conjuncts, every
 
 __all__ = ["Edge", "Slot", "edges"]
 
@@ -51,8 +51,8 @@ class Slot:
         return [
             part
             for part in conjuncts(where.this if where is not None else None)
-            if part.find(*IMMOVABLE) is None
-            and {column.table.lower() for column in part.find_all(exp.Column)} == {self.alias}
+            if not every(part, *IMMOVABLE)
+            and {column.table.lower() for column in every(part, exp.Column)} == {self.alias}
         ]
 
     def put_step(self, name: str) -> None:

@@ -13,11 +13,12 @@ from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import Fragment
 from tauro_nb.query.secrecy import is_policy
-from tauro_nb.query.trees import BARRIER, conjuncts, disjuncts
+from tauro_nb.query.trees import BARRIER, conjuncts, disjuncts, every
 
 __all__ = ["Estimator"]
 
 Statistics = Callable[[str], TableStatistics]
+Origin = tuple[str, ColumnStatistics | None]
 
 # Taken when nothing is known.
 _ROWS: Final = 100_000.0
@@ -80,6 +81,7 @@ class Estimator:
         self._steps = steps or {}
         self._blind = blind
         self._rows: dict[int, float] = {}
+        self._origins: dict[tuple[int, str], Origin | None] = {}
         self._kept: list[exp.Expr] = []
 
     def rows(self, node: exp.Expr) -> float:
@@ -247,7 +249,7 @@ class Estimator:
 
     def stored(self, tree: exp.Expr) -> float:
         """Rows of all raw tables below, which a source looks at when no index helps."""
-        return sum(self.rows(table) for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW)
+        return sum(self.rows(table) for table in every(tree, exp.Table) if leaf_kind(table) == RAW)
 
     def is_indexed(self, relation: exp.Expr, name: str) -> bool:
         """Whether the source finds rows by a column's value without looking at all of them; yes when not known."""
@@ -259,8 +261,15 @@ class Estimator:
         found = None if relation is None else self._origin(relation, column.name)
         return None if found is None else found[1]
 
-    def _origin(self, node: exp.Expr, name: str) -> tuple[str, ColumnStatistics | None] | None:
+    def _origin(self, node: exp.Expr, name: str) -> Origin | None:
         """The raw table and statistics of a column that passes through unchanged."""
+        key = (id(node), name)
+        if key not in self._origins:
+            self._kept.append(node)
+            self._origins[key] = self._find_origin(node, name)
+        return self._origins[key]
+
+    def _find_origin(self, node: exp.Expr, name: str) -> Origin | None:
         if isinstance(node, exp.Subquery):
             node = node.this
         if isinstance(node, exp.Select):

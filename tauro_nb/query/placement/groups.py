@@ -15,6 +15,7 @@ from tauro_nb.query.placement.alike import pair_of
 from tauro_nb.query.placement.cost import LOOKUPS, Rates, asked, scanned
 from tauro_nb.query.placement.early import Early, early, outer_columns
 from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.trees import every
 
 if TYPE_CHECKING:
     from tauro_nb.sources.base import Source
@@ -247,7 +248,7 @@ class Weigher:
 
     def _width(self, group: Group) -> float:
         """Bytes of the columns that are needed outside of the group."""
-        inside = {id(column) for part in group.conditions for column in part.find_all(exp.Column)}
+        inside = {id(column) for part in group.conditions for column in every(part, exp.Column)}
         return self._bytes(
             column
             for column in outer_columns(self.select)
@@ -263,7 +264,7 @@ class Weigher:
 
 
 def _used(part: exp.Expr) -> set[str]:
-    return {column.table.lower() for column in part.find_all(exp.Column)}
+    return {column.table.lower() for column in every(part, exp.Column)}
 
 
 def _crosses(used: set[str], left: Group, right: Group) -> bool:

@@ -13,7 +13,7 @@ from tauro_nb.query.placement.early import Early, combined, outer_columns
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.groups import Group, Weigher
 from tauro_nb.query.placement.reach import plain_joins, relations
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import conjuncts, every
 
 if TYPE_CHECKING:
     from tauro_nb.sources.base import Source
@@ -43,11 +43,11 @@ def merge_joins(select: exp.Select, site: Site, estimator: Estimator, rates: Rat
     if any(join.side for join in joins) or not plain_joins(select) or select.args.get("sample"):
         return
     around = relations(select)
-    if len(around) != len(joins) + 1 or not _is_clear(select):
-        return
-    parts = tuple(_parts(select))
     sites = {alias: site(relation) for alias, relation in around.items() if isinstance(relation, exp.Subquery)}
     groups = [Group((alias,), source) for alias, source in sites.items() if source is not None]
+    if not groups or len(around) != len(joins) + 1 or not _is_clear(select):
+        return
+    parts = tuple(_parts(select))
     weigher = Weigher(select, around, parts, tuple(implied(parts)), estimator, rates)
     while (best := weigher.best(groups)) is not None:
         left, right, merged = best
@@ -78,7 +78,7 @@ def _is_clear(select: exp.Select) -> bool:
         if isinstance(node, (exp.Table, exp.Subquery)) and id(node) not in bodies
     }
     reaching = any(
-        column.table.lower() in around for relation in around.values() for column in relation.find_all(exp.Column)
+        column.table.lower() in around for relation in around.values() for column in every(relation, exp.Column)
     )
     named = all(isinstance(item, exp.Alias) for item in select.expressions)
     return named and not reaching and not inner & around.keys()

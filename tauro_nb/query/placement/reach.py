@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from tauro_nb.query.names import FRAGMENT, RAW, leaf_kind
-from tauro_nb.query.trees import BARRIER
+from tauro_nb.query.trees import BARRIER, every
 
 __all__ = ["Place", "fragment_column", "null_supplied", "plain_joins", "reach", "relations"]
 
@@ -82,7 +82,7 @@ def passes(select: exp.Expr, name: str) -> exp.Column | None:
     limit, distinct = select.args.get("limit"), select.args.get("distinct")
     if (limit is not None and not _is_barrier(limit)) or (distinct is not None and distinct.args.get("on")):
         return None
-    if any(item.find(exp.Window) is not None for item in select.expressions):
+    if any(every(item, exp.Window) for item in select.expressions):
         return None
     item = next((item for item in select.expressions if item.alias_or_name.lower() == name.lower()), None)
     column = None if item is None else item.unalias()
@@ -111,7 +111,7 @@ def _is_key(select: exp.Select, column: exp.Column) -> bool:
 
 
 def _aggregates(item: exp.Expr) -> bool:
-    return any(node.find_ancestor(exp.Query) is item.find_ancestor(exp.Query) for node in item.find_all(exp.AggFunc))
+    return any(node.find_ancestor(exp.Query) is item.find_ancestor(exp.Query) for node in every(item, exp.AggFunc))
 
 
 def fragment_column(relation: exp.Expr, name: str) -> tuple[str, str] | None:

@@ -70,6 +70,7 @@ class _Reducer:
     frames: Mapping[str, Any]
     steps: list[Step] = field(default_factory=list)
     scale: dict[str, float] = field(default_factory=dict)
+    _estimates: Estimator | None = None
 
     def reduce(self, tree: exp.Expr) -> exp.Expr:
         """The tree with steps in it."""
@@ -136,6 +137,12 @@ class _Reducer:
         return form if family(typed) in form.families else None
 
     def _estimator(self) -> Estimator:
+        """Estimates over what was chosen so far."""
+        if self._estimates is None:
+            self._estimates = self._new_estimator()
+        return self._estimates
+
+    def _new_estimator(self) -> Estimator:
         steps = {step.id: float(step.estimated_rows or 1) for step in self.steps}
         handed = {name: float(frame.num_rows) for name, frame in self.frames.items()}
         trees = {step.id: step.shown.args["from_"].this for step in self.steps}
@@ -195,6 +202,7 @@ class _Reducer:
         )
         self.fragments[fragment.id] = replace(fragment, keys=(*fragment.keys, key))
         self.scale[fragment.id] = self.scale.get(fragment.id, 1.0) * choice.share
+        self._estimates = None
 
     def _make_step(self, slot: Slot) -> None:
         estimator, conditions = self._estimator(), slot.conditions()
@@ -210,6 +218,7 @@ class _Reducer:
         step = Step(f"r{len(self.steps)}", tree, tree.copy(), self._tables(tree), round(rows))
         self.steps.append(step)
         slot.put_step(step.id)
+        self._estimates = None
 
     def _tables(self, tree: exp.Expr) -> tuple[str, ...]:
         """Virtual tables below, those of fragments and of steps before included."""

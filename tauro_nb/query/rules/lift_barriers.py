@@ -11,10 +11,10 @@ from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from tauro_nb.query.leakproof import is_leakproof
-from tauro_nb.query.names import RAW, leaf_kind
+from tauro_nb.query.names import RAW, is_leaf, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER, is_fenced
-from tauro_nb.query.trees import conjuncts, copied
+from tauro_nb.query.trees import conjuncts, copied, every
 from tauro_nb.security.types import is_number
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def lift_barriers(query: Query, planner: Planner) -> Query:
         return query
     if not _applies_plain_things(query.tree, planner):
         return query
-    # Judging writes into the conditions it has judged.
-    if not _Judge(planner, query.params, planner.binder).is_harmless(copied(query.tree)):
+    if not _Judge(planner, query.params, planner.binder).is_harmless(query.tree):
         return query
     tree = copied(query.tree)
-    for leaf in [node for node in tree.find_all(exp.Select) if _is_leaf(node) and is_fenced(node)]:
-        leaf.set("limit", None)
+    for leaf in every(tree, exp.Select):
+        if _is_leaf(leaf) and is_fenced(leaf):
+            leaf.set("limit", None)
     return query.evolve("lift_barriers", tree)
 
 
@@ -73,7 +73,7 @@ def _is_leaf(node: exp.Expr | None) -> bool:
 
 
 def _opens_ciphertext(tree: exp.Expr, planner: Planner) -> bool:
-    return any(planner.raw(leaf.name).stored for leaf in tree.find_all(exp.Table) if leaf_kind(leaf) == RAW)
+    return any(planner.raw(leaf.name).stored for leaf in every(tree, exp.Table) if leaf_kind(leaf) == RAW)
 
 
 def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
@@ -83,7 +83,7 @@ def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
     interval or a number may fail too, but is not declared to, and is calculated for whole dictionaries.
     """
     numbers = _Numbers.of(tree, planner)
-    for node in tree.walk(prune=_reads_raw):
+    for node in tree.walk(prune=is_leaf):
         if isinstance(node, _APPLIED) and not isinstance(node, _PLAIN):
             return False
         if isinstance(node, _CALCULATING) and not all(map(numbers.holds, node.iter_expressions())):
@@ -104,10 +104,10 @@ class _Numbers:
         """Names of the columns of leaves, and of what queries make of them."""
         shown: dict[str, bool] = {}
         made: dict[str, list[exp.Expr]] = {}
-        for leaf in (node for node in tree.find_all(exp.Table) if leaf_kind(node) == RAW):
-            for name, column in planner.raw(leaf.name).decision.columns.items():
+        for table in {node.name for node in every(tree, exp.Table) if leaf_kind(node) == RAW}:
+            for name, column in planner.raw(table).decision.columns.items():
                 shown[name.lower()] = shown.get(name.lower(), True) and is_number(column.shown_type)
-        for item in tree.find_all(exp.Alias):
+        for item in every(tree, exp.Alias):
             name = item.alias.lower()
             if not isinstance(item.this, exp.Column) or item.this.name.lower() != name:
                 made.setdefault(name, []).append(item.this)
@@ -143,14 +143,10 @@ _NUMBER_OF: Final[tuple[tuple[Any, Callable[[Any], Sequence[exp.Expr] | None]], 
     (exp.Case, _results),
     (exp.Subquery, lambda node: [node.this.selects[0].unalias()] if isinstance(node.this, exp.Select) else None),
     (exp.Filter, lambda node: [node.this]),
-    (exp.Cast, lambda node: list(node.find_all(exp.Column)) if is_number(node.to.sql("duckdb")) else None),
-    (exp.Window, lambda node: list(node.find_all(exp.Column))),
+    (exp.Cast, lambda node: every(node, exp.Column) if is_number(node.to.sql("duckdb")) else None),
+    (exp.Window, lambda node: every(node, exp.Column)),
     ((exp.Paren, exp.Coalesce, exp.Nullif, *_CALCULATING), lambda node: list(node.iter_expressions())),
 )  # fmt: skip
-
-
-def _reads_raw(node: exp.Expr) -> bool:
-    return _is_leaf(node) and leaf_kind(node.args["from_"].this) == RAW
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,28 +170,36 @@ class _Judge:
 
     def _condition_is_harmless(self, part: exp.Expr, scope: Scope) -> bool:
         """Judge a condition with every value in it that is no constant replaced by a column of its type."""
-        kinds: dict[str, str] = {}
-        doubtful = False
-
-        def stand_in(node: exp.Expr) -> exp.Expr:
-            nonlocal doubtful
-            if isinstance(node, exp.Exists) or self._is_plain_like(node, scope):
-                return exp.true()
-            if not isinstance(node, (exp.Column, exp.AggFunc, exp.Subquery, *_TOTAL)):
-                return node
-            kind = self._kind(node, scope)
-            doubtful = doubtful or kind is None
-            name = f"c{len(kinds)}"
-            kinds[name] = kind or ""
-            return exp.column(name)
-
-        judged = _asked_by_columns(part).transform(stand_in, copy=False)
-        if doubtful:
+        values: list[exp.Expr] = []
+        judged = self._stands_in(part, scope, values)
+        kinds = {f"c{place}": self._kind(value, scope) for place, value in enumerate(values)}
+        known = {name: kind for name, kind in kinds.items() if kind is not None}
+        if len(known) < len(kinds):
             return False
-        if kinds and all(kind.startswith(_ABOVE) for kind in kinds.values()):
+        if kinds and all(kind.startswith(_ABOVE) for kind in known.values()):
             return True
-        types = {name: kind.removeprefix(_ABOVE) for name, kind in kinds.items()}
+        types = {name: kind.removeprefix(_ABOVE) for name, kind in known.items()}
         return is_leakproof(judged, types, self.params, self.binder, self.planner.deciding)
+
+    def _stands_in(self, node: exp.Expr, scope: Scope, values: list[exp.Expr]) -> exp.Expr:
+        """A copy of a condition with columns for values, which are noted in their order."""
+        if isinstance(node, exp.Exists) or self._is_plain_like(node, scope):
+            return exp.true()
+        if isinstance(node, (exp.Column, exp.AggFunc, exp.Subquery, *_TOTAL)):
+            values.append(node)
+            return exp.column(f"c{len(values) - 1}")
+        query = node.args.get("query")
+        if isinstance(node, exp.In) and isinstance(query, exp.Subquery):
+            # `x IN (SELECT ...)` compares as `x = (SELECT ...)` does.
+            sides = (self._stands_in(side, scope, values) for side in (node.this, query))
+            return exp.EQ(**dict(zip(("this", "expression"), sides, strict=True)))
+        twin = node.__class__()
+        for key, value in node.args.items():
+            if isinstance(value, list):
+                twin.set(key, [self._stands_in(v, scope, values) if isinstance(v, exp.Expr) else v for v in value])
+            else:
+                twin.set(key, self._stands_in(value, scope, values) if isinstance(value, exp.Expr) else value)
+        return twin
 
     def _is_plain_like(self, node: exp.Expr, scope: Scope) -> bool:
         """LIKE with a constant pattern, in which nothing is escaped."""
@@ -308,17 +312,6 @@ def _product(one: str | None, other: str | None) -> str | None:
     return f"DECIMAL({min(38, int(first[1]) + int(second[1]))},{int(first[2]) + int(second[2])})"
 
 
-def _asked_by_columns(part: exp.Expr) -> exp.Expr:
-    """`x IN (SELECT ...)` compares as `x = (SELECT ...)` does."""
-
-    def compare(node: exp.Expr) -> exp.Expr:
-        if isinstance(node, exp.In) and isinstance(node.args.get("query"), exp.Subquery):
-            return exp.EQ(this=node.this, expression=node.args["query"])
-        return node
-
-    return part.transform(compare, copy=False)
-
-
 def _conditions(select: exp.Select) -> Iterator[exp.Expr]:
     for clause in ("where", "having", "qualify"):
         if (found := select.args.get(clause)) is not None:
@@ -331,7 +324,7 @@ def _of_a_policy(scope: Scope) -> bool:
     """Whether a query is a leaf, or stands inside the policy that a leaf applies."""
     node: exp.Expr | None = scope.expression
     while node is not None:
-        if _is_leaf(node) and leaf_kind(node.args["from_"].this) == RAW:
+        if is_leaf(node):
             return True
         node = node.parent
     return False

@@ -8,6 +8,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.pushdown_projections import pushdown_projections
 
+from tauro_nb.query.names import is_leaf
 from tauro_nb.query.query import Query
 from tauro_nb.query.trees import copied, every
 
@@ -19,8 +20,7 @@ __all__ = ["prune_columns"]
 
 def prune_columns(query: Query, _: Planner) -> Query:
     """Run sqlglot's projection pushdown; a query that is not qualified stays as it is."""
-    if not query.qualified or every(query.tree, exp.Values, exp.SetOperation):
-        # Arms of a set operation share positions, and VALUES has no names to prune by.
+    if not query.qualified or not _may_drop(query.tree):
         return query
     tree = copied(query.tree)
     for exists in every(tree, exp.Exists):
@@ -30,6 +30,23 @@ def prune_columns(query: Query, _: Planner) -> Query:
     except SqlglotError:
         return query
     return query.evolve("prune_columns", tree)
+
+
+def _may_drop(tree: exp.Expr) -> bool:
+    """Whether there are inner queries; leaves were made with the columns that are read.
+
+    Arms of a set operation share positions, and VALUES has no names to prune by.
+
+    >>> import sqlglot
+    >>> leaf = '(SELECT _.a AS a FROM "~raw".t AS _) AS t'
+    >>> texts = (f"SELECT t.a FROM {leaf}", f"SELECT s.a FROM (SELECT t.a, 1 AS b FROM {leaf}) AS s")
+    >>> [_may_drop(sqlglot.parse_one(text, dialect="duckdb")) for text in texts]
+    [False, True]
+    """
+    inner = every(tree, exp.Values, exp.SetOperation, exp.Subquery, exp.CTE, exp.Exists)
+    if any(isinstance(node, (exp.Values, exp.SetOperation)) for node in inner):
+        return False
+    return not all(is_leaf(node.this) for node in inner)
 
 
 def _keep_no_column(query: exp.Expr) -> None:

@@ -10,15 +10,16 @@ from sqlglot import exp
 
 from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.literals import used_params
-from tauro_nb.query.names import RAW, leaf_kind
+from tauro_nb.query.names import is_leaf
 from tauro_nb.query.query import Query
 from tauro_nb.query.sealed import sealed_condition
 from tauro_nb.query.secrecy import below_policy, mark_policy
 from tauro_nb.query.secure import is_fenced
-from tauro_nb.query.trees import IMMOVABLE, conjuncts, copied, disjuncts
+from tauro_nb.query.trees import IMMOVABLE, conjuncts, copied, disjuncts, every
 
 if TYPE_CHECKING:
-    from tauro_nb.query.planner import Planner, TableEntry
+    from tauro_nb.query.planner import Planner
+    from tauro_nb.query.tables import TableEntry
 
 __all__ = ["push_predicates"]
 
@@ -33,7 +34,7 @@ def push_predicates(query: Query, planner: Planner) -> Query:
     if not query.qualified or not query.pushdown:
         return query
     tree = copied(query.tree)
-    for select in tree.find_all(exp.Select):
+    for select in every(tree, exp.Select):
         leaves = _leaves(select)
         # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.
         if leaves and not select.args.get("sample"):
@@ -50,19 +51,13 @@ def _leaves(select: exp.Select) -> dict[str, exp.Subquery]:
     relations = [source.this] if source is not None else []
     relations += [join.this for join in select.args.get("joins") or []]
     for relation in relations:
-        if isinstance(relation, exp.Subquery) and _is_leaf(relation.this) and not _has_extras(relation):
+        if isinstance(relation, exp.Subquery) and is_leaf(relation.this) and not _has_extras(relation):
             out[relation.alias.lower()] = relation
     return out
 
 
 def _has_extras(relation: exp.Subquery) -> bool:
     return any(relation.args.get(name) for name in ("pivots", "sample", "joins"))
-
-
-def _is_leaf(node: exp.Expr) -> bool:
-    if not isinstance(node, exp.Select) or node.args.get("from_") is None:
-        return False
-    return leaf_kind(node.args["from_"].this) == RAW
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +99,9 @@ class _Pusher:
 
         An OR over several relations stays, and leaves behind what it implies for each of them.
         """
-        if part.find(*IMMOVABLE) is not None:
+        if every(part, *IMMOVABLE):
             return False
-        used = {column.table.lower() for column in part.find_all(exp.Column)}
+        used = {column.table.lower() for column in every(part, exp.Column)}
         if len(used) == 1:
             leaf = leaves.get(next(iter(used)))
             return leaf is not None and self._push(part, leaf)
@@ -120,18 +115,18 @@ class _Pusher:
     def _push(self, part: exp.Expr, leaf: exp.Subquery) -> bool:
         inner = leaf.this
         names = {select.alias.lower(): select.unalias() for select in inner.expressions}
-        columns = list(part.find_all(exp.Column))
+        columns = every(part, exp.Column)
         if any(column.name.lower() not in names for column in columns):
             return False
         if is_fenced(inner) and not self._may_pass(part, inner, names):
             self._search(part, inner, names)
             return False
-        moved = part.copy()
+        moved = copied(part)
         if isinstance(moved, exp.Column):
-            moved = names[moved.name.lower()].copy()
+            moved = copied(names[moved.name.lower()])
         raw = inner.args["from_"].this.alias
-        for column in [column for column in moved.find_all(exp.Column) if column.table != raw]:
-            column.replace(names[column.name.lower()].copy())
+        for column in [column for column in every(moved, exp.Column) if column.table != raw]:
+            column.replace(copied(names[column.name.lower()]))
         inner.where(exp.paren(moved) if isinstance(moved, exp.Or) else moved, copy=False)
         return True
 
@@ -190,7 +185,7 @@ def _implied(disjunction: exp.Expr, alias: str) -> exp.Expr | None:
         own = [
             part
             for part in conjuncts(branch)
-            if {column.table.lower() for column in part.find_all(exp.Column)} == {alias}
+            if {column.table.lower() for column in every(part, exp.Column)} == {alias}
         ]
         if not own:
             return None

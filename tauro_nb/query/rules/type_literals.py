@@ -8,6 +8,8 @@ from typing import Final
 
 from sqlglot import exp
 
+from tauro_nb.query.trees import every
+
 __all__ = ["type_literals"]
 
 _COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In)
@@ -31,7 +33,7 @@ def type_literals(tree: exp.Expr) -> exp.Expr:
     >>> type_literals(annotate_types(tree, schema={"t": {"d": "DATE"}})).sql("duckdb")
     "SELECT 1 FROM t WHERE t.d >= CAST('2024-01-01' AS DATE) AND t.d <> 'soon'"
     """
-    for comparison in list(tree.find_all(*_COMPARISONS)):
+    for comparison in every(tree, *_COMPARISONS):
         kinds = {kind for part in comparison.iter_expressions() if (kind := _moment(part)) is not None}
         if len(kinds) != 1:
             continue
