@@ -16,6 +16,7 @@ from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable, UnknownTable, UsageError
 from tauro_nb.query.literals import bind_literals
+from tauro_nb.sources import mysql_statistics
 from tauro_nb.sources.attached import AttachedSource, measured
 from tauro_nb.sources.base import ColumnFacts, Link, Scan, Trouble, seconds, unavailable
 from tauro_nb.sources.extension import Preparation
@@ -275,20 +276,9 @@ class MySQLSource(AttachedSource):
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """What information_schema estimates; never runs ANALYZE."""
-        source = "information_schema"
         if table.query:
-            return TableStatistics(source=source)
-        rows = self._ask(
-            "SELECT TABLE_ROWS, DATA_LENGTH + INDEX_LENGTH FROM information_schema.TABLES "
-            "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-            list(self._place(table)),
-        )
-        count, size = rows[0] if rows else (None, None)
-        return TableStatistics(
-            row_count=None if count is None else int(count),
-            size_bytes=None if size is None else int(size),
-            source=source,
-        )
+            return TableStatistics(source=mysql_statistics.SOURCE)
+        return mysql_statistics.read(self._ask(mysql_statistics.QUERY, list(self._place(table))))
 
     def link(self) -> Link | None:
         """Measured on the control connection."""

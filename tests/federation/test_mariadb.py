@@ -38,6 +38,8 @@ def shop(places: dict[str, Any], mariadb_server: MariaDBServer) -> Iterator[Virt
         f"CONCAT('sku ', seq % 500) FROM seq_0_to_{ROWS - 1}",
         name,
     )
+    # The server counts in the background, some time after an INSERT.
+    mariadb_server.execute("ANALYZE TABLE items", name)
     config = {
         "connections": {"shop": {"type": "mysql", "uri": mariadb_server.uri(name)}},
         "virtual_tables": {
@@ -63,3 +65,21 @@ def test_keys_are_sent(shop: VirtualContext, plain: duckdb.DuckDBPyConnection, s
 def test_text_keys_stay_here(shop: VirtualContext) -> None:
     plan = shop.plan("SELECT o.pk, i.id FROM orders o JOIN items i ON i.sku = o.sku")
     assert not any(fragment.keys for fragment in plan.fragments)
+
+
+def test_statistics_come_from_its_catalog(shop: VirtualContext, mariadb_server: MariaDBServer) -> None:
+    """InnoDB looks at a few pages: what it takes for the number of values may be far off, but it is what is read."""
+    query = (
+        "SELECT CARDINALITY FROM information_schema.STATISTICS WHERE TABLE_NAME = 'items' AND COLUMN_NAME = 'order_id'"
+    )
+    estimates = {count for (count,) in mariadb_server.execute(query)}
+    shop.plan(REDUCED["integer"])
+    known = shop.schema_registry.get_table_statistics("items")
+    assert known is not None
+    assert known.source == "information_schema"
+    assert known.row_count == pytest.approx(ROWS, rel=0.1)
+    indexed = known.columns["order_id"]
+    assert indexed.indexed
+    assert indexed.distinct_count in estimates
+    assert known.columns["sku"].indexed is False
+    assert known.columns["sku"].distinct_count is None

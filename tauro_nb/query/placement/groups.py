@@ -24,7 +24,7 @@ __all__ = ["Group", "Weigher"]
 
 _JOIN_WORK: Final = 0.25e-6
 """Seconds that a source needs for a row that it joins."""
-_GROUP_WORK: Final = 0.25e-6
+_GROUP_WORK: Final = 0.35e-6
 """The same for a row that it groups."""
 _LIGHTER: Final = 0.7
 """What moves so much less may take a little longer here: other links are slower than this one."""

@@ -14,7 +14,7 @@ from tauro_nb.query.trees import BARRIER
 
 __all__ = ["is_unselective"]
 
-_SOURCE_ROW: Final = 0.35e-6
+_SOURCE_ROW: Final = 0.45e-6
 """Seconds that a source needs to join or group a row; it does so with one processor for one question."""
 _LOCAL_ROW: Final = 0.04e-6
 """The same for the engine."""
