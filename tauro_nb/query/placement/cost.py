@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tauro_nb.sources.base import Link
 
-__all__ = ["LOCAL_ROW", "LOOKUPS", "RATES", "Rates", "asked", "scanned", "share_sent"]
+__all__ = ["LOCAL_ROW", "LOOKUPS", "RATES", "WORKED_ROW", "Rates", "asked", "scanned", "share_sent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ RATES: Final[Mapping[str, Rates]] = {
 }
 LOCAL_ROW: Final = 0.05e-6
 """Seconds for a row that the engine writes into a table of its own."""
+WORKED_ROW: Final = 0.35e-6
+"""Seconds that a source needs to join or group a row; it does so with one processor for one question."""
 LOOKUPS: Final = 10.0
 """How many rows of a sequence cost as much as one that an index finds."""
 

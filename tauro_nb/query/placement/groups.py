@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sqlglot import exp
 
 from tauro_nb.query.placement.alike import pair_of
-from tauro_nb.query.placement.cost import LOOKUPS, Rates, asked, scanned
+from tauro_nb.query.placement.cost import LOOKUPS, WORKED_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.early import Early, early, outer_columns
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.trees import every
@@ -24,8 +24,6 @@ __all__ = ["Group", "Weigher"]
 
 _JOIN_WORK: Final = 0.25e-6
 """Seconds that a source needs for a row that it joins."""
-_GROUP_WORK: Final = 0.35e-6
-"""The same for a row that it groups."""
 _LIGHTER: Final = 0.7
 """What moves so much less may take a little longer here: other links are slower than this one."""
 _SLOWER: Final = 1.2
@@ -157,7 +155,7 @@ class Weigher:
         rows = self._rows(group) * share
         groups = min(self._combinations(group, found.keys), rows)
         width = self._bytes(found.keys) + _PARTIAL_BYTES * len(found.units)
-        seconds = asked(self.rates(group.source), groups, width, keys) + self._work(group) + rows * _GROUP_WORK
+        seconds = asked(self.rates(group.source), groups, width, keys) + self._work(group) + rows * WORKED_ROW
         return found, _Price(seconds, groups * width + keys * 8)
 
     def _combinations(self, group: Group, keys: tuple[exp.Column, ...]) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind, leaf_table
-from tauro_nb.query.placement.cost import LOCAL_ROW, LOOKUPS, Rates, asked, scanned
+from tauro_nb.query.placement.cost import LOCAL_ROW, LOOKUPS, WORKED_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations
@@ -163,8 +163,9 @@ class _Reducer:
         stored = estimator.stored(fragment.tree)
         # What the source looks at without an answer, when it looks at all rows and when an index leads it to them.
         visited, each_visited = stored * rates.visited_row, stored / distinct * LOOKUPS * rates.visited_row
-        plain = _plain_cost(fragment, rates, rows, width) + max(stored - rows, 0.0) * rates.visited_row
-        each = rates.key + rows / distinct * (rates.row + width / rates.bandwidth)
+        work = _work(fragment.tree, estimator)
+        plain = _plain_cost(fragment, rates, rows, width) + max(stored - rows, 0.0) * rates.visited_row + work
+        each = rates.key + work / distinct + rows / distinct * (rates.row + width / rates.bandwidth)
         room = plain - rates.latency
         pays = (room - visited) / each
         if estimator.is_indexed(answer, column):
@@ -173,7 +174,7 @@ class _Reducer:
         most = int(min(pays, distinct * 0.9, form.most))
         before = 0.0 if leaf_kind(reducer) == STEP else left * LOCAL_ROW
         share = min(keys / distinct, 1.0)
-        saved = plain - asked(rates, rows * share, width, keys) - visited - before
+        saved = plain - asked(rates, rows * share, width, keys) - work * share - visited - before
         cheap = before * _CHEAP < plain and plain > _WORTH * _CHEAP and keys < most * _CHEAP
         cheap = cheap and (_is_restricted(edge.reducer) or self._was_restricted(reducer))
         if most < 1 or (saved < _WORTH and not cheap):
@@ -282,6 +283,15 @@ def _read(fragment: Fragment) -> exp.Expr:
 def _plain_cost(fragment: Fragment, rates: Rates, rows: float, width: float) -> float:
     """Seconds to get a fragment's answer without keys."""
     return asked(rates, rows, width) if _is_asked(fragment) else scanned(rates, rows, width)
+
+
+def _work(tree: exp.Expr, estimator: Estimator) -> float:
+    """Seconds that a source needs to join or group what it reads of its tables."""
+    selects = list(tree.find_all(exp.Select))
+    leaves = [select for select in selects if leaf_kind(next(iter(relations(select).values()), select)) == RAW]
+    if len(leaves) < 2 and not any(select.args.get("group") for select in selects):
+        return 0.0
+    return sum(map(estimator.rows, leaves)) * WORKED_ROW
 
 
 def _is_asked(fragment: Fragment) -> bool:
