@@ -278,8 +278,9 @@ class QueryPlan:
         off |= _DYNAMIC_FILTERS if self.strict else set()
         trees = (self.residual, *(step.tree for step in self.steps))
         off |= {"join_filter_pushdown"} if any(map(cuts_below_join, trees)) else set()
-        streamed = any(part.scan is not None and part.scan.stream is not None for part in self.fragments)
-        return frozenset(off.union(*map(scanning_twice, trees)) if streamed else off)
+        scans = [part.scan for part in self.fragments if part.scan is not None]
+        once = any(scan.stream is not None or not scan.copyable for scan in scans)
+        return frozenset(off.union(*map(scanning_twice, trees)) if once else off)
 
     @property
     def decisions(self) -> dict[str, Any]:

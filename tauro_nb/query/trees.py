@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
@@ -183,13 +184,18 @@ def scanning_twice(tree: exp.Expr) -> set[str]:
     """Optimizers of DuckDB 1.5.5 that could make two scans of a relation out of one.
 
     A stream can be scanned once: `max(x) OVER (PARTITION BY y)` becomes a join of the relation with itself, and finds
-    it empty the second time.
+    it empty the second time. A WITH that is read twice below a LIMIT is computed twice.
 
     >>> import sqlglot
     >>> sorted(scanning_twice(sqlglot.parse_one("WITH c AS NOT MATERIALIZED (SELECT 1) SELECT sum(a) OVER () FROM c")))
     ['cte_inlining', 'window_self_join']
     """
-    inlined = any(cte.args.get("materialized") is False for cte in every(tree, exp.CTE))
+    ctes = every(tree, exp.CTE)
+    read = Counter(node.name.casefold() for node in every(tree, exp.Table) if not node.db) if ctes else Counter()
+    inlined = any(
+        cte.args.get("materialized") is False or (not cte.args.get("materialized") and read[cte.alias.casefold()] > 1)
+        for cte in ctes
+    )
     return ({"window_self_join"} if tree.find(exp.Window) else set()) | ({"cte_inlining"} if inlined else set())
 
 

@@ -190,7 +190,8 @@ class SQLiteSource(AttachedSource):
         sql = self.asked_sql(fragment, tables, params)
         whole = is_plain_scan(fragment.tree) and fragment.tree.args.get("where") is None
         if whole and not any(tables[name].query for name in fragment.tables):
-            return Scan(sql=sql)
+            # DuckDB 1.5.5 fails with an internal error where it copies a plan with this scanner in it.
+            return Scan(sql=sql, copyable=False)
         return self.answer(sql, fragment)
 
     def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
