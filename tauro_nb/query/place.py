@@ -25,6 +25,7 @@ from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_po
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
 from tauro_nb.query.trees import bare, conjuncts, copied, every, known_type, type_node
 from tauro_nb.sources.capability import Capability, carries_mask
+from tauro_nb.sources.guards import is_condition
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -166,7 +167,11 @@ class _Cutter:
     def _applies(self, part: exp.Expr, source: Source) -> bool:
         """Whether a source can apply a condition: it lists all of it, and holds what the condition reads besides."""
         assert source.capability is not None
-        if source.capability.refusal(part) is not None or any(map(_correlated, every(part, exp.Subquery))):
+        if (
+            not is_condition(part)
+            or source.capability.refusal(part) is not None
+            or any(map(_correlated, every(part, exp.Subquery)))
+        ):
             return False
         read = (self._site(table) for table in every(part, exp.Table) if leaf_kind(table))
         return all(site is source for site in read)
@@ -194,6 +199,7 @@ class _Cutter:
         tables = tuple(dict.fromkeys(table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW))
         rows = [self.planner.shown_row_count(table) for table in tables]
         known = [count for count in rows if count is not None]
+        facts = [item for table in tables for item in self.planner.raw(table).facts.items()]
         return Fragment(
             id=f"f{len(self.fragments)}",
             source=source.connection.id,
@@ -205,6 +211,7 @@ class _Cutter:
             reason=reason,
             sealed=self.sealed,
             policy=policy,
+            inexact=frozenset(name.lower() for name, fact in facts if not fact.exact),
         )
 
 

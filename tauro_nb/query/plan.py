@@ -172,6 +172,8 @@ class Fragment:
         How the engine reads it once their keys are known (`sources.base.Keyed`).
     unkeyed
         The relation to read when they cannot be sent.
+    inexact
+        Columns of its tables, in lower case, that the source compares unlike the engine.
     """
 
     id: str
@@ -189,6 +191,7 @@ class Fragment:
     keys: tuple[KeyFilter, ...] = ()
     keyed: Any = field(default=None, repr=False, compare=False)
     unkeyed: exp.Expr | None = field(default=None, repr=False, compare=False)
+    inexact: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def columns(self) -> tuple[str, ...]:

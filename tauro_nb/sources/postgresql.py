@@ -335,12 +335,8 @@ def _compared_alike(fragment: Fragment) -> bool:
     It sends those of the residual and ranges of join keys, of every column that it scans: of a `citext`, where `'a'`
     lies between `'A'` and `'B'`, of a `char(n)`, of `numeric` without a scale, which comes as DOUBLE.
     """
-    columns = (node.unalias() for node in fragment.tree.selects)
-    return all(
-        family(node) != "other" or fragment.schema.get(node.output_name) in _ALIKE_ANYWAY
-        for node in columns
-        if isinstance(node, exp.Column)
-    )
+    taken = ((select.alias_or_name, select.unalias().name.lower()) for select in fragment.tree.selects)
+    return all(column not in fragment.inexact or fragment.schema.get(name) in _ALIKE_ANYWAY for name, column in taken)
 
 
 def _output(node: exp.Expr, kind: str) -> exp.Expr:
