@@ -11,7 +11,6 @@ import hashlib
 import json
 import operator
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from sqlglot.optimizer.pushdown_predicates import pushdown_predicates
 from sqlglot.optimizer.pushdown_projections import pushdown_projections
 from sqlglot.optimizer.qualify import qualify
 
-from benchmarks.setting import Setting
+from benchmarks.setting import Setting, peak_mb
 from tauro_nb.query.trees import conjuncts
 from tests.tpc.data import extension_file
 
@@ -264,7 +263,7 @@ def _planned(contestant: Contestant, text: str) -> dict[str, Any]:
 
 def _answer(contestant: Contestant, request: Mapping[str, Any]) -> dict[str, Any]:
     if "peak" in request:
-        return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        return {"peak_mb": peak_mb()}
     try:
         return _planned(contestant, request["plan"]) if "plan" in request else _timed(contestant, request["run"])
     except Exception as error:  # noqa: BLE001 - a failure is a result, and is printed as one

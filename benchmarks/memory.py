@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.selective import ROOT, attached
-from benchmarks.transport import peak_mb
+from benchmarks.setting import peak_mb
 from tests.servers import start_postgres
 
 LIMIT_MB = int(os.environ.get("TAURO_BENCH_MEMORY", "500"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.proxy import FULL_SPEED, CountingProxy, Wire
 from tests.tpc.data import TPCH_TABLES
 
-__all__ = ["DISTRIBUTIONS", "INDEXES", "IN_POSTGRES", "Database", "Setting"]
+__all__ = ["DISTRIBUTIONS", "INDEXES", "IN_POSTGRES", "Database", "Setting", "peak_mb"]
 
 IN_POSTGRES = ("customer", "orders", "nation", "region", "supplier")
 
@@ -100,3 +101,9 @@ class Setting:
             proxies = {name: stack.enter_context(CountingProxy(one.uri, wire)) for name, one in self.databases.items()}
             seen = {name: replace(one, uri=proxies[name].uri) for name, one in self.databases.items()}
             yield replace(self, databases=seen), list(proxies.values())
+
+
+def peak_mb() -> float:
+    """The highest resident set of this process; `getrusage` would also know that of the process it was forked from."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.selective import ROOT, SCALE, attached
+from benchmarks.setting import peak_mb
 from tests.mariadb import start_mariadb
 from tests.servers import start_postgres
 from tests.tpc.data import make_tpch
@@ -121,12 +122,6 @@ PLACES = {"postgresql": postgresql, "mariadb": mariadb, "sqlite": sqlite}
 
 SHARES = {"postgresql": 1.0, "mariadb": 0.2, "sqlite": 0.2}
 """Of the scale that is asked for: the other two take long to fill."""
-
-
-def peak_mb() -> float:
-    """The highest resident set of this process; `getrusage` would also know that of the process it was forked from."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def read(who: str, kind: str, address: str) -> dict[str, Any]:
