@@ -5,8 +5,8 @@ in the database ("xorq there"). `selective` are the joins of `benchmarks.selecti
 5, 10 and 14 over two PostgreSQL databases, as placed in `benchmarks.setting`. Each runs in a process of its own; they
 take turns, and every byte is counted by a proxy that each of their databases has.
 
-xorq is installed into an environment of its own, below `benchmarks/.data`, when this runs; where that fails, its lines
-say why. TAURO_BENCH_WHO names contestants; TAURO_BENCH_SF and TAURO_BENCH_REPEATS as elsewhere. A query that took
+xorq is installed into an environment of its own, `.venv-xorq`, when this runs; where that fails, its lines say why.
+TAURO_BENCH_WHO names contestants; TAURO_BENCH_SF and TAURO_BENCH_REPEATS as elsewhere. A query that took longer than
 TAURO_BENCH_PATIENCE seconds (5) is not asked again.
 """
 
@@ -55,7 +55,7 @@ def xorq_python() -> str:
     subprocess.CalledProcessError
         xorq cannot be installed.
     """
-    folder = DATA / "xorq-venv"
+    folder = ROOT / ".venv-xorq"
     python = folder / "bin" / "python"
     probe = [python, "-c", "import xorq.api"]
     if not python.exists() or subprocess.run(probe, check=False, capture_output=True).returncode:
