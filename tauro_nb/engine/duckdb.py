@@ -21,6 +21,7 @@ from tauro_nb.engine.watch import Watch
 from tauro_nb.errors import ExecutionError, QueryCancelled, SourceUnavailable, TauroError
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import frame_name
+from tauro_nb.query.plan import whole_fragment
 from tauro_nb.sources.base import identity
 
 if TYPE_CHECKING:
@@ -211,6 +212,9 @@ class Execution:
         self._gate = Gate()
         self.shipped: Mapping[str, int] = {}
         """Join keys that were sent to sources, by mark of their filter."""
+        self.counted: dict[str, int] = {}
+        """Rows of fragments that were read to their end."""
+        self._unkeyed = frozenset(part.id for part in plan.fragments if not part.keys)
         try:
             self._cursor = self._guarded(lambda: engine.cursor(sources, switched_off=self._plan.switched_off))
             self._reader = self._guarded(self._execute)
@@ -239,6 +243,7 @@ class Execution:
         stages = Stages(self._plan, self._cursor, self._hand, self._ahead)
         residual = stages.run(lambda: self._stopped)
         self.shipped = stages.shipped
+        self.counted |= stages.counted | ({} if self._ahead is None else self._ahead.counted)
         params = used_params(residual, self._plan.params)
         return self._cursor.execute(residual.sql("duckdb"), params or None).to_arrow_reader(_BATCH_ROWS)
 
@@ -256,9 +261,13 @@ class Execution:
         arriving = iter(reader) if self._meter is None else self._meter.counted(name, iter(reader))
 
         def batches() -> Iterator[pa.RecordBatch]:
+            rows = 0
             try:
                 while (batch := self._fetched(arriving)) is not None:
+                    rows += batch.num_rows
                     yield batch
+                if name in self._unkeyed:
+                    self.counted[name] = rows
             except TauroError as error:
                 self._failure = error
                 raise
@@ -302,14 +311,19 @@ class Execution:
         import pyarrow as pa
 
         schema = self.schema
+        rows = 0
         try:
             while (batch := self._guarded(self._next)) is not None:
                 answer = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+                rows += answer.num_rows
                 if self._meter is not None:
                     self._meter.answered(answer)
                 if self._tell is not None:
                     self._tell()
                 yield answer
+            fragment = whole_fragment(self._plan.shown)
+            if fragment in self._unkeyed:
+                self.counted[fragment] = rows
         finally:
             self.close()
 

@@ -62,14 +62,15 @@ class Scan:
     """How the engine reads a fragment: a relation it can see, or a stream it is handed.
 
     At most one of `relation` and `stream` is set; with none the engine scans the table. `sql` is for display, `rows`
-    what the source expects where it was asked. No two scans may be made of a stream, or of
-    what is not `copyable`.
+    what the source expects where it was asked, or what was `seen` when the same ran before. No two scans may be made of
+    a stream, or of what is not `copyable`.
     """
 
     sql: str
     relation: exp.Expr | None = None
     stream: Callable[[], pa.RecordBatchReader] | None = None
     rows: int | None = None
+    seen: bool = False
     copyable: bool = True
 
 

@@ -265,7 +265,7 @@ class PostgreSQLSource(AttachedSource):
         return self._translate(fragment, tables, params).sql(self.dialect)
 
     def _expected(self, fragment: Fragment, sql: str) -> int | None:
-        """The rows that the server expects, if its conditions may leave much less than the table.
+        """The rows that the server expects, or had before, if its conditions may leave much less than the table.
 
         Of a small table there is nothing to save, and a scan tells the engine how many rows to expect; of the
         answer to SQL it knows nothing when it orders its joins.
@@ -273,7 +273,8 @@ class PostgreSQLSource(AttachedSource):
         whole = fragment.estimated_rows
         if fragment.tree.args.get("where") is None or (whole is not None and whole <= _SELECTIVE_ROWS):
             return None
-        return self.estimate(sql)
+        seen = fragment.seen(sql)
+        return self.estimate(sql) if seen is None else seen
 
     def _translate(
         self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]
