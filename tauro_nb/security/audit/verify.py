@@ -91,7 +91,7 @@ class _Reader:
 
     def take(self, line: bytes, later: Iterator[bytes]) -> None:
         """Check one record against everything before it."""
-        record = unseal(self.keys.chain, line)
+        record = unseal(self.keys.links, line)
         expected = self.sequence + 1
         if record is None:
             raise _WrongError(f"record {expected} was edited, or did not come from this log")
