@@ -8,13 +8,13 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.catalog.snapshot import CatalogSnapshot
 from tauro_nb.config import load_config
-from tauro_nb.errors import AccessDenied, LimitExceeded, QueryCancelled, TauroError, UsageError, told
+from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError, told
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
 from tauro_nb.oversight import Oversight
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from tauro_nb.query.result import Result
     from tauro_nb.query.tables import TableEntry
     from tauro_nb.security.decision import TableDecision
+
+T = TypeVar("T")
 
 __all__ = ["VirtualContext"]
 
@@ -218,8 +220,13 @@ class VirtualContext(Oversight):
         query_id: str | None = None,
     ) -> QueryPlan:
         """The plan that runs."""
+        planned = partial(self.planner.plan, tree, params, frames, limit, pushdown=pushdown)
+        return self._or_refused(planned, query_id, tree, params)
+
+    def _or_refused(self, step: Callable[[], T], query_id: str | None, tree: Any, params: Any) -> T:
+        """Take a step that comes before a query runs; that it refuses, or is interrupted, is recorded."""
         try:
-            return self.planner.plan(tree, params, frames, limit, pushdown=pushdown)
+            return step()
         except KeyboardInterrupt:
             failure: BaseException = QueryCancelled("the query was interrupted before it ran.")
         except Exception as error:  # noqa: BLE001 - whatever it is, its words do not leave by this door
@@ -328,11 +335,7 @@ class VirtualContext(Oversight):
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
         query_id = query_id or uuid.uuid4().hex
-        try:
-            self.planner.require_unchanged(plan)
-        except TauroError as error:
-            self._record_refusal(error, query_id, plan.tree, plan.params)
-            raise
+        self._or_refused(partial(self.planner.require_unchanged, plan), query_id, plan.tree, plan.params)
         return self._run(plan, query_id, time.perf_counter(), self.layer.config.limits)
 
     def _parts(self, query: Any) -> tuple[Any, dict[str, Any], Any]:
@@ -356,11 +359,7 @@ class VirtualContext(Oversight):
         from tauro_nb.progress import Teller
         from tauro_nb.record import Record
 
-        try:
-            require_within(plan, limits)
-        except LimitExceeded as error:
-            self._record_refusal(error, query_id, plan.tree, plan.params)
-            raise
+        self._or_refused(partial(require_within, plan, limits), query_id, plan.tree, plan.params)
         meter = self._meter(plan, limits) if limits or measure else None
         record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
         try:

@@ -22,7 +22,7 @@ import pytest
 import tauro_nb
 from tauro_nb.context import VirtualContext
 from tauro_nb.errors import QueryCancelled, SourceUnavailable
-from tests.faults.world import PATIENCE, QUERIES, World, eventually, rows
+from tests.faults.world import PATIENCE, QUERIES, World, eventually, refused, rows
 
 ROUNDS: Final = int(os.environ.get("TAURO_FAULTS", "6"))
 SEED: Final = int(os.environ.get("TAURO_SEED", str(random.SystemRandom().randrange(1 << 32))))
@@ -38,6 +38,7 @@ class Press:
 
     def __init__(self, after: float) -> None:
         self.at: float | None = None
+        self.where = ""
         self._timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
 
     def __enter__(self) -> Self:
@@ -54,7 +55,7 @@ class Press:
         while frame is not None and not frame.f_code.co_filename.startswith(PRODUCT):
             frame = frame.f_back
         if frame is not None:
-            self.at = time.monotonic()
+            self.at, self.where = time.monotonic(), "".join(traceback.format_stack(frame))
             raise KeyboardInterrupt
 
 
@@ -72,7 +73,7 @@ def interrupted(_world: World, rng: random.Random) -> Iterator[None]:
             assert press.at is not None
             assert time.monotonic() - press.at < WITHIN
             raise
-    assert press.at is None, "Ctrl-C was pressed, and the query went on"
+    assert press.at is None, f"Ctrl-C was pressed, and the query went on:\n{press.where}"
 
 
 @contextmanager
@@ -176,3 +177,14 @@ def test_any_fault_at_any_moment(world: World, right: Mapping[str, Any]) -> None
                 done += 1
     for (fault, ended), count in sorted(seen.items()):
         print(f"  {fault:<26} {ended:<12} {count}")  # noqa: T201 - `make faults` shows it
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_an_interrupt_before_anything_runs(world: World, right: Mapping[str, Any], planned: bool) -> None:
+    with world.context(read_timeout=LEISURE) as ctx:
+        plan = ctx.plan(QUERIES["keys"])
+        world.proxy.stall()
+        with Press(0.3):
+            refused(ctx, lambda: ctx.run(plan) if planned else rows(ctx, "keys"), QueryCancelled, "interrupted")
+        world.proxy.heal()
+        assert rows(ctx, "keys") == right["keys"]
