@@ -220,8 +220,10 @@ class VirtualContext(Oversight):
         query_id: str | None = None,
     ) -> QueryPlan:
         """The plan that runs."""
-        planned = partial(self.planner.plan, tree, params, frames, limit, pushdown=pushdown)
-        return self._or_refused(planned, query_id, tree, params)
+        # The planner is made, and its modules are loaded, when it is first asked for: that can be interrupted too.
+        return self._or_refused(
+            lambda: self.planner.plan(tree, params, frames, limit, pushdown=pushdown), query_id, tree, params
+        )
 
     def _or_refused(self, step: Callable[[], T], query_id: str | None, tree: Any, params: Any) -> T:
         """Take a step that comes before a query runs; that it refuses, or is interrupted, is recorded."""
@@ -335,7 +337,7 @@ class VirtualContext(Oversight):
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
         query_id = query_id or uuid.uuid4().hex
-        self._or_refused(partial(self.planner.require_unchanged, plan), query_id, plan.tree, plan.params)
+        self._or_refused(lambda: self.planner.require_unchanged(plan), query_id, plan.tree, plan.params)
         return self._run(plan, query_id, time.perf_counter(), self.layer.config.limits)
 
     def _parts(self, query: Any) -> tuple[Any, dict[str, Any], Any]:
