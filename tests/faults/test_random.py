@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,12 +40,16 @@ class Press:
     def __init__(self, after: float) -> None:
         self.at: float | None = None
         self.where = ""
-        self._timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
+        self._after = after
 
     def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGINT, self._pressed)
-        self._timer.start()
+        self._press(self._after)
         return self
+
+    def _press(self, after: float) -> None:
+        self._timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
+        self._timer.start()
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
@@ -52,6 +57,10 @@ class Press:
         signal.signal(signal.SIGINT, self._before)
 
     def _pressed(self, _number: int, frame: FrameType | None) -> None:
+        if frame is not None and (frame.f_code.co_filename == weakref.__file__ or frame.f_code.co_name == "__del__"):
+            # Python prints and drops what these raise, and the person presses again.
+            self._press(0.01)
+            return
         while frame is not None and not frame.f_code.co_filename.startswith(PRODUCT):
             frame = frame.f_back
         if frame is not None:
@@ -145,7 +154,9 @@ def one_round(world: World, ctx: VirtualContext, right: Mapping[str, Any], fault
     except SourceUnavailable as error:
         ended, said = "unavailable", error
     except KeyboardInterrupt:
-        pytest.fail(f"a bare KeyboardInterrupt left the product:\n{traceback.format_exc()}")
+        # Pressed before the product had begun with the query, or after it had ended.
+        assert len(ctx.audit_logs()) == before, f"a bare KeyboardInterrupt left the product:\n{traceback.format_exc()}"
+        return "not begun"
     records = ctx.audit_logs()[before:]
     assert len({record.query_id for record in records}) == 1
     expected = {"answered": "SUCCESS", "cancelled": "CANCELLED", "unavailable": "FAILED"}[ended]
@@ -155,6 +166,8 @@ def one_round(world: World, ctx: VirtualContext, right: Mapping[str, Any], fault
     return ended
 
 
+# A driver that is interrupted between making a socket and keeping it leaves it to Python, which closes it and warns.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 def test_any_fault_at_any_moment(world: World, right: Mapping[str, Any]) -> None:
     print(f"\n{world.kind}: {ROUNDS} rounds, TAURO_SEED={SEED}")  # noqa: T201 - repeats the run
     rng = random.Random(SEED)
