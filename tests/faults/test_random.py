@@ -154,7 +154,7 @@ def one_round(world: World, ctx: VirtualContext, right: Mapping[str, Any], fault
     except SourceUnavailable as error:
         ended, said = "unavailable", error
     except KeyboardInterrupt:
-        # Pressed before the product had begun with the query, or after it had ended.
+        # Pressed before the product had begun with the query.
         assert len(ctx.audit_logs()) == before, f"a bare KeyboardInterrupt left the product:\n{traceback.format_exc()}"
         return "not begun"
     records = ctx.audit_logs()[before:]
