@@ -17,6 +17,7 @@ from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
 from tauro_nb.query.placement.merge import CHOSEN, merge_joins
 from tauro_nb.query.placement.reduce import reduce_joins
+from tauro_nb.query.placement.semi import move_semi_joins
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
@@ -85,7 +86,9 @@ class _Cutter:
     def _descend(self, query: exp.Expr) -> None:
         if isinstance(query, exp.Select) and self.pushdown and not below_policy(query):
             estimator = Estimator(self.planner.statistics, {}, blind=True)
-            merge_joins(query, self._whole_site, estimator, self.planner.services.knowledge.rates)
+            rates = self.planner.services.knowledge.rates
+            move_semi_joins(query, self._whole_site, estimator, rates)
+            merge_joins(query, self._whole_site, estimator, rates)
         for child in query.iter_expressions():
             self.cut(child)
 

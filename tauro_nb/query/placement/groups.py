@@ -31,6 +31,8 @@ _DEPTH: Final = 3
 """Over so many joins a restriction is followed."""
 _FEW: Final = 0.7
 """Keys that are a larger part of a column's values are not sent."""
+_CONSTANTS: Final = 100.0
+_MANY: Final = 50_000.0
 _PARTIAL_BYTES: Final = 18.0
 """On the wire, of a partial result."""
 
@@ -96,7 +98,7 @@ class Weigher:
         found = []
         for left, right in itertools.combinations(groups, 2):
             merged = self._merged(left, right) if left.source is right.source else None
-            if merged is None:
+            if merged is None or self._sends_few_keys(left, right) or self._sends_few_keys(right, left):
                 continue
             apart, together = self._price(left) + self._price(right), self._price(merged)
             if together.is_better(apart):
@@ -129,6 +131,20 @@ class Weigher:
             own += [pair for pair in follows if capability.refusal(pair) is None][:1]
             joined = bool(own) and own[-1] in follows
         return Group((*left.aliases, *right.aliases), left.source, tuple(own)) if joined else None
+
+    def _sends_few_keys(self, small: Group, large: Group) -> bool:
+        """Whether a group does nothing but leave out rows of a much larger one, by a few keys.
+
+        Of keys that it is sent a server knows how many there are; what a join leaves it guesses, and with too small a
+        guess it looks up a large table row by row.
+        """
+        if self._rows(small) > _CONSTANTS or self._rows(large) < _MANY:
+            return False
+        merged = self._merged(small, large)
+        inside = () if merged is None else merged.conditions
+        own = {id(column) for part in inside for column in every(part, exp.Column)}
+        read = (column for column in outer_columns(self.select) if column.table.lower() in small.aliases)
+        return all(id(column) in own for column in read)
 
     def _price(self, group: Group) -> _Price:
         plain, partial = self._plain(group), self._partial(group)
@@ -210,12 +226,18 @@ class Weigher:
         return max(rows * self.estimator.kept(group.conditions, self.around), 1.0)
 
     def _sent(self, group: Group) -> tuple[float, float]:
-        """The part of the rows that keys of other relations leave, and how many keys that takes."""
+        """The part of the rows that keys of other relations leave, and how many keys that takes, as far as they pay."""
         best: dict[str, _Share] = {}
         for share in (self._share(alias, frozenset(group.aliases)) for alias in group.aliases):
             # Two columns that are equal lose the same rows to one partner.
             best[share.partner] = min(share, best.get(share.partner, share), key=lambda one: one.left)
-        return math.prod(share.left for share in best.values()), sum(share.keys for share in best.values())
+        rates = self.rates(group.source)
+        left, keys = 1.0, 0.0
+        each = self._rows(group) * (rates.row + self._width(group) / rates.bandwidth)
+        for share in sorted(best.values(), key=lambda one: one.keys):
+            if share.keys * rates.key < each * left * (1.0 - share.left):
+                left, keys = left * share.left, keys + share.keys
+        return left, keys
 
     def _share(self, alias: str, without: frozenset[str], depth: int = _DEPTH) -> _Share:
         """What the best partner of a relation among those not in `without` leaves of its rows."""
