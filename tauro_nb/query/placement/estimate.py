@@ -110,7 +110,7 @@ class Estimator:
             fragment = self._fragments[node.name]
             expected = None if fragment.scan is None else fragment.scan.rows
             rows = float(expected) if expected is not None else self.rows(fragment.tree)
-            if expected is not None and len(fragment.tables) > 1:
+            if expected is not None and len(fragment.tables) > 1 and not fragment.scan.seen:
                 # Planners take the columns of a key for independent; too few rows are the dearer mistake.
                 rows = max(rows, self.rows(fragment.tree))
             return rows * self._scale.get(node.name, 1.0)
