@@ -76,8 +76,11 @@ class _Reducer:
     def reduce(self, tree: exp.Expr) -> exp.Expr:
         """The tree with steps in it."""
         root = exp.Paren(this=tree)
-        for select in reversed(list(root.find_all(exp.Select, bfs=False))):
+        selects = list(reversed(list(root.find_all(exp.Select, bfs=False))))
+        for select in selects:
             self._in_select(select)
+        # What arrives is kept only then: a query around this one may send keys for it.
+        for select in selects:
             self._settle(select)
         sieve(root, self.fragments, self._estimator())
         reduced: exp.Expr = root.this
