@@ -48,15 +48,3 @@ def test_the_source_decides(context: VirtualContext, plain: duckdb.DuckDBPyConne
 def test_the_engine_decides(context: VirtualContext, plain: duckdb.DuckDBPyConnection, sql: str) -> None:
     assert not _together(context, sql)
     assert answer(context, sql) == expected(plain, sql)
-
-
-def test_a_few_keys_are_sent_and_not_joined(context: VirtualContext, plain: duckdb.DuckDBPyConnection) -> None:
-    """Of keys that it is sent a server knows how many there are."""
-    sql = (
-        "SELECT o.pk, i.id FROM notes n, items i, orders o "
-        "WHERE n.text = 'note 21' AND i.order_id = n.order_id AND o.pk < i.quantity"
-    )
-    assert not _together(context, sql)
-    sent = [part.tables for part in context.planner.plan(sql).fragments if part.keys]
-    assert ("items",) in sent
-    assert answer(context, sql) == expected(plain, sql) != []

@@ -98,7 +98,7 @@ class Weigher:
         found = []
         for left, right in itertools.combinations(groups, 2):
             merged = self._merged(left, right) if left.source is right.source else None
-            if merged is None or self._sends_few_keys(left, right) or self._sends_few_keys(right, left):
+            if merged is None or self._guesses(left, right, merged) or self._guesses(right, left, merged):
                 continue
             apart, together = self._price(left) + self._price(right), self._price(merged)
             if together.is_better(apart):
@@ -132,17 +132,15 @@ class Weigher:
             joined = bool(own) and own[-1] in follows
         return Group((*left.aliases, *right.aliases), left.source, tuple(own)) if joined else None
 
-    def _sends_few_keys(self, small: Group, large: Group) -> bool:
-        """Whether a group does nothing but leave out rows of a much larger one, by a few keys.
+    def _guesses(self, small: Group, large: Group, merged: Group) -> bool:
+        """Whether a group does nothing but leave out rows of a much larger one by a few keys, and one more is joined.
 
-        Of keys that it is sent a server knows how many there are; what a join leaves it guesses, and with too small a
-        guess it looks up a large table row by row.
+        Of keys that it is sent a server knows how many there are; what several joins leave it guesses, and with too
+        small a guess it looks up a large table row by row.
         """
-        if self._rows(small) > _CONSTANTS or self._rows(large) < _MANY:
+        if len(merged.aliases) < 3 or self._rows(small) > _CONSTANTS or self._rows(large) < _MANY:
             return False
-        merged = self._merged(small, large)
-        inside = () if merged is None else merged.conditions
-        own = {id(column) for part in inside for column in every(part, exp.Column)}
+        own = {id(column) for part in merged.conditions for column in every(part, exp.Column)}
         read = (column for column in outer_columns(self.select) if column.table.lower() in small.aliases)
         return all(id(column) in own for column in read)
 
