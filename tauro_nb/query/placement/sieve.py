@@ -48,6 +48,10 @@ def sieve(tree: exp.Expr, fragments: Mapping[str, Fragment], estimator: Estimato
     fragments
         By id; where keys are sent to a source, nothing is left to be done here.
     """
+    # DuckDB may read what stands beside a semi-join twice: a stream cannot be.
+    scans = [part.scan for part in fragments.values() if part.scan is not None]
+    if any(scan.stream is not None or not scan.copyable for scan in scans):
+        return
     for select in [node for node in every(tree, exp.Select) if not below_policy(node)]:
         best: dict[str, _Sieve] = {}
         for edge in edges(select):
