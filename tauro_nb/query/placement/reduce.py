@@ -76,12 +76,17 @@ class _Reducer:
     def reduce(self, tree: exp.Expr) -> exp.Expr:
         """The tree with steps in it."""
         root = exp.Paren(this=tree)
-        selects = list(reversed(list(root.find_all(exp.Select, bfs=False))))
-        for select in selects:
+        looking = []
+        for select in reversed(list(root.find_all(exp.Select, bfs=False))):
             self._in_select(select)
-        # What arrives is kept only then: a query around this one may send keys for it.
-        for select in selects:
-            self._settle(select)
+            if _is_looked_through(select):
+                looking.append(select)
+            else:
+                self._settle(select)
+        # What arrives there is kept only then: the query around may have sent keys for it, or have become a step.
+        for select in looking:
+            if select.root() is root:
+                self._settle(select)
         sieve(root, self.fragments, self._estimator())
         reduced: exp.Expr = root.this
         return reduced
@@ -316,6 +321,13 @@ def _stands_alone(relation: exp.Expr) -> bool:
     inner = relation.this
     own = {node.alias_or_name.lower() for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
     return not any(column.table and column.table.lower() not in own for column in every(inner, exp.Column))
+
+
+def _is_looked_through(select: exp.Select) -> bool:
+    """Whether a query is one that a condition or a value looks through, and no relation."""
+    around = select.parent
+    place = around.parent if isinstance(around, exp.Subquery) else around
+    return place is not None and not isinstance(place, (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.Subquery))
 
 
 def _is_restricted(slot: Slot) -> bool:

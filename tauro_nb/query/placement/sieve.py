@@ -48,7 +48,7 @@ def sieve(tree: exp.Expr, fragments: Mapping[str, Fragment], estimator: Estimato
     fragments
         By id; where keys are sent to a source, nothing is left to be done here.
     """
-    # DuckDB may read what stands beside a semi-join twice: a stream cannot be.
+    # A stream can be scanned once: nothing that an optimizer might want to read twice goes beside one.
     scans = [part.scan for part in fragments.values() if part.scan is not None]
     if any(scan.stream is not None or not scan.copyable for scan in scans):
         return
