@@ -48,6 +48,9 @@ __all__ = ["CAPABILITY", "PostgreSQLSource"]
 # an index can serve it; above it the scanner's parallel binary COPY moves rows faster.
 _SELECTIVE_ROWS = 50_000
 
+# The scanner's own `pg_pool_max_connections`.
+_KEPT_CONNECTIONS = 4
+
 # Types whose equality and order are DuckDB's. char(n) ignores trailing blanks, citext ignores case,
 # numeric without a scale arrives as DOUBLE: their values come over, comparing them stays here.
 _EXACT_TYPES = frozenset(
@@ -166,6 +169,22 @@ class PostgreSQLSource(AttachedSource):
                 "wait_timeout_millis = $3)",
                 [self.alias, self._pool_size, int(self.read_timeout * 1000)],
             ).fetchall()
+
+    @property
+    def connections(self) -> int:
+        """Those of the pool, or as many as the scanner keeps by itself."""
+        return self._pool_size or _KEPT_CONNECTIONS
+
+    def export_snapshot(self, cursor: duckdb.DuckDBPyConnection) -> str:
+        """The snapshot of the server's transaction that belongs to a cursor's."""
+        asked = exp.select("*").from_(self.remote_relation("SELECT pg_export_snapshot()"))
+        (found,) = cursor.execute(asked.sql("duckdb")).fetchall()
+        return str(found[0])
+
+    def adopt_snapshot(self, cursor: duckdb.DuckDBPyConnection, snapshot: str) -> None:
+        """Begin the server's transaction of a cursor's with another one's snapshot."""
+        name = exp.Literal.string(snapshot).sql(self.dialect)
+        cursor.execute("CALL postgres_execute($1, $2)", [self.alias, f"SET TRANSACTION SNAPSHOT {name}"])
 
     def remote_relation(self, sql: str) -> exp.Expr:
         """`postgres_query`: the server gets `sql` as it is."""
