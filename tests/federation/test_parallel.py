@@ -21,12 +21,12 @@ from tests.federation.test_ahead import kept
 from tests.federation.test_cancel import WITHIN, interrupted_after
 from tests.servers import PostgresServer
 
-# Enough for two connections, and not for three.
-KEYS = [*range(0, 140_000, 25), None, 30, 30, 700_000]
+# Enough for two connections also where the machine is busy and answers late; with more processors there are more.
+KEYS = [*range(0, 140_000, 5), None, 30, 30, 700_000]
 GIVEN = {"given": pa.table({"k": pa.array(KEYS, type=pa.int64())})}
 SQL = "SELECT g.k, n.pk, n.moment, n.note FROM given g JOIN numbers n ON n.id = g.k"
 RIGHT = sorted((k, pk) for k in KEYS if k is not None and k < 150_000 for pk in (2 * k, 2 * k + 1))
-LAST = 139_975
+LAST = 139_995
 TABLE = (
     "CREATE TABLE numbers (pk int, id int, name text, price numeric(12,2), note text, moment int)",
     # Computing it fails for one row.
@@ -150,8 +150,8 @@ def test_every_key_is_asked_for_once(ctx: VirtualContext, postgres_server: Postg
     result = ctx.query(sql, frames=GIVEN)
     found = result.to_arrow()
     asked = log.asked()
-    assert len(asked) == 2
-    assert log.adopted() == 1
+    assert len(asked) >= 2
+    assert log.adopted() == len(asked) - 1
     keys = [key for part in asked for key in part]
     assert len(keys) == len(set(keys))
     assert result.stats.keys_shipped >= len(keys) == len({key for key in KEYS if key is not None})
@@ -174,20 +174,19 @@ def test_they_are_asked_at_the_same_time(ctx: VirtualContext, database: str) -> 
     assert answer(ctx) == RIGHT
     with locked(database):
         thread, found = in_thread(lambda: answer(ctx))
-        until(lambda: len(waiting(database)) == 2)
+        until(lambda: len(waiting(database)) >= 2)
     thread.join()
     assert found == [RIGHT]
 
 
 def test_they_see_one_moment(database: str, postgres_server: PostgresServer) -> None:
     """Over a way on which the second begins well after the first, while somebody writes without a pause."""
-    many = {"given": pa.table({"k": range(0, 140_000, 5)})}
     ended = threading.Event()
 
     def write() -> None:
         with psycopg.connect(database, autocommit=True) as writer:
             while not ended.is_set():
-                writer.execute("UPDATE numbers SET moment = moment + 1 WHERE id = 0 OR id = 139995")
+                writer.execute("UPDATE numbers SET moment = moment + 1 WHERE id = 0 OR id = %s", [LAST])
 
     writer = threading.Thread(target=write)
     with CountingProxy(database, Wire(delay=0.004)) as proxy, context(proxy.uri, database) as ctx:
@@ -195,8 +194,8 @@ def test_they_see_one_moment(database: str, postgres_server: PostgresServer) -> 
         writer.start()
         try:
             for _ in range(3):
-                found = ctx.query(SQL, frames=many).to_arrow()
-                ends = found.filter(pc.is_in(found["k"], pa.array([0, 139_995])))
+                found = ctx.query(SQL, frames=GIVEN).to_arrow()
+                ends = found.filter(pc.is_in(found["k"], pa.array([0, LAST])))
                 assert len(ends) == 4
                 assert len(set(ends["moment"].to_pylist()) - {0}) == 1
         finally:
@@ -213,8 +212,8 @@ def test_a_share_that_fails_is_the_one_error(ctx: VirtualContext, database: str)
     assert {record.status for record in ctx.audit_logs()[-1:]} == {"FAILED"}
     until(lambda: ours(database, "state = 'active'") == [])
     assert kept(ctx) == 0
-    few = {"given": GIVEN["given"].slice(0, 5500)}
-    assert len(answer(ctx, sql, few)) == 11_000
+    few = {"given": GIVEN["given"].slice(0, 27_990)}
+    assert len(answer(ctx, sql, few)) == 55_980
     assert answer(ctx) == RIGHT
 
 
@@ -223,9 +222,10 @@ def test_a_connection_that_is_lost_is_the_one_error(ctx: VirtualContext, databas
     assert answer(ctx) == RIGHT
     with locked(database) as holder:
         thread, found = in_thread(lambda: answer(ctx))
-        until(lambda: len(waiting(database)) == 2)
-        holder.execute("SELECT pg_terminate_backend(%s)", [sorted(waiting(database))[lost]])
-        until(lambda: len(waiting(database)) < 2)
+        until(lambda: len(waiting(database)) >= 2)
+        killed = sorted(waiting(database))[lost]
+        holder.execute("SELECT pg_terminate_backend(%s)", [killed])
+        until(lambda: killed not in waiting(database))
     thread.join()
     assert [type(one) for one in found] == [SourceUnavailable]
     assert "`pg`" in str(found[0])
@@ -235,7 +235,7 @@ def test_a_connection_that_is_lost_is_the_one_error(ctx: VirtualContext, databas
 def test_all_are_cancelled(ctx: VirtualContext, database: str) -> None:
     assert answer(ctx) == RIGHT
     with locked(database):
-        seen = interrupted_after(lambda: len(waiting(database)) == 2, lambda: answer(ctx))
+        seen = interrupted_after(lambda: len(waiting(database)) >= 2, lambda: answer(ctx))
         assert seen < WITHIN
         assert waiting(database) == []
     assert answer(ctx) == RIGHT
@@ -264,7 +264,7 @@ def test_others_who_read_there_are_left_their_connections(ctx: VirtualContext, p
     assert len(log.asked()) == 1
     list(reading)
     assert answer(ctx) == RIGHT
-    assert len(log.asked()) == 3
+    assert len(log.asked()) >= 3
 
 
 def test_a_server_that_has_no_more_connections(database: str, postgres_server: PostgresServer) -> None:
@@ -286,9 +286,9 @@ def test_a_server_that_has_no_more_connections(database: str, postgres_server: P
 
 def test_texts_are_not_shared_out(ctx: VirtualContext, postgres_server: PostgresServer) -> None:
     """Two of them may be equal there: rows would come with either."""
-    words = {"given": pa.table({"k": [f"text {key}" for key in KEYS[:5600]]})}
+    words = {"given": pa.table({"k": [f"text {key}" for key in KEYS[:28_000]]})}
     log = Log(postgres_server)
-    assert len(answer(ctx, "SELECT g.k, n.pk, n.note FROM given g JOIN numbers n ON n.name = g.k", words)) == 11_200
+    assert len(answer(ctx, "SELECT g.k, n.pk, n.note FROM given g JOIN numbers n ON n.name = g.k", words)) == 56_000
     assert len(log.asked()) == 1
 
 
