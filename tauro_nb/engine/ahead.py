@@ -48,6 +48,8 @@ class Ahead:
         self._answers = Answers()
         self._cursors: dict[str, duckdb.DuckDBPyConnection] = {}
         self._coming: dict[str, Future[None]] = {}
+        self.counted: dict[str, int] = {}
+        """Rows of fragments that were fetched."""
 
     def start(self) -> None:
         """Ask every server."""
@@ -63,7 +65,7 @@ class Ahead:
         cursor = self._cursors[server]
         cursor.begin()
         for name, relation in self._wanted[server].items():
-            self._answers.put(cursor, name, relation, self._plan.params)
+            self.counted[name] = self._answers.put(cursor, name, relation, self._plan.params)
         cursor.commit()
 
     def ready(self, tree: exp.Expr) -> exp.Expr:

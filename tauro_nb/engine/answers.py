@@ -31,6 +31,7 @@ class Answers:
     ...     connection.execute(f"SELECT count(*) FROM {answers.table('a').sql('duckdb')}").fetchall()
     ...     answers.let_go(connection.cursor(), ["a"])
     ...     connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall()
+    3
     [(3,)]
     [(0,)]
     """
@@ -42,8 +43,8 @@ class Answers:
         """Where an answer is kept."""
         return exp.table_(exp.to_identifier(f"{self._mark} {name}", quoted=True), db="main", catalog="memory")
 
-    def put(self, cursor: duckdb.DuckDBPyConnection, name: str, relation: exp.Expr, params: Mapping[str, Any]) -> None:
-        """Read a relation into a table.
+    def put(self, cursor: duckdb.DuckDBPyConnection, name: str, relation: exp.Expr, params: Mapping[str, Any]) -> int:
+        """Read a relation into a table; the number of its rows.
 
         Raises
         ------
@@ -52,7 +53,8 @@ class Answers:
         """
         query = exp.select("*").from_(relation.copy())
         made = f"CREATE TABLE {self.table(name).sql('duckdb')} AS {query.sql('duckdb')}"
-        cursor.execute(made, used_params(query, params) or None)
+        filled = cursor.execute(made, used_params(query, params) or None).fetchone()
+        return 0 if filled is None else int(filled[0])
 
     def put_batches(self, cursor: duckdb.DuckDBPyConnection, name: str, reader: pa.RecordBatchReader) -> None:
         """Read a stream into a table, one batch after the other, so that the engine may spill what it has.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections import Counter
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -24,8 +22,9 @@ if TYPE_CHECKING:
     from tauro_nb.engine.duckdb import DuckDBEngine
     from tauro_nb.query.plan import Fragment
     from tauro_nb.sources.base import Source
+    from tauro_nb.sources.slots import Slots
 
-__all__ = ["Parallel", "Readers", "connections_for"]
+__all__ = ["Parallel", "connections_for"]
 
 _LEAST_KEYS: Final = 2_000
 """Keys for which another connection pays on one machine: looking them up takes a server some 15 ms."""
@@ -55,42 +54,6 @@ def connections_for(keys: int, round_trip: float, most: int) -> int:
     return max(1, min(most, int(keys // (_LEAST_KEYS + round_trip * _TURNS * _KEYS_A_SECOND))))
 
 
-class Readers:
-    """How many runs of an engine read each source; safe for threads.
-
-    Examples
-    --------
-    >>> class Run: ...
-    >>> readers, source, one, two = Readers(), object(), Run(), Run()
-    >>> leave = readers.enter(one, [source]), readers.enter(two, [source])
-    >>> readers.alone(source)
-    False
-    >>> del two
-    >>> readers.alone(source)
-    True
-    """
-
-    def __init__(self) -> None:
-        self._count: Counter[int] = Counter()
-        self._lock = threading.Lock()
-
-    def enter(self, run: object, sources: Iterable[object]) -> Callable[[], object]:
-        """A run begins to read sources; call what is returned when it ends. One that is dropped has ended."""
-        read = [id(source) for source in sources]
-        with self._lock:
-            self._count.update(read)
-        return weakref.finalize(run, self._left, read)
-
-    def _left(self, read: Iterable[int]) -> None:
-        with self._lock:
-            self._count.subtract(read)
-
-    def alone(self, source: object) -> bool:
-        """Whether no more than one run reads a source."""
-        with self._lock:
-            return self._count[id(source)] <= 1
-
-
 class _Lane:
     """One connection to a server, and what it is asked for.
 
@@ -105,6 +68,8 @@ class _Lane:
     def __init__(self, asks: duckdb.DuckDBPyConnection, keeps: duckdb.DuckDBPyConnection) -> None:
         self._asks = asks
         self._keeps = keeps
+        self.slots: Slots | None = None
+        """Get one back when the connection is not used any more; None for the first, which has that of the run."""
         asks.begin()
 
     def share(self, source: ParallelSource, snapshot: str | None) -> str:
@@ -117,30 +82,36 @@ class _Lane:
     def fetch(self, answers: Answers, name: str, relation: exp.Expr) -> None:
         """Read a relation into a table."""
         query = exp.select("*").from_(relation.copy())
-        reader = self._asks.execute(query.sql("duckdb")).to_arrow_reader(_BATCH_ROWS)
         try:
-            answers.put_batches(self._keeps, name, reader)
+            with self._asks.execute(query.sql("duckdb")).to_arrow_reader(_BATCH_ROWS) as reader:
+                answers.put_batches(self._keeps, name, reader)
         finally:
-            reader.close()
-        self._asks.commit()
+            self._leave()
+
+    def _leave(self) -> None:
+        roll_back(self._asks)
+        self._asks.close()
+        slots, self.slots = self.slots, None
+        if slots is not None:
+            slots.give(1)
 
     def interrupt(self) -> None:
-        """Stop reading."""
-        self._asks.interrupt()
-        self._keeps.interrupt()
+        """Stop reading, unless it is over: then its cursor is closed."""
+        for cursor in (self._asks, self._keeps):
+            with contextlib.suppress(duckdb.ConnectionException):
+                cursor.interrupt()
 
     def close(self, answers: Answers, *names: str) -> None:
         """Give the connection back, and drop what was read."""
-        roll_back(self._asks)
-        self._asks.close()
+        self._leave()
         answers.let_go(self._keeps, names)
 
 
 class Parallel:
     """What one run reads over several connections to a server.
 
-    No others read from the server meanwhile, so that whoever waits for a connection of a pool holds none that the
-    others wait for; with many people asking, its processors have enough to do anyway.
+    It has one slot of the server already, and takes more where they are free, without waiting: who waits for a slot
+    must not hold another one.
 
     Parameters
     ----------
@@ -174,12 +145,9 @@ class Parallel:
             A share could not be fetched: the first that failed; the others are told to stop.
         """
         source, (mark, values) = self._sources.get(fragment.source), _most_keys(keys)
-        if values is None or source is None or not self._engine.readers.alone(source):
+        if values is None or source is None:
             return None
-        wanted = connections_for(len(values), source.round_trip, source.connections)
-        if wanted < 2:
-            return None
-        self._open(source, wanted)
+        self._open(source, connections_for(len(values), source.round_trip, source.slots.size))
         scans = [fragment.keyed({**keys, mark: part}) for part in shares(values, len(self._lanes))]
         if len(scans) < 2 or any(scan is None or scan.relation is None for scan in scans):
             self._give_back()
@@ -198,15 +166,18 @@ class Parallel:
 
     def _open(self, source: ParallelSource, wanted: int) -> None:
         """As many connections as can be had; the first says which moment all of them see."""
+        more = _granted(source.slots, min(wanted, self._threads()) - 1) if wanted > 1 else 0
         snapshot = None
-        for _ in range(min(wanted, self._threads())):
-            try:
+        try:
+            for number in range(more and more + 1):
                 snapshot = self._open_another(source, snapshot)
-            except (duckdb.Error, SourceUnavailable):
-                if self._stopped:
-                    raise
-                # The server, or what is between, has no more of them or no snapshots. If it is gone, reading says so.
-                return
+                self._lanes[-1].slots = source.slots if number else None
+        except (duckdb.Error, SourceUnavailable):
+            if self._stopped:
+                raise
+            # The server, or what is between, has no more of them or no snapshots. If it is gone, reading says so.
+        finally:
+            source.slots.give(more - max(len(self._lanes) - 1, 0))
 
     def _open_another(self, source: ParallelSource, snapshot: str | None) -> str:
         lane = _Lane(self._engine.cursor([source], fetching=True), self._cursor())
@@ -259,6 +230,11 @@ class Parallel:
 
     def _let_go(self, lane: _Lane, name: str, _: Future[None]) -> None:
         lane.close(self._answers, name)
+
+
+def _granted(slots: Slots, most: int) -> int:
+    """Take as many slots as are free."""
+    return next((number for number in range(most, 0, -1) if slots.take(number, patience=0.0)), 0)
 
 
 def _most_keys(keys: Mapping[str, pa.Array | None]) -> tuple[str, pa.Array | None]:

@@ -17,7 +17,16 @@ from tauro_nb.query.names import RAW
 from tauro_nb.query.trees import type_node
 from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
-from tauro_nb.sources.base import ColumnFacts, Link, Scan, Trouble, whole_number
+from tauro_nb.sources.base import (
+    POOL_SIZE,
+    POOL_TIMEOUT,
+    ColumnFacts,
+    Link,
+    Scan,
+    Trouble,
+    seconds,
+    whole_number,
+)
 from tauro_nb.sources.capability import Capability, always, carries_mask, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import (
@@ -35,6 +44,7 @@ from tauro_nb.sources.guards import (
 )
 from tauro_nb.sources.keys import KeyForm, array_of
 from tauro_nb.sources.postgresql_control import PostgreSQLControl
+from tauro_nb.sources.slots import Slots
 
 if TYPE_CHECKING:
     import psycopg
@@ -47,9 +57,6 @@ __all__ = ["CAPABILITY", "PostgreSQLSource"]
 # A predicate that the server expects to leave at most this many rows of a larger table is asked for in SQL, where
 # an index can serve it; above it the scanner's parallel binary COPY moves rows faster.
 _SELECTIVE_ROWS = 50_000
-
-# The scanner's own `pg_pool_max_connections`.
-_KEPT_CONNECTIONS = 4
 
 # Types whose equality and order are DuckDB's. char(n) ignores trailing blanks, citext ignores case,
 # numeric without a scale arrives as DOUBLE: their values come over, comparing them stays here.
@@ -149,7 +156,9 @@ class PostgreSQLSource(AttachedSource):
         self._control = PostgreSQLControl(connection)
         self._ask = self._control.ask
         self.read_timeout = self._control.read_timeout
-        self._pool_size = whole_number(connection, "pool_size")
+        self._pool_size = whole_number(connection, "pool_size") or POOL_SIZE
+        self.slots = Slots(self._pool_size)
+        self.pool_timeout = seconds(connection, "pool_timeout", POOL_TIMEOUT)
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Attach the database under `alias`, read-only."""
@@ -162,18 +171,12 @@ class PostgreSQLSource(AttachedSource):
             raise self._control.unavailable(error) from None
 
     def _cap(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Hold the scanner to the connections that `pool_size` allows; by itself it opens one whenever it wants one."""
-        if self._pool_size is not None:
-            cursor.execute(
-                "FROM postgres_configure_pool(catalog_name = $1, max_connections = $2, acquire_mode = 'wait', "
-                "wait_timeout_millis = $3)",
-                [self.alias, self._pool_size, int(self.read_timeout * 1000)],
-            ).fetchall()
-
-    @property
-    def connections(self) -> int:
-        """Those of the pool, or as many as the scanner keeps by itself."""
-        return self._pool_size or _KEPT_CONNECTIONS
+        """Hold the scanner to as many connections as there are slots: by itself it opens one whenever it wants one."""
+        cursor.execute(
+            "FROM postgres_configure_pool(catalog_name = $1, max_connections = $2, acquire_mode = 'wait', "
+            "wait_timeout_millis = $3)",
+            [self.alias, self._pool_size, int(self.pool_timeout * 1000)],
+        ).fetchall()
 
     def export_snapshot(self, cursor: duckdb.DuckDBPyConnection) -> str:
         """The snapshot of the server's transaction that belongs to a cursor's."""
@@ -284,7 +287,7 @@ class PostgreSQLSource(AttachedSource):
         return self._translate(fragment, tables, params).sql(self.dialect)
 
     def _expected(self, fragment: Fragment, sql: str) -> int | None:
-        """The rows that the server expects, if its conditions may leave much less than the table.
+        """The rows that the server expects, or had before, if its conditions may leave much less than the table.
 
         Of a small table there is nothing to save, and a scan tells the engine how many rows to expect; of the
         answer to SQL it knows nothing when it orders its joins.
@@ -292,7 +295,8 @@ class PostgreSQLSource(AttachedSource):
         whole = fragment.estimated_rows
         if fragment.tree.args.get("where") is None or (whole is not None and whole <= _SELECTIVE_ROWS):
             return None
-        return self.estimate(sql)
+        seen = fragment.seen(sql)
+        return self.estimate(sql) if seen is None else seen
 
     def _translate(
         self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]
