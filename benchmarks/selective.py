@@ -139,9 +139,9 @@ def _runners(target: Target, address: str, orders: Path) -> Iterator[dict[str, R
 
 
 def _comparable(table: pa.Table) -> list[str]:
-    """Rows in one order; sums of floating-point numbers depend on the order they were added in."""
+    """Rows in one order; sums of doubles depend on the order they were added in, and have four decimals here."""
     return sorted(
-        repr([round(value, 3) if isinstance(value, float) else value for value in row.values()])
+        repr([round(value, 4) if isinstance(value, float) else value for value in row.values()])
         for row in table.to_pylist()
     )
 
