@@ -27,6 +27,7 @@ from tauro_nb.query.bind import bind
 from tauro_nb.query.binder import Binder
 from tauro_nb.query.blame import about, reading_for
 from tauro_nb.query.cache import params_by_name, plan_key, same_values
+from tauro_nb.query.garbage import room_for_trees
 from tauro_nb.query.kept import KeptPlan, holds, keep
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import RAW, leaf_kind
@@ -92,6 +93,7 @@ class Planner:
         """The catalog."""
         return self.services.registry
 
+    @room_for_trees()
     def plan(
         self,
         source: str | exp.Expr,

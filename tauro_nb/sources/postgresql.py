@@ -14,7 +14,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SchemaMismatch, UnknownTable
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
-from tauro_nb.query.trees import type_node
+from tauro_nb.query.trees import every, type_node
 from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
 from tauro_nb.sources.base import ColumnFacts, Link, Scan, Trouble, whole_number
@@ -280,7 +280,7 @@ class PostgreSQLSource(AttachedSource):
     ) -> exp.Query:
         tree = self.capability.translate_masks(bind_literals(fragment.tree, params))
         assert isinstance(tree, exp.Query)
-        for node in list(tree.find_all(exp.Table)):
+        for node in every(tree, exp.Table):
             if node.db == RAW:
                 physical = self.physical(tables[node.name])
                 physical.set("alias", node.args.get("alias"))

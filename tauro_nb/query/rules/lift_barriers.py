@@ -226,9 +226,9 @@ class _Judge:
 
     def _kind_above(self, node: exp.Expr | None, scope: Scope) -> str | None:
         """What is computed from groups; its type where that is plain, for comparisons with what is not."""
-        if node is None or not node.find(exp.AggFunc, exp.Subquery):
+        if node is None or not every(node, exp.AggFunc, exp.Subquery):
             return None
-        if any(column.find_ancestor(exp.AggFunc, exp.Subquery) is None for column in node.find_all(exp.Column)):
+        if any(column.find_ancestor(exp.AggFunc, exp.Subquery) is None for column in every(node, exp.Column)):
             return None
         return _ABOVE + (self._plain_type(node, scope) or "")
 
