@@ -201,7 +201,7 @@ class _Reducer:
         return _Choice(edge, saved, fragment.id, column, keys, most, share)
 
     def _burden(self, fragment: Fragment) -> tuple[float, float]:
-        """Rows that a source stores of what a fragment reads, and the seconds it works on them, whatever keys it gets."""
+        """Rows that a source stores of what a fragment reads, and the seconds it works on them, without keys."""
         if fragment.id not in self._burdens:
             estimator = self._estimator()
             self._burdens[fragment.id] = (estimator.stored(fragment.tree), _work(fragment.tree, estimator))

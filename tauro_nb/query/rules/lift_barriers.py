@@ -82,13 +82,12 @@ def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
     With numbers the engine does not calculate for rows that are gone: that may fail, and is declared to. A day plus an
     interval or a number may fail too, but is not declared to, and is calculated for whole dictionaries.
     """
+    applied = [node for node in every(tree, *_APPLIED) if not _in_a_leaf(node)]
+    if not all(isinstance(node, _PLAIN) for node in applied):
+        return False
     numbers = _Numbers.of(tree, planner)
-    for node in tree.walk(prune=is_leaf):
-        if isinstance(node, _APPLIED) and not isinstance(node, _PLAIN):
-            return False
-        if isinstance(node, _CALCULATING) and not all(map(numbers.holds, node.iter_expressions())):
-            return False
-    return True
+    calculated = (node for node in applied if isinstance(node, _CALCULATING))
+    return all(numbers.holds(part) for node in calculated for part in node.iter_expressions())
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,7 @@ class _Judge:
 
     def is_harmless(self, tree: exp.Expr) -> bool:
         """Whether every condition of every query that is not a policy's own is leak-proof."""
-        return all(self._scope_is_harmless(scope) for scope in traverse_scope(tree) if not _of_a_policy(scope))
+        return all(self._scope_is_harmless(scope) for scope in traverse_scope(tree) if not _in_a_leaf(scope.expression))
 
     def _scope_is_harmless(self, scope: Scope) -> bool:
         select = scope.expression
@@ -320,9 +319,9 @@ def _conditions(select: exp.Select) -> Iterator[exp.Expr]:
         yield from conjuncts(join.args.get("on"))
 
 
-def _of_a_policy(scope: Scope) -> bool:
-    """Whether a query is a leaf, or stands inside the policy that a leaf applies."""
-    node: exp.Expr | None = scope.expression
+def _in_a_leaf(found: exp.Expr) -> bool:
+    """Whether a node is a leaf, or stands inside one: there it is what its policy applies."""
+    node: exp.Expr | None = found
     while node is not None:
         if is_leaf(node):
             return True
