@@ -92,11 +92,11 @@ def literal(value: Any) -> exp.Expr:
 
 def bind_literals(tree: exp.Expr, params: Mapping[str, Any]) -> exp.Expr:
     """Replace every named parameter of `tree` by its literal on a copy, for sources that take no parameters."""
-
-    def swap(node: exp.Expr) -> exp.Expr:
-        return literal(params[node.name]) if isinstance(node, exp.Placeholder) else node
-
-    return copied(tree).transform(swap, copy=False)
+    root = exp.Paren(this=copied(tree))
+    for node in every(root, exp.Placeholder):
+        node.replace(literal(params[node.name]))
+    bound: exp.Expr = root.this.pop()
+    return bound
 
 
 def used_params(tree: exp.Expr, params: Mapping[str, Any]) -> dict[str, Any]:

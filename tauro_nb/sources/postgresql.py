@@ -262,7 +262,7 @@ class PostgreSQLSource(AttachedSource):
 
     def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
         """A fragment in PostgreSQL's SQL."""
-        return self._translate(fragment, tables, params).sql(self.dialect)
+        return self._translate(fragment, tables, params).sql(self.dialect, copy=False)
 
     def _expected(self, fragment: Fragment, sql: str) -> int | None:
         """The rows that the server expects, if its conditions may leave much less than the table.
@@ -291,7 +291,7 @@ class PostgreSQLSource(AttachedSource):
         ]
         if all(_output(exp.Null(), kind) == exp.Null() for kind in fragment.schema.values()):
             return tree
-        return exp.select(*selects).from_(tree.subquery("answer"))
+        return exp.Select(expressions=selects).from_(tree.subquery("answer", copy=False), copy=False)
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """The planner's estimates in pg_class and pg_stats; never runs ANALYZE."""
