@@ -17,7 +17,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test bench bench-joins bench-federated bench-transport bench-memory bench-users redteam policyfuzz leakfuzz pushdown-proof faults writefuzz audit-crash ibis-suite notebooks lint format clean
+.PHONY: help demo lab test bench bench-joins bench-federated bench-transport bench-memory bench-rivals bench-users redteam policyfuzz leakfuzz pushdown-proof faults writefuzz audit-crash ibis-suite notebooks lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench-memory: $(VENV)/.dev ## join two streams that are ten times what the engin
 bench-federated: $(VENV)/.dev ## measure TPC-H over two databases, files and a slow wire; ON names distributions (v0 v1 v2 files mariadb one)
 	@$(MAKE) --no-print-directory mariadb
 	$(PY) -m benchmarks.federated $(ON)
+
+bench-rivals: $(VENV)/.dev ## measure the same joins with pandas and with xorq, which gets an environment of its own; ON names cases (selective v1)
+	$(PY) -m benchmarks.rivals $(ON)
 
 bench-users: $(VENV)/.dev ## sixteen people at once for a minute, beside DuckDB's ATTACH
 	$(PY) -m benchmarks.users

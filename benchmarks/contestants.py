@@ -1,21 +1,13 @@
 """Who runs: ours, DuckDB with the databases attached, Ibis with frames, and DuckDB with everything in local files.
 
-Each contestant lives in a process of its own, started once and asked again and again, so that peak memory is its own
-and nobody's warm-up helps another.
+Each lives in a process of its own; see `asked`.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import operator
-import os
-import subprocess
-import sys
 import tempfile
-import time
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -29,26 +21,13 @@ from sqlglot.optimizer.pushdown_predicates import pushdown_predicates
 from sqlglot.optimizer.pushdown_projections import pushdown_projections
 from sqlglot.optimizer.qualify import qualify
 
-from benchmarks.setting import Setting, peak_mb
+from benchmarks.asked import Contestant, serve
+from benchmarks.by_hand import Pandas
+from benchmarks.setting import Setting
 from tauro_nb.query.trees import conjuncts
 from tests.tpc.data import extension_file
 
-__all__ = ["CONTESTANTS", "Process"]
-
-
-class Contestant(ABC):
-    """Runs SQL over the eight tables."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-
-    @abstractmethod
-    def run(self, text: str) -> tuple[pa.Table, float | None]:
-        """The answer, and how many milliseconds went into planning if that is known."""
-
-    def plan(self, text: str) -> Any:
-        """Plan only, where that exists."""
-        raise NotImplementedError(text)
+__all__ = ["CONTESTANTS"]
 
 
 class Ours(Contestant):
@@ -211,75 +190,14 @@ def _parts(tree: exp.Expr) -> tuple[str, dict[str, exp.Select]]:
     return tree.sql("duckdb"), parts
 
 
-CONTESTANTS: Mapping[str, type[Contestant]] = {"ours": Ours, "attach": Attach, "frames": Frames, "local": Local}
-
-
-class Process:
-    """A contestant in its own process."""
-
-    def __init__(self, name: str, setting: Setting) -> None:
-        command = [sys.executable, "-m", "benchmarks.contestants"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.ask(name=name, setting=setting.plain())
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """Send one request and wait for its answer."""
-        pipe_in, pipe_out = self._process.stdin, self._process.stdout
-        if pipe_in is None or pipe_out is None:
-            raise RuntimeError("the contestant has no pipes")
-        pipe_in.write(json.dumps(request) + "\n")
-        pipe_in.flush()
-        line = pipe_out.readline()
-        if not line:
-            raise RuntimeError(f"the contestant died with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        """Let it end."""
-        # `with` closes the pipes, and with the input gone the process ends.
-        with self._process:
-            pass
-
-
-def _timed(contestant: Contestant, text: str) -> dict[str, Any]:
-    started = time.perf_counter()
-    table, plan_ms = contestant.run(text)
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "rows": table.num_rows, "plan_ms": plan_ms, "checksum": _checksum(table)}
-
-
-def _checksum(table: pa.Table) -> str:
-    """The same for the same rows in any order."""
-    rows = sorted(repr(tuple(row.values())) for row in table.to_pylist())
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
-
-
-def _planned(contestant: Contestant, text: str) -> dict[str, Any]:
-    started = time.perf_counter()
-    contestant.plan(text)
-    return {"seconds": time.perf_counter() - started}
-
-
-def _answer(contestant: Contestant, request: Mapping[str, Any]) -> dict[str, Any]:
-    if "peak" in request:
-        return {"peak_mb": peak_mb()}
-    try:
-        return _planned(contestant, request["plan"]) if "plan" in request else _timed(contestant, request["run"])
-    except Exception as error:  # noqa: BLE001 - a failure is a result, and is printed as one
-        return {"error": f"{type(error).__name__}: {error}"}
-
-
-def main() -> None:
-    """Answer requests, one JSON object a line, until input ends."""
-    with os.fdopen(os.dup(1), "w") as out:
-        os.dup2(2, 1)  # whatever anybody prints must not mix with the answers
-        first = json.loads(sys.stdin.readline())
-        contestant = CONTESTANTS[first["name"]](Setting.of(first["setting"]))
-        print("{}", file=out, flush=True)
-        for line in sys.stdin:
-            print(json.dumps(_answer(contestant, json.loads(line))), file=out, flush=True)
+CONTESTANTS: Mapping[str, type[Contestant]] = {
+    "ours": Ours,
+    "attach": Attach,
+    "frames": Frames,
+    "local": Local,
+    "pandas": Pandas,
+}
 
 
 if __name__ == "__main__":
-    main()
+    serve(CONTESTANTS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.contestants import Process
+from benchmarks.asked import Process
 from benchmarks.proxy import CountingProxy, Traffic, Wire
 from benchmarks.setting import Setting
 

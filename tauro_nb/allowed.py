@@ -56,6 +56,11 @@ class WhileAllowed:
         """Join keys that were sent to sources, by mark of their filter."""
         return self._execution.shipped
 
+    @property
+    def counted(self) -> Mapping[str, int]:
+        """Rows of the fragments that were read to their end."""
+        return self._execution.counted
+
     def _check(self) -> None:
         now = self._version()
         if now != self._seen:

@@ -171,6 +171,8 @@ class Record:
         if failure is not None:
             self._failed(failure)
             raise failure
+        services = self._layer.machine.services
+        services.actuals.learn_from(self._plan, self._principal, execution.counted)
         self.ended("SUCCESS", "")
 
     def _abandoned(self, execution: WhileAllowed) -> None:

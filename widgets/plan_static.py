@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tauro_nb.html import Html, badge, details, el, fragment, style
-from tauro_nb.query.explain import key_text, kind_of, measured_facts, plan_facts, plan_text
+from tauro_nb.query.explain import ESTIMATED, key_text, kind_of, measured_facts, plan_facts, plan_text
 from tauro_nb.query.measured import Measured, Traffic
 from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired, Step
 from tauro_nb.text import count, milliseconds, plural, size, visible
@@ -91,7 +91,8 @@ def _step(part: Fragment) -> Html:
 
 
 def _why(part: Fragment, figures: Measured | None) -> Html:
-    where = [el("li", el("code", text)) for text in part.predicates]
+    where = [el("li", "rows: ", ESTIMATED[part.estimated_by])] if part.estimated_by in ESTIMATED else []
+    where += [el("li", el("code", text)) for text in part.predicates]
     where += [el("li", "keys: ", key_text(key)) for key in part.keys]
     where += [el("li", _sent(key.target, figures.keys.get(key.mark))) for key in part.keys if figures is not None]
     return fragment(

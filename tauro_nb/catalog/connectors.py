@@ -14,10 +14,11 @@ __all__ = ["CONNECTORS", "FILE_FORMATS", "ConnectorType", "canonical_connector",
 _LIBPQ: Final = (
     "uri host hostaddr port database dbname user username password passfile service sslmode sslcert sslkey sslrootcert "
     "sslpassword connect_timeout read_timeout application_name keepalives target_session_attrs schema pool_size "
-    "statement_timeout"
+    "pool_timeout statement_timeout"
 )
 _MYSQL: Final = (
-    "uri host port database user password socket ssl_mode ssl_ca ssl_cert ssl_key connect_timeout read_timeout"
+    "uri host port database user password socket ssl_mode ssl_ca ssl_cert ssl_key connect_timeout read_timeout "
+    "pool_size pool_timeout"
 )
 
 

@@ -49,6 +49,8 @@ class Ahead:
         self._mark = uuid.uuid4().hex
         self._cursors: dict[str, duckdb.DuckDBPyConnection] = {}
         self._coming: dict[str, Future[None]] = {}
+        self.counted: dict[str, int] = {}
+        """Rows of fragments that were fetched."""
 
     def start(self) -> None:
         """Ask every server."""
@@ -66,7 +68,9 @@ class Ahead:
         for name, relation in self._wanted[server].items():
             query = exp.select("*").from_(relation.copy())
             params = used_params(query, self._plan.params) or None
-            cursor.execute(f"CREATE TABLE {self._table(name).sql('duckdb')} AS {query.sql('duckdb')}", params)
+            made = f"CREATE TABLE {self._table(name).sql('duckdb')} AS {query.sql('duckdb')}"
+            filled = cursor.execute(made, params).fetchone()
+            self.counted[name] = 0 if filled is None else filled[0]
         cursor.commit()
 
     def _table(self, name: str) -> exp.Table:

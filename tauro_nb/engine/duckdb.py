@@ -17,10 +17,12 @@ from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.redact import redacted
 from tauro_nb.engine.settings import EngineSettings, SpillDirectory
 from tauro_nb.engine.stages import Stages
+from tauro_nb.engine.turns import Turns
 from tauro_nb.engine.watch import Watch
 from tauro_nb.errors import ExecutionError, QueryCancelled, SourceUnavailable, TauroError
 from tauro_nb.query.literals import used_params
-from tauro_nb.query.names import frame_name
+from tauro_nb.query.names import frame_name, handed_table
+from tauro_nb.query.plan import whole_fragment
 from tauro_nb.sources.base import identity
 
 if TYPE_CHECKING:
@@ -204,14 +206,20 @@ class Execution:
         self._functions = engine.functions
         self._failure: TauroError | None = None
         self._stopped = False
+        self._closing = False
         self._watch = Watch(sources)
         self._worker = Interruptible(self.cancel, self._watch, tell)
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._reader: pa.RecordBatchReader | None = None
         self._gate = Gate()
+        self._turns = Turns(plan, counted=meter is not None)
         self.shipped: Mapping[str, int] = {}
         """Join keys that were sent to sources, by mark of their filter."""
+        self.counted: dict[str, int] = {}
+        """Rows of fragments that were read to their end."""
+        self._unkeyed = frozenset(part.id for part in plan.fragments if not part.keys)
         try:
+            self._wait_for_turn()
             self._cursor = self._guarded(lambda: engine.cursor(sources, switched_off=self._plan.switched_off))
             self._reader = self._guarded(self._execute)
         except BaseException:
@@ -228,6 +236,20 @@ class Execution:
         names = list(self._plan.schema) or given.names
         return pa.schema([field.with_name(name) for field, name in zip(given, names, strict=True)])
 
+    def _wait_for_turn(self) -> None:
+        """Wait for connections. Nothing runs yet: no server is asked how it is, and none told to stop."""
+        if not self._turns.wanted:
+            return
+
+        def stop() -> None:
+            self._stopped = True
+
+        waiting = Interruptible(stop, Watch(()), self._tell)
+        try:
+            waiting.call(lambda: self._turns.take(lambda: self._stopped))
+        finally:
+            waiting.close()
+
     def _execute(self) -> pa.RecordBatchReader:
         assert self._cursor is not None
         for name, stream in self._plan.streams.items():
@@ -239,12 +261,20 @@ class Execution:
         stages = Stages(self._plan, self._cursor, self._hand, self._ahead)
         residual = stages.run(lambda: self._stopped)
         self.shipped = stages.shipped
+        self.counted |= stages.counted | ({} if self._ahead is None else self._ahead.counted)
         params = used_params(residual, self._plan.params)
         return self._cursor.execute(residual.sql("duckdb"), params or None).to_arrow_reader(_BATCH_ROWS)
 
     def _hand(self, name: str, stream: Callable[[], pa.RecordBatchReader]) -> None:
         assert self._cursor is not None
-        self._cursor.register(name, self._watched(name, stream))
+        if name not in self._turns.settled:
+            self._cursor.register(name, self._watched(name, stream))
+            return
+        arriving = f"{name} arriving"
+        self._cursor.register(arriving, self._watched(name, stream))
+        kept, read = handed_table(name).sql("duckdb"), handed_table(arriving).sql("duckdb")
+        self._cursor.execute(f"CREATE TEMP TABLE {kept} AS SELECT * FROM {read}")
+        self._cursor.unregister(arriving)
 
     def _watched(self, name: str, stream: Callable[[], pa.RecordBatchReader]) -> _Once:
         """The stream, remembering its own error: DuckDB would only pass on its text."""
@@ -256,9 +286,13 @@ class Execution:
         arriving = iter(reader) if self._meter is None else self._meter.counted(name, iter(reader))
 
         def batches() -> Iterator[pa.RecordBatch]:
+            rows = 0
             try:
                 while (batch := self._fetched(arriving)) is not None:
+                    rows += batch.num_rows
                     yield batch
+                if name in self._unkeyed:
+                    self.counted[name] = rows
             except TauroError as error:
                 self._failure = error
                 raise
@@ -302,14 +336,19 @@ class Execution:
         import pyarrow as pa
 
         schema = self.schema
+        rows = 0
         try:
             while (batch := self._guarded(self._next)) is not None:
                 answer = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+                rows += answer.num_rows
                 if self._meter is not None:
                     self._meter.answered(answer)
                 if self._tell is not None:
                     self._tell()
                 yield answer
+            fragment = whole_fragment(self._plan.shown)
+            if fragment in self._unkeyed:
+                self.counted[fragment] = rows
         finally:
             self.close()
 
@@ -345,7 +384,10 @@ class Execution:
         self._worker.close()
         cursor, self._cursor = self._cursor, None
         if cursor is None:
+            if not self._closing:
+                self._turns.give()
             return
+        self._closing = True
         cursor.interrupt()
         ending = threading.Thread(target=self._let_go, args=(cursor,), name="tauro_nb-close")
         try:
@@ -367,6 +409,7 @@ class Execution:
         self._feeds.close(unread=left)
         if self._ahead is not None:
             self._ahead.close()
+        self._turns.give()
 
 
 class _Once:

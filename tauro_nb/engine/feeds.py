@@ -56,6 +56,8 @@ class Feeds:
 
         def batches() -> Iterator[pa.RecordBatch]:
             yield from reader
+            # What was read to its end lets its connection go: the next one may be waiting for it.
+            cursor.close()
 
         return pa.RecordBatchReader.from_batches(reader.schema, batches())
 

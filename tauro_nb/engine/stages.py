@@ -10,6 +10,7 @@ from sqlglot import exp
 from tauro_nb.errors import QueryCancelled
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import FRAGMENT, handed_table, leaf_kind
+from tauro_nb.query.plan import whole_fragment
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,6 +47,8 @@ class Stages:
         self._by_id: Mapping[str, Fragment] = {fragment.id: fragment for fragment in plan.fragments}
         self.shipped: dict[str, int] = {}
         """Keys that left, by mark of the filter; what is missing here was given up."""
+        self.counted: dict[str, int] = {}
+        """Rows of fragments that were read to their end."""
 
     def run(self, stopped: Callable[[], bool]) -> exp.Expr:
         """Fill the tables of all steps; returns the residual as it can run now.
@@ -60,7 +63,10 @@ class Stages:
                 raise QueryCancelled("the query was interrupted; every source was told to stop.")
             tree = self._ready(step.tree)
             table = handed_table(step.id).sql("duckdb")
-            self._execute(f"CREATE TEMP TABLE {table} AS {tree.sql('duckdb')}", tree)
+            filled = self._execute(f"CREATE TEMP TABLE {table} AS {tree.sql('duckdb')}", tree).fetchone()
+            fragment = whole_fragment(step.shown)
+            if fragment is not None and not self._by_id[fragment].keys:
+                self.counted[fragment] = filled[0]
         return self._ready(self._plan.residual)
 
     def _execute(self, sql: str, tree: exp.Expr) -> Any:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from tauro_nb.query.plan import ASKED, SEEN
 from tauro_nb.text import count, milliseconds, one_line, plural, size, visible
 
 if TYPE_CHECKING:
     from tauro_nb.query.measured import Measured
     from tauro_nb.query.plan import Fragment, KeyFilter, QueryPlan, Step
 
-__all__ = ["KINDS", "key_text", "kind_of", "measured_facts", "plan_facts", "plan_text", "sql_lines"]
+__all__ = ["ESTIMATED", "KINDS", "key_text", "kind_of", "measured_facts", "plan_facts", "plan_text", "sql_lines"]
 
 #: How the engine gets the rows of a fragment: glyph and words.
 KINDS: Final = {"query": ("⇢", "SQL pushed down"), "relation": ("▤", "scanned"), "stream": ("≋", "streamed")}
+
+#: What a fragment's estimate rests on, where that is not the usual statistics.
+ESTIMATED: Final = {SEEN: "as many as an earlier run had", ASKED: "as the source's planner expects"}
 
 
 def _known(number: int | None) -> int | None:
@@ -92,6 +96,7 @@ def _fragment_lines(part: Fragment, figures: Measured | None, *, last: bool) -> 
     below = "   " if last else "│  "
     head = "  ".join((one_line(part.id), one_line(part.source), kind_of(part)[1], f"({tables})", estimate))
     out = [f"{'└─' if last else '├─'} {head}"]
+    out += [f"{below}rows   {ESTIMATED[part.estimated_by]}"] if part.estimated_by in ESTIMATED else []
     out += [f"{below}where  {one_line(text)}" for text in part.predicates]
     out += [f"{below}keys   {one_line(key_text(key))}" for key in part.keys]
     out += [f"{below}why    {one_line(part.reason)}"] if part.reason else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -189,7 +190,11 @@ class _Cutter:
     def _asked(self, fragment: Fragment, source: Source) -> Fragment:
         """The fragment with the source's own words; a source may prefer that the engine scans a plain leaf."""
         tables = {name: self.planner.raw(name).table for name in fragment.tables}
-        scan = source.scan(fragment, tables, self.planner.params)
+        seen = partial(self.planner.services.actuals.of, self.planner.principal, source.connection.id)
+        scan = source.scan(replace(fragment, seen=seen), tables, self.planner.params)
+        rows = None if fragment.policy else seen(scan.sql)
+        if rows is not None:
+            scan = replace(scan, rows=rows, seen=True)
         scanned = scan.relation is None and scan.stream is None
         asked = replace(fragment, scan=scan, kind="relation" if scanned else "query")
         self.fragments.append(asked)

@@ -11,15 +11,33 @@ from typing import Any, Final, Literal
 from sqlglot import exp
 
 from tauro_nb.query.measured import Measured
-from tauro_nb.query.names import display_sql
-from tauro_nb.query.trees import conjuncts, cuts_below_join, scanning_twice
+from tauro_nb.query.names import FRAGMENT, display_sql, leaf_kind
+from tauro_nb.query.trees import BARRIER, conjuncts, cuts_below_join, scanning_twice
 
-__all__ = ["ExecutionStrategy", "Fragment", "KeyFilter", "QueryPlan", "RuleFired", "Sealed", "Step", "own", "whole"]
+__all__ = [
+    "ASKED",
+    "SEEN",
+    "ExecutionStrategy",
+    "Fragment",
+    "KeyFilter",
+    "QueryPlan",
+    "RuleFired",
+    "Sealed",
+    "Step",
+    "own",
+    "whole",
+    "whole_fragment",
+]
 
 
 _STATISTICS: Final = frozenset({"statistics_propagation"})
 # Both send what they found among visible rows to the scan, through any LIMIT.
 _DYNAMIC_FILTERS: Final = frozenset({"join_filter_pushdown", "top_n"})
+
+
+SEEN: Final = "an earlier run"
+ASKED: Final = "the source's planner"
+"""What an estimate rests on, where that is not the statistics of a source."""
 
 
 class ExecutionStrategy(Enum):
@@ -138,6 +156,10 @@ class Step:
         return display_sql(self.shown)
 
 
+def _never(sql: str) -> None:
+    del sql
+
+
 @dataclass(frozen=True)
 class Fragment:
     """The part of a query that one source answers.
@@ -158,6 +180,10 @@ class Fragment:
         Output columns and their DuckDB types; the types are not worked out for what the engine scans.
     estimated_rows, estimated_bytes
         Of its answer, before keys are sent; None when nothing is known, or a row filter hides some of it.
+    estimated_by
+        What says so: statistics of a source, or `ASKED`, or `SEEN`; empty where nothing is estimated.
+    expected_rows
+        What was planned with, whatever hides rows; it is not shown.
     reason
         Why this much was given to the source, and not more.
     sealed
@@ -174,6 +200,8 @@ class Fragment:
         The relation to read when they cannot be sent.
     inexact
         Columns of its tables, in lower case, that the source compares unlike the engine.
+    seen
+        While it is placed: how many rows the source's own SQL had when it ran before, for the same principal.
     """
 
     id: str
@@ -184,6 +212,8 @@ class Fragment:
     schema: Mapping[str, str]
     estimated_rows: int | None = None
     estimated_bytes: int | None = None
+    estimated_by: str = ""
+    expected_rows: float | None = field(default=None, repr=False, compare=False)
     reason: str = ""
     sealed: bool = False
     policy: bool = False
@@ -192,6 +222,7 @@ class Fragment:
     keyed: Any = field(default=None, repr=False, compare=False)
     unkeyed: exp.Expr | None = field(default=None, repr=False, compare=False)
     inexact: frozenset[str] = field(default=frozenset(), repr=False)
+    seen: Callable[[str], int | None] = field(default=_never, repr=False, compare=False)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -325,3 +356,40 @@ def whole(plan: QueryPlan) -> QueryPlan:
     """The plan that runs, given that or the one that is shown of it."""
     box = plan._whole  # noqa: SLF001 - the one place that opens it
     return plan if box is None else box.open()
+
+
+def whole_fragment(tree: exp.Expr) -> str | None:
+    """The fragment whose rows a tree has, no more and no fewer; None when it has others.
+
+    >>> import sqlglot
+    >>> sql = 'SELECT {} FROM (SELECT a FROM "~fragment"."f0") AS t'
+    >>> [whole_fragment(sqlglot.parse_one(sql.format(what))) for what in ("t.a", "t.a * 2 AS b", "max(t.a)")]
+    ['f0', None, None]
+    """
+    while True:
+        if isinstance(tree, exp.Subquery) and not any(tree.args.get(name) for name in _CHANGING):
+            tree = tree.this
+        elif isinstance(tree, exp.Select) and _passes_on(tree):
+            tree = tree.args["from_"].this
+        else:
+            return tree.name if leaf_kind(tree) == FRAGMENT else None
+
+
+_CHANGING: Final = (
+    "joins", "laterals", "where", "group", "having", "distinct", "qualify", "limit", "offset", "with_", "pivots",
+    "sample",
+)  # fmt: skip
+
+
+def _passes_on(select: exp.Select) -> bool:
+    """Whether a SELECT has the rows of what it reads: of expressions some, as `unnest`, make other rows."""
+    limit = select.args.get("limit")
+    endless = limit is not None and isinstance(limit.expression, exp.Literal) and limit.expression.name == BARRIER
+    changing = (name for name in _CHANGING if not (endless and name == "limit"))
+    if select.args.get("from_") is None or any(select.args.get(name) for name in changing):
+        return False
+    return all(_is_plain(item.unalias()) for item in select.expressions)
+
+
+def _is_plain(item: exp.Expr) -> bool:
+    return isinstance(item.this if isinstance(item, exp.Cast) else item, (exp.Column, exp.Star))

@@ -33,6 +33,7 @@ from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.parse import limited, parse, parse_view
 from tauro_nb.query.place import place
+from tauro_nb.query.placement.actuals import misjudged
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import QueryPlan
 from tauro_nb.query.query import Query
@@ -170,10 +171,13 @@ class Planner:
         return replace(plan, entries=entries, checks=tuple(self.policy_checks()), policy_version=version)
 
     def _with_values(self, key: Hashable | None, kept: KeptPlan, given: Any) -> QueryPlan:
-        """A kept plan with the parameters of this request; where sources are sent others, it is placed anew."""
+        """A kept plan with the parameters of this request; it is placed anew where sources are sent others.
+
+        So is one that runs since have shown to rest on wrong figures.
+        """
         values = params_by_name(given)
         params = {name: values[name] for name in kept.names}
-        if same_values(kept.sent, params):
+        if same_values(kept.sent, params) and not self._was_misjudged(kept.plan):
             return replace(kept.plan, params=params)
         with self._lock:
             self._start(params)
@@ -181,6 +185,11 @@ class Planner:
             plan = self._placed(replace(kept.query, params=params), kept.plan.policy_version)
         self.services.plans.put(key, kept.placed_anew(plan))
         return plan
+
+    def _was_misjudged(self, plan: QueryPlan) -> bool:
+        actuals = self.services.actuals
+        asked = (part for part in plan.fragments if part.scan is not None and not part.policy)
+        return any(misjudged(part, actuals.of(self.principal, part.source, part.scan.sql)) for part in asked)
 
     def forget(self) -> None:
         """Start afresh: nothing of an earlier plan counts."""

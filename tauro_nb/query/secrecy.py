@@ -168,6 +168,8 @@ def _shown_fragment(part: Fragment, name: str, plan: QueryPlan) -> Fragment:
         schema={column: kind for column, kind in part.schema.items() if column in kept},
         estimated_rows=None if policed else part.estimated_rows,
         estimated_bytes=None if policed else part.estimated_bytes,
+        estimated_by="" if policed else part.estimated_by,
+        expected_rows=None,
         reason=_WHY if policed else part.reason,
         scan=None,
         keyed=None,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from tauro_nb.query.cache import PlanCache
-from tauro_nb.query.placement.knowledge import Knowledge
+from tauro_nb.query.placement.actuals import Actuals
+from tauro_nb.query.placement.knowledge import LIFETIME, Knowledge
 from tauro_nb.query.trees import copied, type_node
 from tauro_nb.security.encryption import stored_types
 
@@ -73,7 +74,7 @@ class Services:
     """What all principals of a context share.
 
     `describe` runs DESCRIBE in the engine for a source's relation; `physical` remembers the answers, `described` which
-    sources were ever asked. `plans` were made before, for whoever asked.
+    sources were ever asked. `plans` were made before, for whoever asked; `actuals` are what their fragments had.
     """
 
     registry: SchemaRegistry
@@ -84,6 +85,7 @@ class Services:
     physical: dict[str, Physical] = field(default_factory=dict)
     described: set[int] = field(default_factory=set)
     plans: PlanCache = field(default_factory=PlanCache)
+    actuals: Actuals = field(default_factory=lambda: Actuals(LIFETIME))
     knowledge: Knowledge = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +94,7 @@ class Services:
     def forget(self, tables: tuple[str, ...]) -> None:
         """Drop what is remembered of some tables, after one of them failed."""
         self.plans.forget(tables)
+        self.actuals.forget(tables)
         for name in tables:
             self.physical.pop(name, None)
             self.knowledge.forget(name)

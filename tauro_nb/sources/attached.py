@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tauro_nb.query.plan import Fragment
     from tauro_nb.sources.capability import Capability
     from tauro_nb.sources.extension import Preparation
+    from tauro_nb.sources.slots import Slots
 
 __all__ = ["AttachedSource", "is_plain_scan", "measured", "table_query"]
 
@@ -77,6 +78,8 @@ class AttachedSource:
     dialect = "duckdb"
     default_schema: str | None = "main"
     preparation: ClassVar[Preparation | None] = None
+    slots: Slots | None = None
+    pool_timeout: float = 0.0
 
     def __init__(self, connection: ConnectionSpec) -> None:
         self.connection = connection

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from tauro_nb.query.plan import Fragment
     from tauro_nb.sources.capability import Capability
     from tauro_nb.sources.extension import Preparation
+    from tauro_nb.sources.slots import Slots
 
 __all__ = [
+    "POOL_SIZE",
+    "POOL_TIMEOUT",
     "ColumnFacts",
     "Keyed",
     "Link",
@@ -38,6 +41,10 @@ __all__ = [
 
 
 _LONGEST: Final = 1e6
+POOL_SIZE: Final = 8
+"""Connections that queries may have to one server at once, if nothing else is said."""
+POOL_TIMEOUT: Final = 300.0
+"""Seconds that a query waits for one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +69,15 @@ class Scan:
     """How the engine reads a fragment: a relation it can see, or a stream it is handed.
 
     At most one of `relation` and `stream` is set; with none the engine scans the table. `sql` is for display, `rows`
-    what the source expects where it was asked. No two scans may be made of a stream, or of
-    what is not `copyable`.
+    what the source expects where it was asked, or what was `seen` when the same ran before. No two scans may be made of
+    a stream, or of what is not `copyable`.
     """
 
     sql: str
     relation: exp.Expr | None = None
     stream: Callable[[], pa.RecordBatchReader] | None = None
     rows: int | None = None
+    seen: bool = False
     copyable: bool = True
 
 
@@ -90,13 +98,16 @@ class Source(Protocol):
 
     `capability` says what may be pushed to it; None means that it only has relations the engine
     scans (files), and the engine's own optimizer pushes projections and filters into the scan.
-    `preparation` is what an engine must be set to before it is locked and the source attached.
+    `preparation` is what an engine must be set to before it is locked and the source attached. Queries take `slots` of
+    it, and wait `pool_timeout` seconds for them; None where nothing is shared.
     """
 
     connection: ConnectionSpec
     capability: Capability | None
     untyped: ClassVar[bool]
     preparation: ClassVar[Preparation | None]
+    slots: Slots | None
+    pool_timeout: float
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Make this source's relations visible in an engine; called once for each engine."""

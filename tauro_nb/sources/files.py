@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.query.plan import Fragment
     from tauro_nb.sources.extension import Preparation
+    from tauro_nb.sources.slots import Slots
 
 __all__ = ["FORMATS", "FileSource"]
 
@@ -80,6 +81,8 @@ class FileSource:
     capability = None
     untyped: ClassVar[bool] = False
     preparation: ClassVar[Preparation | None] = None
+    slots: Slots | None = None
+    pool_timeout: float = 0.0
 
     def __init__(self, connection: ConnectionSpec) -> None:
         self.connection = connection

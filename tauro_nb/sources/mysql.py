@@ -18,11 +18,22 @@ from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable,
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.sources import mysql_statistics
 from tauro_nb.sources.attached import AttachedSource, measured
-from tauro_nb.sources.base import ColumnFacts, Link, Scan, Trouble, seconds, unavailable
+from tauro_nb.sources.base import (
+    POOL_SIZE,
+    POOL_TIMEOUT,
+    ColumnFacts,
+    Link,
+    Scan,
+    Trouble,
+    seconds,
+    unavailable,
+    whole_number,
+)
 from tauro_nb.sources.extension import Preparation
 from tauro_nb.sources.mysql_address import Address
 from tauro_nb.sources.mysql_columns import Column, columns_of_answer
 from tauro_nb.sources.mysql_sql import CAPABILITY, RawTable, translate
+from tauro_nb.sources.slots import Slots
 from tauro_nb.sources.sockets import addresses, leads_to, sever
 
 if TYPE_CHECKING:
@@ -71,6 +82,8 @@ class MySQLSource(AttachedSource):
         self._known: dict[str, tuple[Column, ...]] = {}
         self._lock = threading.Lock()
         self.read_timeout = seconds(connection, "read_timeout")
+        self.slots = Slots(whole_number(connection, "pool_size") or POOL_SIZE)
+        self.pool_timeout = seconds(connection, "pool_timeout", POOL_TIMEOUT)
         self.round_trip = 0.0
 
     def _unavailable(self, error: Exception) -> SourceUnavailable:

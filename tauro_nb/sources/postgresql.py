@@ -17,7 +17,16 @@ from tauro_nb.query.names import RAW
 from tauro_nb.query.trees import every, type_node
 from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
-from tauro_nb.sources.base import ColumnFacts, Link, Scan, Trouble, whole_number
+from tauro_nb.sources.base import (
+    POOL_SIZE,
+    POOL_TIMEOUT,
+    ColumnFacts,
+    Link,
+    Scan,
+    Trouble,
+    seconds,
+    whole_number,
+)
 from tauro_nb.sources.capability import Capability, always, carries_mask, family, operands
 from tauro_nb.sources.extension import load_extension
 from tauro_nb.sources.guards import (
@@ -35,6 +44,7 @@ from tauro_nb.sources.guards import (
 )
 from tauro_nb.sources.keys import KeyForm, array_of
 from tauro_nb.sources.postgresql_control import PostgreSQLControl
+from tauro_nb.sources.slots import Slots
 
 if TYPE_CHECKING:
     import psycopg
@@ -146,7 +156,9 @@ class PostgreSQLSource(AttachedSource):
         self._control = PostgreSQLControl(connection)
         self._ask = self._control.ask
         self.read_timeout = self._control.read_timeout
-        self._pool_size = whole_number(connection, "pool_size")
+        self._pool_size = whole_number(connection, "pool_size") or POOL_SIZE
+        self.slots = Slots(self._pool_size)
+        self.pool_timeout = seconds(connection, "pool_timeout", POOL_TIMEOUT)
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Attach the database under `alias`, read-only."""
@@ -159,13 +171,12 @@ class PostgreSQLSource(AttachedSource):
             raise self._control.unavailable(error) from None
 
     def _cap(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Hold the scanner to the connections that `pool_size` allows; by itself it opens one whenever it wants one."""
-        if self._pool_size is not None:
-            cursor.execute(
-                "FROM postgres_configure_pool(catalog_name = $1, max_connections = $2, acquire_mode = 'wait', "
-                "wait_timeout_millis = $3)",
-                [self.alias, self._pool_size, int(self.read_timeout * 1000)],
-            ).fetchall()
+        """Hold the scanner to as many connections as there are slots: by itself it opens one whenever it wants one."""
+        cursor.execute(
+            "FROM postgres_configure_pool(catalog_name = $1, max_connections = $2, acquire_mode = 'wait', "
+            "wait_timeout_millis = $3)",
+            [self.alias, self._pool_size, int(self.pool_timeout * 1000)],
+        ).fetchall()
 
     def remote_relation(self, sql: str) -> exp.Expr:
         """`postgres_query`: the server gets `sql` as it is."""
@@ -265,7 +276,7 @@ class PostgreSQLSource(AttachedSource):
         return self._translate(fragment, tables, params).sql(self.dialect, copy=False)
 
     def _expected(self, fragment: Fragment, sql: str) -> int | None:
-        """The rows that the server expects, if its conditions may leave much less than the table.
+        """The rows that the server expects, or had before, if its conditions may leave much less than the table.
 
         Of a small table there is nothing to save, and a scan tells the engine how many rows to expect; of the
         answer to SQL it knows nothing when it orders its joins.
@@ -273,7 +284,8 @@ class PostgreSQLSource(AttachedSource):
         whole = fragment.estimated_rows
         if fragment.tree.args.get("where") is None or (whole is not None and whole <= _SELECTIVE_ROWS):
             return None
-        return self.estimate(sql)
+        seen = fragment.seen(sql)
+        return self.estimate(sql) if seen is None else seen
 
     def _translate(
         self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]

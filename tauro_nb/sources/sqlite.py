@@ -19,6 +19,7 @@ from tauro_nb.errors import ExecutionError, SchemaMismatch, SourceUnavailable, U
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
 from tauro_nb.query.trees import every
+from tauro_nb.sources import sqlite_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
@@ -239,18 +240,14 @@ class SQLiteSource(AttachedSource):
             connection.close()
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
-        """`sqlite_stat1`, when someone has run ANALYZE."""
-        connection = self._connect()
+        """Indexes, and what `sqlite_stat1` says of them when someone has run ANALYZE; nothing runs it here."""
+        if table.query:
+            return TableStatistics(source=sqlite_statistics.SOURCE)
         try:
-            row = connection.execute(
-                "SELECT stat FROM sqlite_stat1 WHERE tbl = ? LIMIT 1", [table.table_name or table.name]
-            ).fetchone()
-            count = int(str(row[0]).split()[0]) if row and row[0] else None
+            with contextlib.closing(self._connect()) as connection:
+                return sqlite_statistics.read(connection, (table.table_name or table.name).rpartition(".")[2])
         except sqlite3.Error:
-            count = None
-        finally:
-            connection.close()
-        return TableStatistics(row_count=count, source="sqlite_stat1")
+            return TableStatistics(source=sqlite_statistics.SOURCE)
 
     def cancel(self) -> None:
         """Interrupt every statement that runs for us."""

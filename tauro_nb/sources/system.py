@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.query.plan import Fragment
     from tauro_nb.sources.extension import Preparation
+    from tauro_nb.sources.slots import Slots
 
 __all__ = ["SystemSource"]
 
@@ -40,6 +41,8 @@ class SystemSource:
     capability: Capability | None = Capability("duckdb", {})
     untyped: ClassVar[bool] = False
     preparation: ClassVar[Preparation | None] = None
+    slots: Slots | None = None
+    pool_timeout: float = 0.0
 
     def __init__(self, streams: Mapping[str, Stream]) -> None:
         self.connection = ConnectionSpec("tauro", "tauro", {})

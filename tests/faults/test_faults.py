@@ -206,7 +206,7 @@ def test_many_at_once_share_a_pool(world_of: Any, right: Right) -> None:
 
 def test_a_pool_that_is_busy_for_too_long(world_of: Any) -> None:
     world = world_of("postgresql")
-    with world.context(pool_size=1) as ctx:
+    with world.context(pool_size=1, pool_timeout=1) as ctx:
         plan = ctx.plan(QUERIES["aggregate"])
         batches = iter(ctx.query(QUERIES["scan"]).to_batches())
         next(batches)

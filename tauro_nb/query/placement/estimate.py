@@ -107,7 +107,7 @@ class Estimator:
             fragment = self._fragments[node.name]
             expected = None if fragment.scan is None else fragment.scan.rows
             rows = float(expected) if expected is not None else self.rows(fragment.tree)
-            if expected is not None and len(fragment.tables) > 1:
+            if expected is not None and len(fragment.tables) > 1 and not fragment.scan.seen:
                 # Planners take the columns of a key for independent; too few rows are the dearer mistake.
                 rows = max(rows, self.rows(fragment.tree))
             return rows * self._scale.get(node.name, 1.0)
@@ -236,6 +236,15 @@ class Estimator:
         share = min(rows / whole, 1.0)
         each = whole / max(different, 1.0)
         return float(max(min(rows, different * (1.0 - (1.0 - share) ** each)), 1.0))
+
+    def domain(self, relation: exp.Expr, name: str) -> float:
+        """Different values of a column where it is stored: of its table's rows, if no more is known."""
+        found = self._origin(relation, name)
+        if found is None:
+            return self.rows(relation)
+        table, facts = found
+        known = None if facts is None else facts.distinct_count
+        return float(known or self._statistics(table).row_count or _ROWS)
 
     def width(self, relation: exp.Expr, names: Mapping[str, str]) -> float:
         """Bytes on the wire of a row of a relation with the given columns and types."""

@@ -11,7 +11,7 @@ from sqlglot import exp
 from tauro_nb.query.names import FRAGMENT, leaf_table
 from tauro_nb.query.placement.cost import LOCAL_ROW, RATES, asked, scanned
 from tauro_nb.query.placement.estimate import Estimator
-from tauro_nb.query.plan import Fragment
+from tauro_nb.query.plan import ASKED, SEEN, Fragment
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -47,16 +47,30 @@ def figures(tree: exp.Expr, fragments: tuple[Fragment, ...], frames: Mapping[str
 
 def _estimated(fragment: Fragment, estimator: Estimator, planner: Planner) -> Fragment:
     entries = [planner.raw(name) for name in fragment.tables]
-    known = all(planner.row_count(name) is not None for name in fragment.tables)
-    if not known or any(entry.decision.filter_tree is not None for entry in entries):
-        return replace(fragment, estimated_rows=None, estimated_bytes=None)
     relation = leaf_table(fragment.id, FRAGMENT)
     rows = estimator.rows(relation)
+    by = _estimated_by(fragment, planner)
+    if not by or any(entry.decision.filter_tree is not None for entry in entries):
+        return replace(fragment, estimated_rows=None, estimated_bytes=None, expected_rows=rows)
     return replace(
         fragment,
         estimated_rows=_whole(rows),
         estimated_bytes=_whole(rows * estimator.width(relation, fragment.schema)),
+        estimated_by=by,
+        expected_rows=rows,
     )
+
+
+def _estimated_by(fragment: Fragment, planner: Planner) -> str:
+    """What a fragment's figures rest on; empty when it is nothing."""
+    if fragment.scan is not None and fragment.scan.seen:
+        return SEEN
+    known = [planner.statistics(name) for name in fragment.tables]
+    if any(statistics.row_count is None for statistics in known):
+        return ""
+    if fragment.scan is not None and fragment.scan.rows is not None:
+        return ASKED
+    return ", ".join(dict.fromkeys(statistics.source or "the catalog" for statistics in known))
 
 
 def _cost(fragment: Fragment, planner: Planner) -> float:

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
+from math import isfinite
 from typing import Any, Final
 
-__all__ = ["Fixed", "canonical", "mac_of", "plain", "seal", "unseal"]
+__all__ = ["Fixed", "canonical", "keyed", "mac", "mac_of", "plain", "seal", "unseal"]
 
 _NAME: Final = b',"mac":"'
 _HEX: Final = 64
@@ -44,10 +45,7 @@ def canonical(record: Mapping[str, Any]) -> bytes:
     >>> canonical({"b": "\n\x7f", "a": [1]})
     b'{"a":[1],"b":"\\n\\u007f"}'
     """
-    # Member by member: the encoder as a whole takes longer to begin than most values take.
-    text = ",".join(f"{encode_basestring_ascii(name)}:{_written(value)}" for name, value in sorted(record.items()))
-    # What is escaped is control characters and line separators, but not DEL.
-    return f"{{{text}}}".replace("\x7f", "\\u007f").encode("ascii")
+    return f"{{{_members(record)}}}".replace("\x7f", "\\u007f").encode("ascii")
 
 
 def plain(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,29 +53,61 @@ def plain(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.value if isinstance(value, Fixed) else value for name, value in record.items()}
 
 
+def _members(record: Mapping[str, Any]) -> str:
+    # By hand as far as records go: the library's encoder takes longer to begin than most values take.
+    return ",".join([f"{encode_basestring_ascii(name)}:{_written(record[name])}" for name in sorted(record)])
+
+
 def _written(value: Any) -> str:
-    if isinstance(value, Fixed):
-        return value.text
     kind = type(value)
+    if kind is Fixed:
+        return str(value.text)
     if kind is str:
         return encode_basestring_ascii(value)
-    return str(value) if kind is int else _ENCODER.encode(value)
+    if kind is int or (kind is float and isfinite(value)):
+        return repr(value)
+    if kind is dict and all(type(name) is str for name in value):
+        return f"{{{_members(value)}}}"
+    if kind is tuple or kind is list:
+        return f"[{','.join(map(_written, value))}]"
+    return _ENCODER.encode(value)
 
 
-def seal(key: bytes, record: Mapping[str, Any]) -> tuple[bytes, str]:
+def keyed(key: bytes) -> hmac.HMAC:
+    """The MAC of nothing yet under a key: copied for each record, because to begin one takes longer than a record."""
+    return hmac.new(key, digestmod="sha256")
+
+
+def mac(begun: hmac.HMAC, body: bytes) -> str:
+    """The MAC of some bytes, as hexadecimal text.
+
+    >>> mac(keyed(b"k"), b"body") == hmac.digest(b"k", b"body", "sha256").hex()
+    True
+    """
+    code = begun.copy()
+    code.update(body)
+    return code.hexdigest()
+
+
+def seal(begun: hmac.HMAC, record: Mapping[str, Any]) -> tuple[bytes, str]:
     """The line of a record, and its MAC; the record names that of the one before it as `prev`.
+
+    Parameters
+    ----------
+    begun
+        What `keyed` gave for the key of the chain.
 
     Examples
     --------
-    >>> line, mac = seal(b"k", {"prev": "", "seq": 1})
-    >>> unseal(b"k", line) == {"prev": "", "seq": 1, "mac": mac}
+    >>> line, mac = seal(keyed(b"k"), {"prev": "", "seq": 1})
+    >>> unseal(keyed(b"k"), line) == {"prev": "", "seq": 1, "mac": mac}
     True
-    >>> unseal(b"k", line.replace(b"1", b"2", 1)) is None
+    >>> unseal(keyed(b"k"), line.replace(b"1", b"2", 1)) is None
     True
     """
     body = canonical(record)
-    mac = hmac.digest(key, body, "sha256").hex()
-    return body[:-1] + _NAME + mac.encode("ascii") + b'"}', mac
+    code = mac(begun, body)
+    return body[:-1] + _NAME + code.encode("ascii") + b'"}', code
 
 
 def mac_of(line: bytes) -> str:
@@ -86,11 +116,11 @@ def mac_of(line: bytes) -> str:
     return line[-_HEX - 2 : -2].decode("ascii", "replace") if whole else ""
 
 
-def unseal(key: bytes, line: bytes) -> dict[str, Any] | None:
+def unseal(begun: hmac.HMAC, line: bytes) -> dict[str, Any] | None:
     """The record of a line, or None when it is not as it was written."""
-    mac = mac_of(line)
+    claimed = mac_of(line)
     body = line[:-_TAIL] + b"}"
-    if not mac or not hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), mac.encode()):
+    if not claimed or not hmac.compare_digest(mac(begun, body).encode(), claimed.encode()):
         return None
     record: dict[str, Any] = json.loads(line)
     return record

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tauro_nb.errors import TauroError
+from tauro_nb.security.audit.chain import keyed, mac
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -65,9 +66,18 @@ class AuditKeys:
         return self._derive(b"chain")
 
     @cached_property
+    def links(self) -> hmac.HMAC:
+        """What each record's MAC begins with."""
+        return keyed(self.chain)
+
+    @cached_property
     def values(self) -> bytes:
         """Key under which literals and parameters are recorded."""
         return self._derive(b"values")
+
+    @cached_property
+    def _of_values(self) -> hmac.HMAC:
+        return keyed(self.values)
 
     @cached_property
     def _signer(self) -> Ed25519PrivateKey:
@@ -91,7 +101,7 @@ class AuditKeys:
 
     def value(self, kind: str, value: str) -> str:
         """What is recorded of a value: 64 bits under a key, so that nobody without it can try values out."""
-        return hmac.digest(self.values, f"{kind}\0{value}".encode(errors="surrogatepass"), "sha256").hex()[:16]
+        return mac(self._of_values, f"{kind}\0{value}".encode(errors="surrogatepass"))[:16]
 
 
 def check_signature(public: str, signature: str, message: bytes) -> bool:

@@ -222,7 +222,7 @@ class LogWriter:
                 # Not even the first record was written whole: as if the file were not there.
                 os.ftruncate(handle, 0)
                 return self._open_segment(head, known or self._last_closed())
-            header = unseal(self._key(exists=True).chain, first)
+            header = unseal(self._key(exists=True).links, first)
             _require(header is not None and header["event"] == "log.segment", "its first record is not one of this log")
             assert header is not None
             head.log, head.segment = header["log"], header["segment"]
@@ -241,7 +241,7 @@ class LogWriter:
         fresh = _read_exactly(head.handle, head.offset, size - head.offset)
         *lines, torn = fresh.split(b"\n")
         if lines:
-            last = unseal(self._key(exists=True).chain, lines[-1])
+            last = unseal(self._key(exists=True).links, lines[-1])
             if last is None:
                 raise BrokenLog(22, "its last record is not as it was written")
             covered = max((n for n, line in enumerate(lines, 1) if _CHECKPOINT in line), default=None)
@@ -293,7 +293,7 @@ class LogWriter:
         closed = self.files.closed()
         if not closed:
             return None
-        last = unseal(self._key(exists=True).chain, _last_line(closed[-1]))
+        last = unseal(self._key(exists=True).links, _last_line(closed[-1]))
         if last is None or last.get("event") != "log.checkpoint":
             raise BrokenLog(22, "its last closed segment is not as it was written")
         ended = Checkpoint.of(last["checkpoint"])
@@ -310,7 +310,7 @@ class LogWriter:
 
     def _write(self, head: _Head, events: Sequence[Event], *, sync: bool) -> list[int]:
         """Chain and append records, all in one write; when it fails the file is as it was."""
-        key = self._key(exists=True).chain
+        key = self._key(exists=True).links
         tree, sequence, mac = head.tree.copy(), head.sequence, head.mac
         numbers, lines = [], bytearray()
         for event in events:
@@ -387,7 +387,7 @@ class LogWriter:
         oldest = datetime.now(UTC) - timedelta(days=self._settings.retention_days)
         for segment in self.files.closed():
             line = _last_line(segment)
-            last = unseal(self._key(exists=True).chain, line)
+            last = unseal(self._key(exists=True).links, line)
             if last is None or datetime.fromisoformat(last["time"]) >= oldest:
                 return
             ended, digest = Checkpoint.of(last["checkpoint"]), hashlib.sha256(line).hexdigest()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tauro_nb.security.audit import AuditKeys, AuditSettings, AuditTrail, Verification
-from tauro_nb.security.audit.chain import Fixed, canonical, plain, seal, unseal
+from tauro_nb.security.audit.chain import Fixed, canonical, keyed, plain, seal, unseal
 from tauro_nb.security.audit.checkpoint import Checkpoint, read_checkpoints
 from tauro_nb.security.audit.merkle import MerkleTree
 from tauro_nb.security.keys import KeyRing, PassphraseSecret, Slot
@@ -57,7 +57,7 @@ TAMPERED: dict[str, tuple[Callable[[Lines], Lines], int, str]] = {
     "delete several": (lambda lines: lines[:5] + lines[9:], 6, "records 6 to 9 are missing"),
     "delete the first": (lambda lines: lines[1:], 1, "is not the first of a segment"),
     "insert": (
-        lambda lines: [*lines[:5], seal(b"another key", {"seq": 6, "prev": "", "event": "deny"})[0], *lines[5:]],
+        lambda lines: [*lines[:5], seal(keyed(b"another key"), {"seq": 6, "prev": "", "event": "deny"})[0], *lines[5:]],
         6,
         "did not come from this log",
     ),
@@ -113,10 +113,10 @@ def test_r54_who_has_the_key_is_caught_by_the_second_place(log: Path) -> None:
     def forge(lines: Lines) -> Lines:
         mac, made = "", []
         for line in lines:
-            record = unseal(keys.chain, line)
+            record = unseal(keys.links, line)
             assert record is not None
             del record["mac"]
-            made_line, mac = seal(keys.chain, {**record, "prev": mac, **({"principal": "eve"} if made else {})})
+            made_line, mac = seal(keys.links, {**record, "prev": mac, **({"principal": "eve"} if made else {})})
             made.append(made_line)
         return made
 
