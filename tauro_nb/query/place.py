@@ -12,6 +12,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
+from tauro_nb.query.given import name_parameters, write_parameters
 from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, is_leaf, leaf_kind
 from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
@@ -265,7 +266,9 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     """
     tree = copied(query.tree)
     cutter = _Cutter(planner, query.pushdown, sealed=_misleads_scanners(tree))
+    given = False
     if query.qualified and cutter.has_choice(tree):
+        given = write_parameters(tree, query.params)
         tree = type_literals(_annotate(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
@@ -277,6 +280,12 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         fragments = reduction.fragments
     fragments = tuple(_with_fallback(fragment, planner) for fragment in fragments)
     residual = _materialize(copied(tree) if reduction is None else reduction.tree, fragments, planner)
+    steps = () if reduction is None else _real_steps(reduction.steps, fragments, planner)
+    if given:
+        # What runs and what is shown have the names again; what sources are asked was written with the values.
+        texts = [text for part in fragments for text in (part.tree, part.unkeyed) if text is not None]
+        for text in (tree, residual, *texts, *(text for step in steps for text in (step.tree, step.shown))):
+            name_parameters(text)
     return QueryPlan(
         sql=query.text,
         tree=query.typed,
@@ -286,7 +295,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         fragments=fragments,
         residual=residual,
         shown=tree,
-        steps=() if reduction is None else _real_steps(reduction.steps, fragments, planner),
+        steps=steps,
         streams={
             fragment.id: fragment.scan.stream
             for fragment in fragments

@@ -16,6 +16,7 @@ __all__ = [
     "BARRIER",
     "IMMOVABLE",
     "KEPT",
+    "PARAMETER",
     "POLICY",
     "bare",
     "conjuncts",
@@ -38,7 +39,9 @@ IMMOVABLE = (exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Unnest,
 
 POLICY = "policy"
 """Key under which a node's `meta` says that a policy wrote it."""
-KEPT = frozenset({POLICY, "mask"})
+PARAMETER = "parameter"
+"""Key under which a literal's `meta` says which parameter it is the value of."""
+KEPT = frozenset({POLICY, PARAMETER, "mask"})
 """What `bare` leaves in a node's `meta`."""
 
 Tree = TypeVar("Tree", bound=exp.Expr)

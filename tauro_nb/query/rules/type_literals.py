@@ -8,7 +8,7 @@ from typing import Final
 from sqlglot import exp
 
 from tauro_nb.query.literals import is_plain_date
-from tauro_nb.query.trees import every
+from tauro_nb.query.trees import PARAMETER, every
 
 __all__ = ["type_literals"]
 
@@ -35,7 +35,9 @@ def type_literals(tree: exp.Expr) -> exp.Expr:
             continue
         kind = kinds.pop()
         for part in list(comparison.iter_expressions()):
-            if isinstance(part, exp.Literal) and part.is_string and _reads(part.this, kind):
+            # A parameter is text for DuckDB, too.
+            given = PARAMETER in (part._meta or {})  # noqa: SLF001 - `meta` makes a dictionary
+            if isinstance(part, exp.Literal) and part.is_string and not given and _reads(part.this, kind):
                 typed = exp.cast(part.copy(), kind)
                 typed.type = exp.DataType(this=kind)
                 part.replace(typed)

@@ -1,0 +1,69 @@
+"""Values of parameters in a tree that is being placed: sources are judged, and asked, with them.
+
+A plan keeps the names: what it shows and what it is kept for do not depend on values. Those that a source was sent
+are noted beside it (`kept`), and with others it is placed anew.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlglot import exp
+
+from tauro_nb.query.literals import literal
+from tauro_nb.query.trees import PARAMETER, every
+
+__all__ = ["name_parameters", "write_parameters"]
+
+_COMPARED: Final = (
+    exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Between, exp.In, exp.Like,
+)  # fmt: skip
+"""What a value may be an operand of: there a literal means what the parameter means."""
+_WIDEST: Final = 2**63
+
+
+def write_parameters(tree: exp.Expr, params: Mapping[str, Any]) -> bool:
+    """Put literals where parameters are compared with something, in place; whether there were any.
+
+    >>> import sqlglot
+    >>> tree = sqlglot.parse_one("SELECT $n AS n FROM t WHERE a = $n AND b > $x", dialect="duckdb")
+    >>> write_parameters(tree, {"n": 5, "x": 0.5}), tree.sql("duckdb")
+    (True, 'SELECT $n AS n FROM t WHERE a = 5 AND b > $x')
+    >>> name_parameters(tree).sql("duckdb")
+    'SELECT $n AS n FROM t WHERE a = $n AND b > $x'
+    """
+    found = [
+        node
+        for node in every(tree, exp.Placeholder)
+        if isinstance(node.parent, _COMPARED) and _is_plain(params[node.name])
+    ]
+    for node in found:
+        value = literal(params[node.name])
+        value.meta[PARAMETER] = node.name
+        node.replace(value)
+    return bool(found)
+
+
+def name_parameters(tree: exp.Expr) -> exp.Expr:
+    """Put the parameters back where `write_parameters` wrote values, in place."""
+    for node in every(tree, exp.Literal, exp.Cast, exp.Neg):
+        name = (node._meta or {}).get(PARAMETER)  # noqa: SLF001 - `meta` makes a dictionary
+        if name is not None:
+            node.replace(exp.Placeholder(this=name))
+    return tree
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is of a type that is the same as a literal and as a parameter, and that sources compare."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return -_WIDEST < value < _WIDEST
+    if isinstance(value, decimal.Decimal):
+        return value.is_finite()
+    if isinstance(value, dt.datetime):
+        return value.tzinfo is None
+    return isinstance(value, (str, dt.date))
