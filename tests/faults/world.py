@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +22,8 @@ from tests.mariadb import MariaDBServer
 from tests.servers import PASSWORD, PostgresServer
 
 ROWS = 200_000
-PATIENCE = 2
-"""Seconds of `read_timeout` in these tests."""
+PATIENCE = int(os.environ.get("TAURO_PATIENCE", "2"))
+"""Seconds of `connect_timeout` and `read_timeout` in these tests; by default 10 and 30 outside of them."""
 PHYSICAL = "phys_items_t"
 VALUE = "hidden value"
 ORDERS = "SELECT i * 7 AS pk, (i * 31) % 70_000 AS order_id FROM range(300) t(i)"

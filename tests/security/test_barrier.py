@@ -256,3 +256,25 @@ def test_dates_are_calculated_for_visible_rows_only(tmp_path: Path) -> None:
             "SELECT id FROM t ORDER BY tz + INTERVAL 1 DAY, id LIMIT 200",
         ):
             assert len(ctx.query(sql).rows()) == 200
+
+
+def test_texts_are_cut_for_visible_rows_only(tmp_path: Path) -> None:
+    """A place in a text may be a number out of the range that DuckDB counts to, and is no constant in a column."""
+    seen = "i % 500 = 0"
+    rows = (
+        f"SELECT i AS id, {seen} AS ok, CASE WHEN {seen} THEN 3 ELSE 9223372036854775807 - i % 3 END AS n, "
+        f"CASE WHEN {seen} THEN DATE '2024-01-01' ELSE DATE '5881580-07-10' END AS day FROM range(100000) r(i)"
+    )
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({rows}) TO '{tmp_path / 't.parquet'}' (FORMAT parquet, ROW_GROUP_SIZE 20480)")
+        with pytest.raises(duckdb.Error):
+            connection.execute(f"SELECT count(left('abc', n)) FROM '{tmp_path / 't.parquet'}' WHERE ok").fetchall()
+    config = {
+        "virtual_tables": {"t": {"connector_type": "parquet", "path": str(tmp_path / "t.parquet")}},
+        "security_policies": {"t": {"row_level_filters": {"analyst": "ok"}}},
+    }
+    cuts = ("left('abc', n)", "substr('abc', n)", "substring('abc', 1, n)", "right('abc', n)", "repeat('a', n)")
+    others = ("INTERVAL (n) DAY", "date_add(day, INTERVAL (n) DAY)", "extract(epoch FROM day)", "last_day(day)")
+    with VirtualContext(config, "analyst") as ctx:
+        for expression in (*cuts, *others):
+            assert ctx.query(f"SELECT count({expression}) AS n FROM t").rows() == [{"n": 200}], expression

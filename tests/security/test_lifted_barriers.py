@@ -71,6 +71,8 @@ def test_a_barrier_nobody_needs_is_lifted(analyst: VirtualContext, sql: str) -> 
         "SELECT count(*) FROM people WHERE day < TIMESTAMP '2024-01-01 12:00:00'",
         "SELECT count(*) FROM people WHERE substring(code, id) = 'x'",
         "SELECT count(*) FROM people WHERE id = 1 AND left(code, 9223372036854775807) = 'x'",
+        "SELECT max(left(code, id % 5)) FROM people WHERE id < 9",
+        "SELECT max(substring(code, 1, one)) FROM people WHERE id < 9",
         "SELECT count(*) FROM people WHERE code LIKE dept",
         "SELECT count(*) FROM (SELECT CAST(code AS INTEGER) AS c FROM people) WHERE c >= 0",
         "WITH x AS (SELECT CAST(real AS INTEGER) AS c FROM people) SELECT count(*) FROM x JOIN orders ON c = person",

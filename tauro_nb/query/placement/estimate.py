@@ -237,6 +237,15 @@ class Estimator:
         each = whole / max(different, 1.0)
         return float(max(min(rows, different * (1.0 - (1.0 - share) ** each)), 1.0))
 
+    def domain(self, relation: exp.Expr, name: str) -> float:
+        """Different values of a column where it is stored: of its table's rows, if no more is known."""
+        found = self._origin(relation, name)
+        if found is None:
+            return self.rows(relation)
+        table, facts = found
+        known = None if facts is None else facts.distinct_count
+        return float(known or self._statistics(table).row_count or _ROWS)
+
     def width(self, relation: exp.Expr, names: Mapping[str, str]) -> float:
         """Bytes on the wire of a row of a relation with the given columns and types."""
         total = 0.0

@@ -14,6 +14,7 @@ from tauro_nb.query.placement.cost import LOCAL_ROW, LOOKUPS, WORKED_ROW, Rates,
 from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations
+from tauro_nb.query.placement.sieve import sieve
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.secrecy import below_policy
 from tauro_nb.query.trees import bare, every, type_node
@@ -78,6 +79,7 @@ class _Reducer:
         for select in reversed(list(root.find_all(exp.Select, bfs=False))):
             self._in_select(select)
             self._settle(select)
+        sieve(root, self.fragments, self._estimator())
         reduced: exp.Expr = root.this
         return reduced
 

@@ -11,6 +11,7 @@ from tauro_nb.query.rules.lift_barriers import lift_barriers
 from tauro_nb.query.rules.prune_columns import prune_columns
 from tauro_nb.query.rules.push_predicates import push_predicates
 from tauro_nb.query.rules.share_conditions import share_conditions
+from tauro_nb.query.rules.trim_leaves import trim_leaves
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -22,7 +23,8 @@ RULES: tuple[Callable[[Query, Planner], Query], ...] = (
     fold_constants,
     share_conditions,
     push_predicates,
+    trim_leaves,
     lift_barriers,
 )
-"""Fewer columns first, constants as literals, what an OR says in any case, predicates to the leaves, barriers nobody
-needs."""
+"""Fewer columns first, constants as literals, what an OR says in any case, predicates to the leaves, columns that only
+those read, barriers nobody needs."""

@@ -88,6 +88,8 @@ def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
             return False
         if isinstance(node, _CALCULATING) and not all(map(numbers.holds, node.iter_expressions())):
             return False
+        if isinstance(node, _TOTAL) and not _is_total(node):
+            return False
     return True
 
 
@@ -216,9 +218,7 @@ class _Judge:
         if isinstance(node, exp.Column):
             return self._kind_of_column(node, scope)
         if isinstance(node, _TOTAL):
-            counts = list(node.iter_expressions())[1:]
-            constant = all(isinstance(part, exp.Literal) and _is_small(part) for part in counts)
-            return "VARCHAR" if constant and self._kind(node.this, scope) == "VARCHAR" else None
+            return "VARCHAR" if _is_total(node) and self._kind(node.this, scope) == "VARCHAR" else None
         if isinstance(node, exp.Subquery):
             inner = next((s for s in scope.subquery_scopes if s.expression is node.this), None)
             return self._kind_of_output(inner, 0) if inner is not None else None
@@ -286,6 +286,12 @@ class _Judge:
         decided = {name.lower(): column for name, column in self.planner.raw(source.name).decision.columns.items()}
         return {item.alias.lower(): decided[item.alias.lower()].shown_type if item.alias.lower() in decided else None
                 for item in leaf.expressions}  # fmt: skip
+
+
+def _is_total(node: exp.Expr) -> bool:
+    """Whether the places that a function of a text is given are constants: those of a column may be out of range."""
+    places = list(node.iter_expressions())[1:]
+    return all(isinstance(place, exp.Literal) and _is_small(place) for place in places)
 
 
 def _is_small(number: exp.Literal) -> bool:

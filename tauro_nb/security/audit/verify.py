@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,36 @@ class _Reader:
     records: int = 0
     unsigned: int = 0
     recovered: int = 0
+    file: str = ""
+    line: int = 0
+    torn: bool = False
+
+    def read(self, segments: Sequence[tuple[Path, bytes]]) -> None:
+        """Check the segments of a log, the oldest first."""
+        for number, (file, content) in enumerate(segments, 1):
+            self.file, self.line = file.name, 0
+            lines = content.split(b"\n")
+            half = lines.pop()
+            if half and number < len(segments):
+                self.take(half, iter(()))
+            self.torn = bool(half)
+            for self.line, record in enumerate(lines, 1):
+                self.take(record, iter(lines[self.line :]))
+            if lines:
+                self.end_segment()
+        self.line = 0
+
+    def found(self, segments: int, problem: str = "") -> Verification:
+        """What is to be said of it."""
+        counted = (self.records, segments, self.checkpoints)
+        if problem:
+            return Verification(False, *counted, problem, self.file, self.line or None, self.sequence + 1)
+        notes = []
+        if self.torn:
+            notes.append("the last line is half-written and was never acknowledged; the next writer cuts it off")
+        if self.recovered:
+            notes.append(f"{self.recovered} half-written records were cut off after a crash")
+        return Verification(True, *counted, unsigned=self.unsigned, notes=tuple(notes))
 
     def take(self, line: bytes, later: Iterator[bytes]) -> None:
         """Check one record against everything before it."""
@@ -203,50 +233,20 @@ def verify(path: Path, keys: AuditKeys, checkpoints: Iterable[Checkpoint] | Path
     >>> str(trail.verify())
     'the audit log verifies: 3 records in 1 segments, 2 checkpoints, 0 records after the last one'
     """
-    notes: list[str] = []
     try:
         known = _known(checkpoints)
     except ValueError:
         return Verification(False, problem="the file of checkpoints holds something else")
-    wanted: dict[tuple[str, int], list[Checkpoint]] = {}
-    for checkpoint in known:
-        wanted.setdefault((checkpoint.log, checkpoint.segment), []).append(checkpoint)
     files = LogFiles(path)
     segments = files.snapshot()
     files.close()
-    reader = _Reader(keys, wanted)
-    name, line = "", 0
+    reader = _Reader(keys, _by_segment(known))
     try:
-        for number, (file, content) in enumerate(segments):
-            name, line = file.name, 0
-            lines = content.split(b"\n")
-            torn = lines.pop()
-            if torn and number + 1 < len(segments):
-                reader.take(torn, iter(()))
-            elif torn:
-                notes.append("the last line is half-written and was never acknowledged; the next writer cuts it off")
-            for line, record in enumerate(lines, 1):
-                reader.take(record, iter(lines[line:]))
-            if lines:
-                reader.end_segment()
-        line = 0
+        reader.read(segments)
         _nothing_missing(reader, known)
     except _WrongError as wrong:
-        return Verification(
-            False,
-            reader.records,
-            len(segments),
-            reader.checkpoints,
-            str(wrong),
-            name,
-            line or None,
-            reader.sequence + 1,
-        )
-    if reader.recovered:
-        notes.append(f"{reader.recovered} half-written records were cut off after a crash")
-    return Verification(
-        True, reader.records, len(segments), reader.checkpoints, unsigned=reader.unsigned, notes=tuple(notes)
-    )
+        return reader.found(len(segments), str(wrong))
+    return reader.found(len(segments))
 
 
 def _known(checkpoints: Iterable[Checkpoint] | Path | None) -> list[Checkpoint]:
@@ -255,6 +255,13 @@ def _known(checkpoints: Iterable[Checkpoint] | Path | None) -> list[Checkpoint]:
     if isinstance(checkpoints, Path):
         return read_checkpoints(checkpoints.read_bytes()) if checkpoints.exists() else []
     return list(checkpoints)
+
+
+def _by_segment(checkpoints: Iterable[Checkpoint]) -> dict[tuple[str, int], list[Checkpoint]]:
+    found: dict[tuple[str, int], list[Checkpoint]] = {}
+    for checkpoint in checkpoints:
+        found.setdefault((checkpoint.log, checkpoint.segment), []).append(checkpoint)
+    return found
 
 
 def _nothing_missing(reader: _Reader, known: Iterable[Checkpoint]) -> None:

@@ -1,0 +1,106 @@
+"""Semi-joins in the engine: rows that find no partner among the few of a step are left out while they are scanned.
+
+DuckDB takes the different keys of a table it holds for all that there are: a join with a step seems to leave out
+nothing, so that it may join large relations first, and it makes no Bloom filter of the keys. A semi-join says both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlglot import exp
+
+from tauro_nb.query.names import FRAGMENT, STEP, leaf_kind
+from tauro_nb.query.placement.edges import Edge, edges
+from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.plan import Fragment
+from tauro_nb.query.secrecy import below_policy
+from tauro_nb.query.trees import every
+
+__all__ = ["sieve"]
+
+_LEFT: Final = 0.25
+"""Keys that are a larger part of all values are not looked for."""
+_ROWS: Final = 50_000
+"""Nor are they among fewer rows."""
+_SMALLER: Final = 15.0
+"""A step has so many times fewer rows than what it is looked for in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sieve:
+    """An edge by which a step leaves out rows, and the part that it leaves."""
+
+    edge: Edge
+    left: float
+
+
+def sieve(tree: exp.Expr, fragments: Mapping[str, Fragment], estimator: Estimator) -> None:
+    """Let large relations of a tree be read for the keys of the step that leaves least of them, in place.
+
+    Parameters
+    ----------
+    fragments
+        By id; where keys are sent to a source, nothing is left to be done here.
+    """
+    for select in [node for node in every(tree, exp.Select) if not below_policy(node)]:
+        best: dict[str, _Sieve] = {}
+        for edge in edges(select):
+            found = _weigh(edge, select, fragments, estimator)
+            if found is not None and found.left < best.get(edge.target.alias, found).left + 1e-12:
+                best[edge.target.alias] = found
+        for one in best.values():
+            _put(one.edge)
+
+
+def _weigh(edge: Edge, select: exp.Select, fragments: Mapping[str, Fragment], estimator: Estimator) -> _Sieve | None:
+    if edge.target.scope is not select or not isinstance(edge.reducer.scope, exp.Select):
+        return None
+    step, target = edge.reducer.relation, edge.target.relation
+    if leaf_kind(step) != STEP or not _can_wrap(target) or _has_keys(target, fragments):
+        return None
+    rows = estimator.rows(target)
+    if rows < max(_ROWS, estimator.rows(step) * _SMALLER):
+        return None
+    left = estimator.distinct(step, edge.key) / max(estimator.domain(step, edge.key), 1.0)
+    return _Sieve(edge, left) if left <= _LEFT else None
+
+
+def _can_wrap(relation: exp.Expr) -> bool:
+    """Whether a relation is a plain subquery, which reads nothing of what stands beside it."""
+    if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample", "joins")):
+        return False
+    own = _names(relation.this)
+    return all(not column.table or column.table.lower() in own for column in every(relation.this, exp.Column))
+
+
+def _names(tree: exp.Expr) -> Collection[str]:
+    return {node.alias_or_name.lower() for node in every(tree, exp.Table, exp.Subquery)}
+
+
+def _has_keys(relation: exp.Expr, fragments: Mapping[str, Fragment]) -> bool:
+    read = (table.name for table in every(relation, exp.Table) if leaf_kind(table) == FRAGMENT)
+    return any(fragments[name].keys for name in read)
+
+
+def _put(edge: Edge) -> None:
+    """Read the target for the step's keys alone."""
+    step, target = edge.reducer.relation.copy(), edge.target.relation
+    alias = target.args["alias"].copy()
+    step.set("alias", exp.TableAlias(this=exp.to_identifier("keys", quoted=True)))
+    inner = target.copy()
+    inner.set("alias", exp.TableAlias(this=exp.to_identifier("whole", quoted=True)))
+    equal = exp.EQ(this=_column(edge.column, "whole"), expression=_column(edge.key, "keys"))
+    # Every key is equal to itself: only of a side with a condition DuckDB makes a Bloom filter.
+    every_key = exp.EQ(this=_column(edge.key, "keys"), expression=_column(edge.key, "keys"))
+    keys = exp.select(_column(edge.key, "keys")).from_(step, copy=False).where(every_key, copy=False)
+    keys_read = exp.Subquery(this=keys, alias=exp.TableAlias(this=exp.to_identifier("keys", quoted=True)))
+    read = exp.select("*").from_(inner, copy=False)
+    read.set("joins", [exp.Join(this=keys_read, kind="SEMI", on=equal)])
+    target.replace(exp.Subquery(this=read, alias=alias))
+
+
+def _column(name: str, table: str) -> exp.Column:
+    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(table, quoted=True))
