@@ -178,6 +178,17 @@ class PostgreSQLSource(AttachedSource):
             [self.alias, self._pool_size, int(self.pool_timeout * 1000)],
         ).fetchall()
 
+    def export_snapshot(self, cursor: duckdb.DuckDBPyConnection) -> str:
+        """The snapshot of the server's transaction that belongs to a cursor's."""
+        asked = exp.select("*").from_(self.remote_relation("SELECT pg_export_snapshot()"))
+        (found,) = cursor.execute(asked.sql("duckdb")).fetchall()
+        return str(found[0])
+
+    def adopt_snapshot(self, cursor: duckdb.DuckDBPyConnection, snapshot: str) -> None:
+        """Begin the server's transaction of a cursor's with another one's snapshot."""
+        name = exp.Literal.string(snapshot).sql(self.dialect)
+        cursor.execute("CALL postgres_execute($1, $2)", [self.alias, f"SET TRANSACTION SNAPSHOT {name}"])
+
     def remote_relation(self, sql: str) -> exp.Expr:
         """`postgres_query`: the server gets `sql` as it is."""
         arguments = [exp.Literal.string(self.alias), exp.Literal.string(sql)]
