@@ -334,6 +334,10 @@ class PostgreSQLSource(AttachedSource):
         """Cancel every statement of ours on the server; the engine alone would wait for the answer."""
         self._control.cancel()
 
+    def stop(self, mark: str) -> None:
+        """Cancel what one run asked."""
+        self._control.cancel(mark)
+
     @property
     def round_trip(self) -> float:
         """Seconds that the quickest question took."""
