@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from tauro_nb.engine.ahead import Ahead
 from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.gate import Gate
 from tauro_nb.engine.interrupt import Interruptible
+from tauro_nb.engine.marks import marked_plan
 from tauro_nb.engine.parallel import Parallel
 from tauro_nb.engine.redact import redacted
 from tauro_nb.engine.settings import EngineSettings, SpillDirectory
@@ -208,6 +210,8 @@ class Execution:
         tell: Callable[[], None] | None = None,
     ) -> None:
         sources = list(plan.sources.values())
+        self._mark = f"tauro_nb run {uuid.uuid4().hex[:12]}"
+        plan = marked_plan(plan, self._mark)
         self._feeds = Feeds(lambda: engine.cursor(sources, switched_off=self._plan.switched_off), plan.params)
         self._plan = plan if meter is None else counted_plan(plan, self._feeds)
         another = partial(engine.cursor, sources, switched_off=plan.switched_off)
@@ -221,6 +225,7 @@ class Execution:
         self._failure: TauroError | None = None
         self._stopped = False
         self._closing = False
+        self._read_to_its_end = False
         self._watch = Watch(sources)
         self._worker = Interruptible(self.cancel, self._watch, tell)
         self._cursor: duckdb.DuckDBPyConnection | None = None
@@ -360,6 +365,7 @@ class Execution:
                 if self._tell is not None:
                     self._tell()
                 yield answer
+            self._read_to_its_end = True
             fragment = whole_fragment(self._plan.shown)
             if fragment in self._unkeyed:
                 self.counted[fragment] = rows
@@ -393,8 +399,8 @@ class Execution:
     def close(self) -> None:
         """Stop what still runs, and free the cursor and the worker; may be called twice.
 
-        A reader that is not closed reads on, at the server and here, until Python collects it. The scanner first reads
-        the rest of an answer that it was sent; whoever drops a long one does not wait for that.
+        A reader that is not closed reads on, at the server and here, until Python collects it. Of a long answer that is
+        dropped the scanner would first read the rest: the server is told to stop what this run asked, and no other.
         """
         self._worker.close()
         cursor, self._cursor = self._cursor, None
@@ -413,6 +419,8 @@ class Execution:
             ending.join(_PATIENCE)
 
     def _let_go(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        if not self._read_to_its_end:
+            self._watch.stop(self._mark)
         # Batches on their way may arrive: of an answer that is interrupted the scanner first reads all the rest.
         left = self._gate.close(_PATIENCE)
         if not left:

@@ -174,6 +174,9 @@ class RemoteSource(Protocol):
     def trouble(self) -> Trouble | None:
         """Try a connection of its own, for at most the time for connecting; None when the server takes it."""
 
+    def stop(self, mark: str) -> None:
+        """Stop the statements of ours that begin with a comment of this mark, and no others."""
+
     def sever(self) -> None:
         """Break every connection to it, so that whoever waits for an answer stops waiting."""
 

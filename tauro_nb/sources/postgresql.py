@@ -14,7 +14,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SchemaMismatch, UnknownTable
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
-from tauro_nb.query.trees import type_node
+from tauro_nb.query.trees import every, type_node
 from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
 from tauro_nb.sources.base import (
@@ -284,7 +284,7 @@ class PostgreSQLSource(AttachedSource):
 
     def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
         """A fragment in PostgreSQL's SQL."""
-        return self._translate(fragment, tables, params).sql(self.dialect)
+        return self._translate(fragment, tables, params).sql(self.dialect, copy=False)
 
     def _expected(self, fragment: Fragment, sql: str) -> int | None:
         """The rows that the server expects, or had before, if its conditions may leave much less than the table.
@@ -303,7 +303,7 @@ class PostgreSQLSource(AttachedSource):
     ) -> exp.Query:
         tree = self.capability.translate_masks(bind_literals(fragment.tree, params))
         assert isinstance(tree, exp.Query)
-        for node in list(tree.find_all(exp.Table)):
+        for node in every(tree, exp.Table):
             if node.db == RAW:
                 physical = self.physical(tables[node.name])
                 physical.set("alias", node.args.get("alias"))
@@ -314,7 +314,7 @@ class PostgreSQLSource(AttachedSource):
         ]
         if all(_output(exp.Null(), kind) == exp.Null() for kind in fragment.schema.values()):
             return tree
-        return exp.select(*selects).from_(tree.subquery("answer"))
+        return exp.Select(expressions=selects).from_(tree.subquery("answer", copy=False), copy=False)
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """The planner's estimates in pg_class and pg_stats; never runs ANALYZE."""
@@ -333,6 +333,10 @@ class PostgreSQLSource(AttachedSource):
     def cancel(self) -> None:
         """Cancel every statement of ours on the server; the engine alone would wait for the answer."""
         self._control.cancel()
+
+    def stop(self, mark: str) -> None:
+        """Cancel what one run asked."""
+        self._control.cancel(mark)
 
     @property
     def round_trip(self) -> float:

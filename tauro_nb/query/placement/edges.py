@@ -147,7 +147,7 @@ def _exists(select: exp.Select, query: exp.Expr, *, negated: bool) -> Iterator[E
     clauses = ("group", "having", "limit", "offset", "qualify", "sample")
     if not isinstance(query, exp.Select) or any(query.args.get(clause) for clause in clauses):
         return
-    if not plain_joins(query) or any(item.find(exp.AggFunc, exp.Window) for item in query.expressions):
+    if not plain_joins(query) or any(every(item, exp.AggFunc, exp.Window) for item in query.expressions):
         return
     for edge in _correlated(select, query):
         yield edge

@@ -7,13 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
 
 from tauro_nb.query.placement.alike import pair_of
 from tauro_nb.query.placement.cost import LOOKUPS, WORKED_ROW, Rates, asked, scanned
-from tauro_nb.query.placement.early import Early, early, outer_columns
+from tauro_nb.query.placement.early import Early, Reads, early
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.trees import every
 
@@ -87,7 +88,15 @@ class Weigher:
     estimator: Estimator
     rates: RatesOf
     _equal: list[tuple[exp.Column, exp.Column]] = field(init=False, repr=False)
+    _gains: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[float, Group] | None] = field(
+        default_factory=dict, repr=False
+    )
     _shares: dict[tuple[str, frozenset[str], int], _Share] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def reads(self) -> Reads:
+        """What the SELECT aggregates and reads: it is not changed while it is weighed."""
+        return Reads.of(self.select)
 
     def __post_init__(self) -> None:
         pairs = [pair for part in (*self.parts, *self.implied) if (pair := pair_of(part)) is not None]
@@ -97,13 +106,20 @@ class Weigher:
         """The two groups that gain most when they are asked for together."""
         found = []
         for left, right in itertools.combinations(groups, 2):
-            merged = self._merged(left, right) if left.source is right.source else None
-            if merged is None or self._guesses(left, right, merged) or self._guesses(right, left, merged):
-                continue
-            apart, together = self._price(left) + self._price(right), self._price(merged)
-            if together.is_better(apart):
-                found.append((apart.volume / max(together.volume, 1.0), left, right, merged))
+            key = (left.aliases, right.aliases)
+            if key not in self._gains:
+                self._gains[key] = self._gain(left, right)
+            if (gained := self._gains[key]) is not None:
+                found.append((gained[0], left, right, gained[1]))
         return max(found, key=lambda one: one[0])[1:] if found else None
+
+    def _gain(self, left: Group, right: Group) -> tuple[float, Group] | None:
+        """How many times less moves when two groups are asked for together, and that group; None if it is no gain."""
+        merged = self._merged(left, right) if left.source is right.source else None
+        if merged is None or self._guesses(left, right, merged) or self._guesses(right, left, merged):
+            return None
+        apart, together = self._price(left) + self._price(right), self._price(merged)
+        return (apart.volume / max(together.volume, 1.0), merged) if together.is_better(apart) else None
 
     def early(self, groups: list[Group], is_answered: Callable[[Group, Early], bool]) -> tuple[Group, Early] | None:
         """The group that is better aggregated at its source, if there is one; the lightest for what it was."""
@@ -122,7 +138,7 @@ class Weigher:
         own, joined = [], False
         for part in self.parts:
             used = _used(part)
-            if not used or not used <= inside or part.find(exp.Query) or capability.refusal(part) is not None:
+            if not used or not used <= inside or every(part, exp.Query) or capability.refusal(part) is not None:
                 continue
             own.append(part)
             joined = joined or (isinstance(part.unnest(), exp.EQ) and _crosses(used, left, right))
@@ -141,7 +157,7 @@ class Weigher:
         if len(merged.aliases) < 3 or self._rows(small) > _CONSTANTS or self._rows(large) < _MANY:
             return False
         own = {id(column) for part in merged.conditions for column in every(part, exp.Column)}
-        read = (column for column in outer_columns(self.select) if column.table.lower() in small.aliases)
+        read = (column for column in self.reads.columns if column.table.lower() in small.aliases)
         return all(id(column) in own for column in read)
 
     def _price(self, group: Group) -> _Price:
@@ -160,7 +176,7 @@ class Weigher:
         return min(whole, keyed, key=lambda price: price.seconds)
 
     def _partial(self, group: Group) -> tuple[Early, _Price] | None:
-        found = early(self.select, group.aliases, group.conditions)
+        found = early(self.reads, group.aliases, group.conditions)
         capability = group.source.capability
         assert capability is not None
         if found is None or any(capability.refusal(unit) is not None for unit in found.units):
@@ -269,7 +285,7 @@ class Weigher:
         inside = {id(column) for part in group.conditions for column in every(part, exp.Column)}
         return self._bytes(
             column
-            for column in outer_columns(self.select)
+            for column in self.reads.columns
             if column.table.lower() in group.aliases and id(column) not in inside
         )
 
