@@ -31,6 +31,8 @@ from tests.tpc.loaders import load_postgres
 ROOT = Path(__file__).resolve().parent.parent
 SCALE = float(os.environ.get("TAURO_BENCH_SF", "1"))
 REPEATS = int(os.environ.get("TAURO_BENCH_REPEATS", "5"))
+ENOUGH = 3.0
+"""Seconds after which a contestant is not asked the same again: of MariaDB, ATTACH takes that long for once."""
 FILTERS = {
     "one day": "o_orderdate = DATE '1995-03-15'",
     "dear": "o_totalprice > 420000",
@@ -137,17 +139,24 @@ def _runners(target: Target, address: str, orders: Path) -> Iterator[dict[str, R
 
 
 def _comparable(table: pa.Table) -> list[str]:
-    """Rows in one order; sums of floating-point numbers depend on the order they were added in."""
+    """Rows in one order; sums of doubles depend on the order they were added in, and have four decimals here."""
     return sorted(
-        repr([round(value, 3) if isinstance(value, float) else value for value in row.values()])
+        repr([round(value, 4) if isinstance(value, float) else value for value in row.values()])
         for row in table.to_pylist()
     )
 
 
-def _seconds(run: Run, text: str) -> float:
-    started = time.perf_counter()
-    run(text)
-    return time.perf_counter() - started
+def _in_turns(runners: dict[str, Run], text: str) -> tuple[dict[str, pa.Table], dict[str, list[float]]]:
+    """The answer and the seconds of each contestant; the first run of each finds its catalogs cold."""
+    answers: dict[str, pa.Table] = {}
+    times: dict[str, list[float]] = {who: [] for who in runners}
+    for _ in range(1 + REPEATS):
+        for who, run in runners.items():
+            if sum(times[who]) < ENOUGH:
+                started = time.perf_counter()
+                answers[who] = run(text)
+                times[who].append(time.perf_counter() - started)
+    return answers, times
 
 
 def _moved(target: Target, orders: Path, texts: dict[str, str]) -> dict[str, dict[str, int]]:
@@ -158,9 +167,10 @@ def _moved(target: Target, orders: Path, texts: dict[str, str]) -> dict[str, dic
     found: dict[str, dict[str, int]] = {name: {} for name in texts}
     try:
         with _runners(target, proxy.uri, orders) as runners:
+            for run in runners.values():
+                run("SELECT count(*) FROM orders JOIN lineitem ON l_orderkey = o_orderkey WHERE o_orderkey < 0")
             for name, text in texts.items():
                 for who, run in runners.items():
-                    run(text)
                     before = proxy.traffic()
                     run(text)
                     moved = proxy.traffic() - before
@@ -177,13 +187,13 @@ def measure(target: Target, orders: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with _runners(target, target.address, orders) as runners:
         for name, text in texts.items():
-            warm = {who: run(text) for who, run in runners.items()}
-            rows = {who: _comparable(table) for who, table in warm.items()}
-            times: dict[str, list[float]] = {who: [] for who in runners}
-            for _ in range(REPEATS):
-                for who, run in runners.items():
-                    times[who].append(_seconds(run, text))
-            figures[name] = {"seconds": times, "same": rows["ours"] == rows["attach"], "rows": warm["ours"].num_rows}
+            answers, times = _in_turns(runners, text)
+            rows = {who: _comparable(table) for who, table in answers.items()}
+            figures[name] = {
+                "seconds": times,
+                "same": rows["ours"] == rows["attach"],
+                "rows": answers["ours"].num_rows,
+            }
     for name, moved in _moved(target, orders, texts).items():
         figures[name]["bytes"] = moved
     return figures

@@ -90,6 +90,7 @@ def _canonical(type_text: str) -> str:
     return str(parse_type(type_text))
 
 
+@lru_cache(maxsize=4096)
 def parse_type(type_text: str) -> Type:
     """Parse a type into its parts; `normalize` is its text.
 

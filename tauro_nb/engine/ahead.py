@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
 from sqlglot import exp
 
-from tauro_nb.query.literals import used_params
+from tauro_nb.engine.answers import Answers
 from tauro_nb.query.names import ANSWERS
 from tauro_nb.sources.base import RemoteSource
 
 if TYPE_CHECKING:
+    import duckdb
+
     from tauro_nb.query.plan import QueryPlan
 
 __all__ = ["Ahead"]
@@ -46,7 +45,7 @@ class Ahead:
         self._plan = plan
         self._cursor = cursor
         self._wanted = _chosen(plan)
-        self._mark = uuid.uuid4().hex
+        self._answers = Answers()
         self._cursors: dict[str, duckdb.DuckDBPyConnection] = {}
         self._coming: dict[str, Future[None]] = {}
         self.counted: dict[str, int] = {}
@@ -66,16 +65,8 @@ class Ahead:
         cursor = self._cursors[server]
         cursor.begin()
         for name, relation in self._wanted[server].items():
-            query = exp.select("*").from_(relation.copy())
-            params = used_params(query, self._plan.params) or None
-            made = f"CREATE TABLE {self._table(name).sql('duckdb')} AS {query.sql('duckdb')}"
-            filled = cursor.execute(made, params).fetchone()
-            self.counted[name] = 0 if filled is None else filled[0]
+            self.counted[name] = self._answers.put(cursor, name, relation, self._plan.params)
         cursor.commit()
-
-    def _table(self, name: str) -> exp.Table:
-        """Where an answer is kept: in the instance, for temporary tables are seen by one cursor only."""
-        return exp.table_(exp.to_identifier(f"{self._mark} {name}", quoted=True), db="main", catalog="memory")
 
     def ready(self, tree: exp.Expr) -> exp.Expr:
         """The tree over what was fetched; waits for it.
@@ -92,7 +83,7 @@ class Ahead:
         for node, name in _answers(root):
             if name in server_of:
                 self._coming[server_of[name]].result()
-                table = self._table(name)
+                table = self._answers.table(name)
                 table.set("alias", node.args.get("alias"))
                 node.replace(table)
         ready: exp.Expr = root.this
@@ -110,10 +101,7 @@ class Ahead:
             coming.add_done_callback(partial(self._let_go, server))
 
     def _let_go(self, server: str, _: Future[None]) -> None:
-        # Of a transaction that failed nothing is left, and of an instance that was closed neither.
-        with contextlib.suppress(duckdb.Error), self._cursors[server] as cursor:
-            for name in self._wanted[server]:
-                cursor.execute(f"DROP TABLE IF EXISTS {self._table(name).sql('duckdb')}")
+        self._answers.let_go(self._cursors[server], self._wanted[server])
 
 
 def _answers(tree: exp.Expr) -> list[tuple[exp.Expr, str]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import uuid
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 from sqlglot import exp
@@ -14,6 +16,8 @@ from tauro_nb.engine.ahead import Ahead
 from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.gate import Gate
 from tauro_nb.engine.interrupt import Interruptible
+from tauro_nb.engine.marks import marked_plan
+from tauro_nb.engine.parallel import Parallel
 from tauro_nb.engine.redact import redacted
 from tauro_nb.engine.settings import EngineSettings, SpillDirectory
 from tauro_nb.engine.stages import Stages
@@ -48,6 +52,13 @@ _SETTINGS = {
 }
 
 
+class _Kind(NamedTuple):
+    """What tells one instance from another."""
+
+    switched_off: frozenset[str]
+    fetching: bool
+
+
 class DuckDBEngine:
     """An in-memory instance for each set of optimizers that plans must run without; most plans need none switched off.
 
@@ -65,51 +76,56 @@ class DuckDBEngine:
         self.functions = functions
         self._settings = settings or EngineSettings()
         self._spill: SpillDirectory | None = None
-        self._instances: dict[frozenset[str], duckdb.DuckDBPyConnection] = {}
-        self._attached: dict[tuple[frozenset[str], int], Hashable] = {}
-        self._prepared: dict[frozenset[str], frozenset[Preparation]] = {}
+        self._instances: dict[_Kind, duckdb.DuckDBPyConnection] = {}
+        self._attached: dict[tuple[_Kind, int], Hashable] = {}
+        self._prepared: dict[_Kind, frozenset[Preparation]] = {}
         self._running: weakref.WeakSet[Execution] = weakref.WeakSet()
         self._lock = threading.RLock()
 
     def cursor(
-        self, sources: Sequence[Source], *, switched_off: frozenset[str] = frozenset()
+        self, sources: Sequence[Source], *, switched_off: frozenset[str] = frozenset(), fetching: bool = False
     ) -> duckdb.DuckDBPyConnection:
         """A cursor of an instance in which `sources` are attached, without the optimizers `switched_off`.
+
+        One for `fetching` does all work in the thread that calls it. Where there are others, they may take the work,
+        and the one that called keeps a processor busy with asking whether it is done.
 
         Raises
         ------
         SourceUnavailable
             One of them cannot be attached.
         """
+        kind = _Kind(switched_off, fetching)
         with self._lock:
             needed = frozenset(s.preparation for s in sources if s.preparation is not None)
-            instance = self._instance(switched_off, needed)
+            instance = self._instance(kind, needed)
             for source in sources:
-                key, found = (switched_off, id(source)), identity(source)
+                key, found = (kind, id(source)), identity(source)
                 if key not in self._attached or self._attached[key] != found:
                     source.attach(instance)
                     self._attached[key] = found
             return instance.cursor()
 
-    def _instance(self, switched_off: frozenset[str], needed: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
+    def _instance(self, kind: _Kind, needed: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
         """The instance, started again when a source needs a setting: a locked one takes no more.
 
         Queries that run on the one before keep it alive until they end.
         """
-        ready = self._prepared.get(switched_off, frozenset())
-        if switched_off not in self._instances or not needed <= ready:
-            self._instances[switched_off] = self._start(switched_off, ready | needed)
-            self._prepared[switched_off] = ready | needed
-            self._attached = {key: found for key, found in self._attached.items() if key[0] != switched_off}
-        return self._instances[switched_off]
+        ready = self._prepared.get(kind, frozenset())
+        if kind not in self._instances or not needed <= ready:
+            self._instances[kind] = self._start(kind, ready | needed)
+            self._prepared[kind] = ready | needed
+            self._attached = {key: found for key, found in self._attached.items() if key[0] != kind}
+        return self._instances[kind]
 
-    def _start(self, switched_off: frozenset[str], preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
+    def _start(self, kind: _Kind, preparations: frozenset[Preparation]) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:", config={**_SETTINGS, **self._room()})
         instance.execute("SET enable_progress_bar = false")
-        instance.execute(f"SET threads = {self._settings.threads(_threads(instance))}")
+        threads = 1 if kind.fetching else self._settings.threads(_threads(instance))
+        instance.execute(f"SET threads = {threads}")
         # A policy must not mean something else on a machine in another time zone; cursors inherit only globals.
         instance.execute("SET GLOBAL TimeZone = 'UTC'")
-        instance.execute(f"SET disabled_optimizers = '{','.join(sorted(switched_off))}'")
+        instance.execute(f"SET disabled_optimizers = '{','.join(sorted(kind.switched_off))}'")
         if self.functions is not None:
             self.functions.register(instance)
         for preparation in preparations:
@@ -154,8 +170,8 @@ class DuckDBEngine:
     def refresh(self, source: Source) -> None:
         """Make every instance forget what it cached of a source's schema."""
         with self._lock:
-            for switched_off, instance in self._instances.items():
-                if (switched_off, id(source)) in self._attached:
+            for kind, instance in self._instances.items():
+                if (kind, id(source)) in self._attached:
                     with instance.cursor() as cursor:
                         source.refresh(cursor)
 
@@ -194,12 +210,14 @@ class Execution:
         tell: Callable[[], None] | None = None,
     ) -> None:
         sources = list(plan.sources.values())
+        self._mark = f"tauro_nb run {uuid.uuid4().hex[:12]}"
+        plan = marked_plan(plan, self._mark)
         self._feeds = Feeds(lambda: engine.cursor(sources, switched_off=self._plan.switched_off), plan.params)
         self._plan = plan if meter is None else counted_plan(plan, self._feeds)
+        another = partial(engine.cursor, sources, switched_off=plan.switched_off)
         # What is measured is read one after the other, so that the figures are each one's own.
-        self._ahead = (
-            Ahead(plan, lambda: engine.cursor(sources, switched_off=plan.switched_off)) if meter is None else None
-        )
+        self._ahead = Ahead(plan, another) if meter is None else None
+        self._parallel = Parallel(engine, sources, another) if meter is None else None
         self._meter = meter
         self._tell = tell
         self._sources: Mapping[str, Source] = plan.sources
@@ -207,6 +225,7 @@ class Execution:
         self._failure: TauroError | None = None
         self._stopped = False
         self._closing = False
+        self._read_to_its_end = False
         self._watch = Watch(sources)
         self._worker = Interruptible(self.cancel, self._watch, tell)
         self._cursor: duckdb.DuckDBPyConnection | None = None
@@ -258,7 +277,7 @@ class Execution:
             self._cursor.register(frame_name(name), frame)
         if self._ahead is not None:
             self._ahead.start()
-        stages = Stages(self._plan, self._cursor, self._hand, self._ahead)
+        stages = Stages(self._plan, self._cursor, self._hand, self._ahead, self._parallel)
         residual = stages.run(lambda: self._stopped)
         self.shipped = stages.shipped
         self.counted |= stages.counted | ({} if self._ahead is None else self._ahead.counted)
@@ -346,6 +365,7 @@ class Execution:
                 if self._tell is not None:
                     self._tell()
                 yield answer
+            self._read_to_its_end = True
             fragment = whole_fragment(self._plan.shown)
             if fragment in self._unkeyed:
                 self.counted[fragment] = rows
@@ -371,15 +391,16 @@ class Execution:
         if self._cursor is not None:
             self._cursor.interrupt()
         self._feeds.interrupt()
-        if self._ahead is not None:
-            self._ahead.interrupt()
+        for fetching in (self._ahead, self._parallel):
+            if fetching is not None:
+                fetching.interrupt()
         self._watch.tell_to_stop()
 
     def close(self) -> None:
         """Stop what still runs, and free the cursor and the worker; may be called twice.
 
-        A reader that is not closed reads on, at the server and here, until Python collects it. The scanner first reads
-        the rest of an answer that it was sent; whoever drops a long one does not wait for that.
+        A reader that is not closed reads on, at the server and here, until Python collects it. Of a long answer that is
+        dropped the scanner would first read the rest: the server is told to stop what this run asked, and no other.
         """
         self._worker.close()
         cursor, self._cursor = self._cursor, None
@@ -398,6 +419,8 @@ class Execution:
             ending.join(_PATIENCE)
 
     def _let_go(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        if not self._read_to_its_end:
+            self._watch.stop(self._mark)
         # Batches on their way may arrive: of an answer that is interrupted the scanner first reads all the rest.
         left = self._gate.close(_PATIENCE)
         if not left:
@@ -407,8 +430,9 @@ class Execution:
             self._reader.close()
         cursor.close()
         self._feeds.close(unread=left)
-        if self._ahead is not None:
-            self._ahead.close()
+        for fetching in (self._ahead, self._parallel):
+            if fetching is not None:
+                fetching.close()
         self._turns.give()
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tauro_nb.engine.ahead import Ahead
+    from tauro_nb.engine.parallel import Parallel
     from tauro_nb.query.plan import Fragment, KeyFilter, QueryPlan
 
 __all__ = ["Stages"]
@@ -31,6 +32,8 @@ class Stages:
         Registers a stream with the cursor.
     ahead
         Has fetched, or is fetching, some of the answers.
+    parallel
+        Fetches over several connections what goes into a table anyway; what the residual reads comes as it is needed.
     """
 
     def __init__(
@@ -39,11 +42,13 @@ class Stages:
         cursor: duckdb.DuckDBPyConnection,
         hand: Callable[[str, Callable[[], pa.RecordBatchReader]], None],
         ahead: Ahead | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
         self._plan = plan
         self._cursor = cursor
         self._hand = hand
         self._ahead = ahead
+        self._parallel = parallel
         self._by_id: Mapping[str, Fragment] = {fragment.id: fragment for fragment in plan.fragments}
         self.shipped: dict[str, int] = {}
         """Keys that left, by mark of the filter; what is missing here was given up."""
@@ -61,9 +66,11 @@ class Stages:
         for step in self._plan.steps:
             if stopped():
                 raise QueryCancelled("the query was interrupted; every source was told to stop.")
-            tree = self._ready(step.tree)
-            table = handed_table(step.id).sql("duckdb")
-            filled = self._execute(f"CREATE TEMP TABLE {table} AS {tree.sql('duckdb')}", tree).fetchone()
+            tree = self._ready(step.tree, self._parallel)
+            # What was fetched is in tables already.
+            kind = "VIEW" if self._parallel is not None and self._parallel.holds(tree) else "TABLE"
+            name = handed_table(step.id).sql("duckdb")
+            filled = self._execute(f"CREATE TEMP {kind} {name} AS {tree.sql('duckdb')}", tree).fetchone()
             fragment = whole_fragment(step.shown)
             if fragment is not None and not self._by_id[fragment].keys:
                 self.counted[fragment] = filled[0]
@@ -72,22 +79,27 @@ class Stages:
     def _execute(self, sql: str, tree: exp.Expr) -> Any:
         return self._cursor.execute(sql, used_params(tree, self._plan.params) or None)
 
-    def _ready(self, tree: exp.Expr) -> exp.Expr:
+    def _ready(self, tree: exp.Expr, parallel: Parallel | None = None) -> exp.Expr:
         """The tree with relations where fragments waited for keys."""
         tree = tree if self._ahead is None else self._ahead.ready(tree)
-        if not any(fragment.keys for fragment in self._plan.fragments):
+        if not any(leaf_kind(node) == FRAGMENT for node in tree.find_all(exp.Table)):
             return tree
         root = exp.Subquery(this=tree.copy())
         for node in [node for node in root.find_all(exp.Table) if leaf_kind(node) == FRAGMENT]:
-            node.replace(self._relation(self._by_id[node.name]))
+            node.replace(self._relation(self._by_id[node.name], parallel))
         ready: exp.Expr = root.this
         return ready
 
-    def _relation(self, fragment: Fragment) -> exp.Expr:
+    def _relation(self, fragment: Fragment, parallel: Parallel | None) -> exp.Expr:
         """How a fragment is read now: for its keys if they are few enough and can be written, otherwise whole."""
         keys = {key.mark: self._keys(key) for key in fragment.keys}
+        sent = {mark: len(values) for mark, values in keys.items() if values is not None}
         scan = None
-        if any(values is not None for values in keys.values()):
+        if sent:
+            fetched = None if parallel is None else parallel.fetch(fragment, keys)
+            if fetched is not None:
+                self.shipped |= sent
+                return fetched
             scan = fragment.keyed(keys)
         if scan is None:
             scan = fragment.scan
@@ -95,7 +107,7 @@ class Stages:
                 assert fragment.unkeyed is not None
                 return fragment.unkeyed.copy()
         else:
-            self.shipped |= {mark: len(values) for mark, values in keys.items() if values is not None}
+            self.shipped |= sent
         if scan.stream is not None:
             self._hand(fragment.id, scan.stream)
             return handed_table(fragment.id)
@@ -104,13 +116,8 @@ class Stages:
 
     def _keys(self, key: KeyFilter) -> pa.Array | None:
         """The different keys of a step; None when there are more than pay."""
-        column = exp.column(exp.to_identifier(key.column, quoted=True))
-        query = (
-            exp.select(column)
-            .distinct()
-            .from_(handed_table(key.step))
-            .where(exp.not_(exp.Is(this=column.copy(), expression=exp.null())))
-            .limit(key.most + 1)
-        )
-        found = self._cursor.execute(query.sql("duckdb")).to_arrow_table().column(0).combine_chunks()
+        column = exp.to_identifier(key.column, quoted=True).sql("duckdb")
+        step = handed_table(key.step).sql("duckdb")
+        query = f"SELECT DISTINCT {column} FROM {step} WHERE {column} IS NOT NULL LIMIT {key.most + 1}"
+        found = self._cursor.execute(query).to_arrow_table().column(0).combine_chunks()
         return None if len(found) > key.most else found

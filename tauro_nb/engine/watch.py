@@ -71,6 +71,12 @@ class Watch:
         self._deaf |= {source for source in self._remote if told[source].is_alive()}
         self.sever()
 
+    def stop(self, mark: str) -> None:
+        """Have every server stop the statements with a mark; one that cannot be told goes on until it notices."""
+        for source in self._remote:
+            with contextlib.suppress(TauroError):
+                source.stop(mark)
+
     def sever(self, *, all_of_them: bool = False) -> None:
         """Break the connections to the servers that could not be told to stop, or to all."""
         for source in self._remote:

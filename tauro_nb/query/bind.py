@@ -9,7 +9,7 @@ import duckdb
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import traverse_scope
+from sqlglot.optimizer.scope import Scope, traverse_scope
 from sqlglot.schema import MappingSchema
 
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
@@ -155,17 +155,26 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
         normalize=False,
     )
     try:
-        tree = qualify(copied(query.tree), schema=schema, dialect="duckdb")
+        # `_note_columns` looks whether every column is resolved.
+        tree = qualify(copied(query.tree), schema=schema, dialect="duckdb", validate_qualify_columns=False)
+        used = _note_columns(tree)
+        if used is None or _leftover_star(tree) or _whole_rows(tree):
+            return fallback
         described = planner.binder.describe(written(tree), query.params)
     except (SqlglotError, duckdb.Error):
         return fallback
-    if list(described.values()) != list(query.schema.values()) or _leftover_star(tree) or _whole_rows(tree):
+    if list(described.values()) != list(query.schema.values()):
         return fallback
-    used = _note_columns(tree)
     exact = tuple(
         Leaf(name, tuple(c for c in columns[name] if c.lower() in used.get(name.lower(), ()))) for name in tables
     )
     return query.evolve("qualify", tree, leaves=exact, qualified=True)
+
+
+def _is_resolved(scope: Scope) -> bool:
+    """Whether every column of a SELECT is written with a relation of its own, or of a query around that may be read."""
+    strangers = scope.external_columns and not scope.is_correlated_subquery and not scope.pivots
+    return not strangers and not scope.unqualified_columns
 
 
 def _leftover_star(tree: exp.Expr) -> bool:
@@ -202,13 +211,15 @@ def _joins_by_name(join: exp.Join) -> bool:
     return method in ("NATURAL", "POSITIONAL") or (method == "ASOF" and bool(join.args.get("using")))
 
 
-def _note_columns(tree: exp.Expr) -> dict[str, set[str]]:
+def _note_columns(tree: exp.Expr) -> dict[str, set[str]] | None:
     """Note with every marked relation of a qualified tree which columns are used of it, in lower case.
 
-    Returns the same for each table, wherever it stands.
+    Returns the same for each table, wherever it stands; None if a column was not resolved.
     """
     tables: dict[str, set[str]] = {}
     for scope in traverse_scope(tree):
+        if isinstance(scope.expression, exp.Select) and not _is_resolved(scope):
+            return None
         used: dict[str, set[str]] = {}
         for column in scope.columns:
             used.setdefault(column.table.lower(), set()).add(column.name.lower())

@@ -13,8 +13,10 @@ from tauro_nb.query.names import LOCAL, RAW, VISIBLE, leaf_table
 
 __all__ = ["LOCKDOWN", "Binder"]
 
-_BELOW: Final = "~below"
-"""Schema of the tables that the views read."""
+_TABLES: Final = "~tables"
+"""Catalog of the tables that the views read, in schemas of the same names."""
+_HIDDEN: Final = "rowid"
+"""The one column that a table of DuckDB's has and a view over it has not."""
 
 LOCKDOWN = {
     "enable_external_access": "false",
@@ -47,8 +49,14 @@ class Binder:
     def __init__(self) -> None:
         self.connection = duckdb.connect(":memory:", config=dict(LOCKDOWN))
         self.connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        for schema in (VISIBLE, LOCAL, RAW, _BELOW):
+        self.connection.execute(f"ATTACH ':memory:' AS \"{_TABLES}\"")
+        for schema in (VISIBLE, LOCAL, RAW):
             self.connection.execute(f'CREATE SCHEMA "{schema}"')
+            self.connection.execute(f'CREATE SCHEMA "{_TABLES}"."{schema}"')
+        # Of what is computed here there is one row at most.
+        self.connection.execute("PRAGMA disable_optimizer")
+        self._over_tables = self.connection.cursor()
+        self._over_tables.execute(f'USE "{_TABLES}"')
         self._tables: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
         self._columns: dict[tuple[str, str], dict[str, str]] = {}
         self._lock = threading.Lock()
@@ -56,13 +64,14 @@ class Binder:
     def ensure(self, name: str, kind: str, columns: Mapping[str, str]) -> None:
         """Make the empty relation `kind`.`name` have exactly these columns.
 
-        A view, because a table of DuckDB's would bind `rowid` as well; over a table, because it is bound wherever it is
-        read, and casts would take longer.
+        A table, for binding a view takes twice as long; and a view over it for statements that say `rowid`, which a
+        table of DuckDB's would bind as well.
         """
         shape = tuple(columns.items())
         if self._tables.get((kind, name)) == shape:
             return
-        view, table = leaf_table(name, kind).sql("duckdb"), leaf_table(f"{kind} {name}", _BELOW).sql("duckdb")
+        view = leaf_table(name, kind).sql("duckdb")
+        table = f'"{_TABLES}".{view}'
         typed = {_quoted(column): type_ for column, type_ in _distinct_names(list(shape)).items()}
         fields = ", ".join(f"{column} {type_}" for column, type_ in typed.items())
         with self._lock:
@@ -88,11 +97,13 @@ class Binder:
             It does not bind.
         """
         with self._lock:
+            # Binding is asked of the tables, where that is the same.
+            connection = self.connection if _HIDDEN in sql.lower() else self._over_tables
             if params:
-                rows = self.connection.execute(f"DESCRIBE {sql}", dict(params)).fetchall()
+                rows = connection.execute(f"DESCRIBE {sql}", dict(params)).fetchall()
                 return _distinct_names([(row[0], row[1]) for row in rows])
             # A relation of a query is bound when it is made, and is never run here.
-            bound = self.connection.sql(sql)
+            bound = connection.sql(sql)
             return _distinct_names(list(zip(bound.columns, map(str, bound.types), strict=True)))
 
     def serialize(self, sql: str) -> str:
@@ -116,6 +127,7 @@ class Binder:
 
     def close(self) -> None:
         """Drop the tables."""
+        self._over_tables.close()
         self.connection.close()
 
 

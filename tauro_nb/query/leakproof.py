@@ -15,7 +15,7 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.errors import UsageError
-from tauro_nb.query.literals import bind_literals, used_params
+from tauro_nb.query.literals import bind_literals, is_plain_date, used_params
 
 if TYPE_CHECKING:
     from tauro_nb.query.binder import Binder
@@ -28,6 +28,7 @@ _FLOATS: Final = frozenset({"FLOAT", "DOUBLE"})
 _WRITTEN: Final = frozenset(
     {"DATE", "TIME", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "UUID"}
 )
+_OF_DAYS: Final = frozenset({"DATE", "TIMESTAMP"})
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _NUMBER: Final = re.compile(r"(\d+)(?:\.(\d*))?")
 _WIDEST: Final = 38
@@ -110,6 +111,9 @@ class _Judge:
 
     def _converts(self, constant: exp.Expr, kind: str) -> bool:
         """Whether the constant is a value of the type; one that fails would do so for the first row it meets."""
+        text = constant.this if isinstance(constant, exp.Cast) else constant
+        if kind in _OF_DAYS and isinstance(text, exp.Literal) and text.is_string and is_plain_date(text.this):
+            return True
         try:
             self.binder.evaluate([f"CAST({constant.sql('duckdb')} AS {kind})"])
         except duckdb.Error:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlglot import exp
 
 from tauro_nb.errors import UsageError
 from tauro_nb.query.trees import copied, every
 
-__all__ = ["bind_literals", "literal", "used_params"]
+__all__ = ["bind_literals", "is_plain_date", "literal", "used_params"]
+
+_PLAIN_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def _cast(text: str, kind: str) -> exp.Expr:
@@ -89,13 +92,28 @@ def literal(value: Any) -> exp.Expr:
 
 def bind_literals(tree: exp.Expr, params: Mapping[str, Any]) -> exp.Expr:
     """Replace every named parameter of `tree` by its literal on a copy, for sources that take no parameters."""
-
-    def swap(node: exp.Expr) -> exp.Expr:
-        return literal(params[node.name]) if isinstance(node, exp.Placeholder) else node
-
-    return copied(tree).transform(swap, copy=False)
+    root = exp.Paren(this=copied(tree))
+    for node in every(root, exp.Placeholder):
+        node.replace(literal(params[node.name]))
+    bound: exp.Expr = root.this.pop()
+    return bound
 
 
 def used_params(tree: exp.Expr, params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that `tree` names; DuckDB refuses values nobody asks for."""
     return {node.name: params[node.name] for node in every(tree, exp.Placeholder)}
+
+
+def is_plain_date(text: str) -> bool:
+    """Whether a text is a day written in the one way that every engine reads alike.
+
+    >>> [is_plain_date(text) for text in ("2024-02-29", "2023-02-29", "2024-W01-1", "20240229")]
+    [True, False, False, False]
+    """
+    if _PLAIN_DATE.fullmatch(text) is None:
+        return False
+    try:
+        dt.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

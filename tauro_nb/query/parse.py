@@ -147,7 +147,7 @@ def _check_params(tree: exp.Expr, params: Mapping[str, Any], text: str) -> dict[
     """Give every placeholder a name that has a value; refuse the others by name."""
     used: dict[str, Any] = {}
     position = 0
-    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
+    for node in every(tree, exp.Placeholder, exp.Parameter):
         if isinstance(node, exp.Parameter):
             raise ParseError(f"`{node.sql('duckdb')}` is not a parameter.", sql=text, hint="Write :name or $name.")
         if not node.this:

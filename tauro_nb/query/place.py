@@ -19,6 +19,7 @@ from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
 from tauro_nb.query.placement.merge import CHOSEN, merge_joins
 from tauro_nb.query.placement.reduce import reduce_joins
+from tauro_nb.query.placement.semi import move_semi_joins
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
@@ -87,7 +88,9 @@ class _Cutter:
     def _descend(self, query: exp.Expr) -> None:
         if isinstance(query, exp.Select) and self.pushdown and not below_policy(query):
             estimator = Estimator(self.planner.statistics, {}, blind=True)
-            merge_joins(query, self._whole_site, estimator, self.planner.services.knowledge.rates)
+            rates = self.planner.services.knowledge.rates
+            move_semi_joins(query, self._whole_site, estimator, rates)
+            merge_joins(query, self._whole_site, estimator, rates)
         for child in query.iter_expressions():
             self.cut(child)
 
@@ -153,9 +156,9 @@ class _Cutter:
         for select in selects:
             if select.alias in unasked:
                 mark_column(select)
-        scan = exp.Select(expressions=selects).from_(raw.copy())
+        scan = exp.Select(expressions=selects).from_(copied(raw))
         if pushed:
-            scan = scan.where(*(part.copy() for part in pushed), copy=False)
+            scan = scan.where(*(copied(part) for part in pushed), copy=False)
         reason = f"{reason}; the rest stays in the engine"
         made = self._fragment(source, scan, self.planner.describe_raw(scan), reason, below_policy(leaf))
         fragment = self._asked(made, source)
@@ -163,7 +166,7 @@ class _Cutter:
         for select in answer.expressions:
             if select.alias in unasked:
                 mark_column(select)
-        raw.replace(exp.Subquery(this=answer, alias=raw.args["alias"].copy()))
+        raw.replace(exp.Subquery(this=answer, alias=copied(raw.args["alias"])))
         leaf.set("where", exp.Where(this=exp.and_(*kept, copy=False)) if kept else None)
 
     def _applies(self, part: exp.Expr, source: Source) -> bool:
@@ -202,7 +205,7 @@ class _Cutter:
         return asked
 
     def _fragment(self, source: Source, tree: exp.Query, schema: dict[str, str], reason: str, policy: bool) -> Fragment:
-        tables = tuple(dict.fromkeys(table.name for table in tree.find_all(exp.Table) if leaf_kind(table) == RAW))
+        tables = tuple(dict.fromkeys(table.name for table in every(tree, exp.Table) if leaf_kind(table) == RAW))
         rows = [self.planner.shown_row_count(table) for table in tables]
         known = [count for count in rows if count is not None]
         facts = [item for table in tables for item in self.planner.raw(table).facts.items()]
@@ -236,7 +239,7 @@ def _hand_masks(leaf: exp.Select, kept: list[exp.Expr], capability: Capability) 
     handed = {}
     for item in masks:
         name = item.alias if item.alias.lower() not in taken else f"{item.alias}~masked"
-        handed[name] = item.this.copy()
+        handed[name] = copied(item.this)
         item.set("this", mark_policy(_inner(name, raw)))
     return handed
 

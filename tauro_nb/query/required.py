@@ -52,8 +52,8 @@ def _bounded(table: exp.Table) -> Iterable[str]:
     select = table.parent_select
     where = select.args.get("where") if select is not None else None
     for part in conjuncts(where.this) if where is not None else ():
-        if isinstance(part, _BOUNDS) and not is_policy(part) and not part.find(exp.Query):
-            columns = list(part.find_all(exp.Column))
+        if isinstance(part, _BOUNDS) and not is_policy(part) and not every(part, exp.Query):
+            columns = every(part, exp.Column)
             sides = [side.unnest() for side in (part.this, part.args.get("expression")) if side is not None]
             if len(columns) == 1 and any(side is columns[0] for side in sides):
                 yield columns[0].name.lower()

@@ -105,7 +105,7 @@ def expand_policy_reads(tree: exp.Expr, table: str, planner: Planner, query: Que
         # Two conditions of one policy may use one alias, each in a SELECT of its own.
         around = node.find_ancestor(exp.Select)
         assert around is not None
-        columns = [column for column in around.find_all(exp.Column) if column.table == node.alias]
+        columns = [column for column in every(around, exp.Column) if column.table == node.alias]
         names = tuple(dict.fromkeys(column.name for column in columns))
         with planner.reading_for_policy_of(table, node.catalog) as acting:
             acting.require_access(node.name, names)
@@ -181,7 +181,7 @@ def cut_dictionaries(leaf: exp.Select) -> None:
     for select in leaf.expressions:
         # DuckDB tries nothing in a subquery; what stands there is the policy's.
         for column in [column for column in every(select, exp.Column) if column.parent_select is leaf]:
-            column.replace(exp.Anonymous(this="TRY", expressions=[column.copy()]))
+            column.replace(exp.Anonymous(this="TRY", expressions=[copied(column)]))
 
 
 def _raw(name: str) -> exp.Column:

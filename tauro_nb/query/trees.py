@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+
+from tauro_nb.walks import copied, every
 
 __all__ = [
     "BARRIER",
@@ -43,72 +45,6 @@ KEPT = frozenset({POLICY, PARAMETER, "mask"})
 """What `bare` leaves in a node's `meta`."""
 
 Tree = TypeVar("Tree", bound=exp.Expr)
-
-
-_CHILDLESS: Final = frozenset({exp.Identifier, exp.Literal, exp.Boolean, exp.Null})
-"""What a tree has most of, and nothing below it."""
-
-
-@functools.cache
-def _passed_over(kinds: tuple[type[exp.Expr], ...]) -> frozenset[type[exp.Expr]]:
-    """Childless nodes that are none of these kinds: a search need not look at them."""
-    return frozenset(kind for kind in _CHILDLESS if not issubclass(kind, kinds))
-
-
-def every(tree: exp.Expr, *kinds: type[Tree]) -> list[Tree]:
-    """All nodes of these kinds, parents before their children, in no other order; sooner than `find_all`.
-
-    >>> import sqlglot
-    >>> sorted(column.name for column in every(sqlglot.parse_one("SELECT a FROM t WHERE b = c"), exp.Column))
-    ['a', 'b', 'c']
-    >>> sorted(node.name for node in every(sqlglot.parse_one("SELECT 1 AS a WHERE TRUE"), exp.Literal, exp.Identifier))
-    ['1', 'a']
-    """
-    passed_over = _passed_over(kinds)
-    found: list[Tree] = []
-    stack = [tree]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, kinds):
-            found.append(node)
-        for value in node.args.values():
-            kind = value.__class__
-            if kind in passed_over:
-                continue
-            if kind is list:
-                stack += [item for item in value if isinstance(item, exp.Expr)]
-            elif isinstance(value, exp.Expr):
-                stack.append(value)
-    return found
-
-
-def copied(tree: Tree) -> Tree:
-    """What `tree.copy()` gives, in half the time: types, and what a node notes, are shared, not copied in depth."""
-    root = tree.__class__()
-    stack: list[tuple[exp.Expr, exp.Expr]] = [(tree, root)]
-    while stack:
-        node, twin = stack.pop()
-        twin.comments = node.comments and list(node.comments)
-        twin._type = node._type  # noqa: SLF001 - the property would build one
-        twin._meta = node._meta and dict(node._meta)  # noqa: SLF001 - the property makes a dictionary
-        for key, value in node.args.items():
-            if isinstance(value, exp.Expr):
-                twin.args[key] = child = value.__class__()
-                child.parent, child.arg_key = twin, key
-                stack.append((value, child))
-            elif value.__class__ is list:
-                twin.args[key] = items = []
-                for index, item in enumerate(value):
-                    if isinstance(item, exp.Expr):
-                        child = item.__class__()
-                        child.parent, child.arg_key, child.index = twin, key, index
-                        stack.append((item, child))
-                        items.append(child)
-                    else:
-                        items.append(item)
-            else:
-                twin.args[key] = value
-    return root
 
 
 def written(tree: exp.Expr, dialect: str = "duckdb") -> str:
@@ -165,7 +101,7 @@ def cuts_below_join(tree: exp.Expr) -> bool:
     cutting = [node.parent for node in every(tree, exp.Limit, exp.Offset, exp.Fetch) if not _is_endless(node)]
     if all(query is tree for query in cutting):
         return False
-    return tree.find(*_JOINING) is not None or _compares_a_query(tree)
+    return bool(every(tree, *_JOINING)) or _compares_a_query(tree)
 
 
 # What DuckDB plans as a join; scalar subqueries besides.
@@ -199,7 +135,7 @@ def scanning_twice(tree: exp.Expr) -> set[str]:
         cte.args.get("materialized") is False or (not cte.args.get("materialized") and read[cte.alias.casefold()] > 1)
         for cte in ctes
     )
-    return ({"window_self_join"} if tree.find(exp.Window) else set()) | ({"cte_inlining"} if inlined else set())
+    return ({"window_self_join"} if every(tree, exp.Window) else set()) | ({"cte_inlining"} if inlined else set())
 
 
 def disjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:

@@ -11,6 +11,7 @@ from sqlglot import exp
 from tauro_nb.errors import AccessDenied
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.relations import own_columns
+from tauro_nb.walks import copied
 
 __all__ = ["Access", "Barrier", "ColumnDecision", "TableDecision"]
 
@@ -63,7 +64,7 @@ class ColumnDecision:
     @property
     def expression(self) -> exp.Expr | None:
         """A fresh copy of the expression, or None when the column is shown as it is or not at all."""
-        return None if self.tree is None else self.tree.copy()
+        return None if self.tree is None else copied(self.tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class TableDecision:
     @property
     def row_filter(self) -> exp.Expr | None:
         """A fresh copy of the row filter, or None when every row is visible."""
-        return None if self.filter_tree is None else self.filter_tree.copy()
+        return None if self.filter_tree is None else copied(self.filter_tree)
 
     @property
     def visible_columns(self) -> tuple[str, ...]:

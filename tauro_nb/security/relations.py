@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from tauro_nb.errors import PolicyError, nearest
 from tauro_nb.security.types import UNTYPED, data_type
+from tauro_nb.walks import every
 
 __all__ = [
     "INVOKER", "OWNER", "POLICY_READ", "Catalog", "NoCatalog", "Relation", "Scope", "Tables", "empty_relation",
@@ -123,12 +124,12 @@ class _Named:
 
 def policy_reads(tree: exp.Expr) -> Iterator[exp.Table]:
     """The tables that a policy's expression reads besides its own."""
-    return (node for node in tree.find_all(exp.Table) if node.db == POLICY_READ)
+    return (node for node in every(tree, exp.Table) if node.db == POLICY_READ)
 
 
 def own_columns(tree: exp.Expr) -> Iterator[exp.Column]:
     """Columns of the policy's own table: those without a relation, wherever they stand."""
-    return (node for node in tree.find_all(exp.Column) if not node.table)
+    return (node for node in every(tree, exp.Column) if not node.table)
 
 
 def qualified(tree: Tree, alias: str) -> Tree:

@@ -16,6 +16,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ConfigError, UsageError
 from tauro_nb.query.literals import literal
 from tauro_nb.query.template import mark_templates, missing_value
+from tauro_nb.query.trees import every
 from tauro_nb.sources.base import ColumnFacts, Keyed, Link, Scan
 from tauro_nb.sources.keys import put_keys
 
@@ -171,7 +172,7 @@ class AttachedSource:
 
 def is_plain_scan(tree: exp.Query) -> bool:
     """One raw table with at most a WHERE: what the scanner does as well."""
-    if not isinstance(tree, exp.Select) or tree.args.get("joins") or tree.find(exp.Subquery, exp.AggFunc):
+    if not isinstance(tree, exp.Select) or tree.args.get("joins") or every(tree, exp.Subquery, exp.AggFunc):
         return False
     return not any(tree.args.get(name) for name in ("group", "having", "limit", "offset", "order", "distinct", "with_"))
 

@@ -28,6 +28,7 @@ __all__ = [
     "ColumnFacts",
     "Keyed",
     "Link",
+    "ParallelSource",
     "RemoteSource",
     "Scan",
     "Source",
@@ -173,8 +174,28 @@ class RemoteSource(Protocol):
     def trouble(self) -> Trouble | None:
         """Try a connection of its own, for at most the time for connecting; None when the server takes it."""
 
+    def stop(self, mark: str) -> None:
+        """Stop the statements of ours that begin with a comment of this mark, and no others."""
+
     def sever(self) -> None:
         """Break every connection to it, so that whoever waits for an answer stops waiting."""
+
+
+@runtime_checkable
+class ParallelSource(Source, Protocol):
+    """A source that several connections can read as it was at one moment."""
+
+    slots: Slots
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the quickest question to it took."""
+
+    def export_snapshot(self, cursor: duckdb.DuckDBPyConnection) -> str:
+        """The name of what a cursor's transaction sees, for as long as that lives."""
+
+    def adopt_snapshot(self, cursor: duckdb.DuckDBPyConnection, snapshot: str) -> None:
+        """Let a cursor's transaction, which has read nothing yet, see the same."""
 
 
 def seconds(connection: ConnectionSpec, option: str, usual: float = 30.0) -> float:

@@ -9,6 +9,7 @@ from typing import Protocol
 from sqlglot import exp
 
 from tauro_nb.sources.keys import KeyForm
+from tauro_nb.walks import copied, every
 
 __all__ = ["MASK", "Capability", "Guard", "always", "carries_mask", "families", "family", "operands"]
 
@@ -94,7 +95,7 @@ def mask_of(node: exp.Expr) -> Mark | None:
 
 def carries_mask(tree: exp.Expr) -> bool:
     """Whether a mask stands anywhere in a tree."""
-    return any(mask_of(node) is not None for node in tree.find_all(exp.Case))
+    return any(mask_of(node) is not None for node in every(tree, exp.Case))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +129,18 @@ class Capability:
         mark = mask_of(node)
         if mark is None or mark.name not in self.masks:
             return False
-        columns = list(node.find_all(exp.Column))
+        columns = every(node, exp.Column)
         return bool(columns) and all(column.name == mark.column and family(column) == "text" for column in columns)
 
     def translate_masks(self, tree: exp.Expr) -> exp.Expr:
         """Put the source's own words in the place of the masks of a fragment that was let through, in place."""
-        for node in list(tree.find_all(exp.Case)):
+        for node in every(tree, exp.Case):
             mark, column = mask_of(node), node.find(exp.Column)
             if mark is None or mark.name not in self.masks or column is None:
                 continue
             said = mark.compile_for(self.dialect)
-            for place in list(said.find_all(exp.Column)):
-                place.replace(column.copy())
+            for place in every(said, exp.Column):
+                place.replace(copied(column))
             node.replace(said)
         return tree
 

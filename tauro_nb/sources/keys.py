@@ -12,7 +12,7 @@ from sqlglot import exp
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["KeyForm", "array_of", "json_array", "key_condition", "key_family", "key_list", "put_keys"]
+__all__ = ["KeyForm", "array_of", "json_array", "key_condition", "key_family", "key_list", "put_keys", "shares"]
 
 _LARGEST_TEXT: Final = 16_000_000
 """Characters of all keys together that are still sent."""
@@ -116,6 +116,20 @@ def _texts(values: pa.Array, kind: str) -> list[str] | None:
         texts = [text for text in texts if "\x00" not in text]
         return texts if all(text.isascii() for text in texts) else None
     return texts
+
+
+def shares(values: pa.Array, most: int) -> list[pa.Array]:
+    """The keys in as many runs of about one length; neighbours, which a table may keep together, stay in one.
+
+    >>> import pyarrow as pa
+    >>> [part.to_pylist() for part in shares(pa.array([5, 1, 3]), 2)]
+    [[1, 3], [5]]
+    """
+    import pyarrow.compute as pc
+
+    each = -(-len(values) // max(most, 1))
+    ordered = values.take(pc.sort_indices(values))
+    return [ordered.slice(start, each) for start in range(0, len(ordered), max(each, 1))]
 
 
 _POSTGRES: Final = {

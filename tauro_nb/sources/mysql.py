@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import duckdb
@@ -309,33 +310,32 @@ class MySQLSource(AttachedSource):
 
     def cancel(self) -> None:
         """Kill every statement of ours on the server; the engine alone would wait for its first row."""
+        self._kill(self._mark.strip("/* "))
+
+    def stop(self, mark: str) -> None:
+        """Kill what one run asked."""
+        self._kill(mark)
+
+    def _kill(self, mark: str) -> None:
         free = self._lock.acquire(timeout=_BUSY)
         try:
             if free:
-                self._replaced_once(self._kill_all)
+                self._replaced_once(partial(_kill_all, mark))
             else:
-                self._kill_from_another()
+                self._kill_from_another(mark)
         finally:
             if free:
                 self._lock.release()
 
-    def _kill_from_another(self) -> None:
+    def _kill_from_another(self, mark: str) -> None:
         """On a connection of its own: somebody else asks something, and this cannot wait."""
         import pymysql
 
         try:
             with self._connect() as another, another.cursor() as cursor:
-                self._kill_all(cursor)
+                _kill_all(mark, cursor)
         except (pymysql.err.Error, OSError) as error:
             raise self._unavailable(error) from None
-
-    def _kill_all(self, cursor: pymysql.cursors.Cursor) -> None:
-        cursor.execute(
-            "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE %s AND ID <> CONNECTION_ID()",
-            [f"{self._mark.strip()}%".replace("_", "\\_")],
-        )
-        for (number,) in cursor.fetchall():
-            cursor.execute(f"KILL QUERY {int(number)}")
 
     def sever(self) -> None:
         """Break the scanner's connections: those of this process to that address which are not Python's own."""
@@ -345,6 +345,16 @@ class MySQLSource(AttachedSource):
         """Close the control connection."""
         with self._lock:
             self._drop_control()
+
+
+def _kill_all(mark: str, cursor: pymysql.cursors.Cursor) -> None:
+    """Kill the statements that begin with comments, one of which holds the mark."""
+    cursor.execute(
+        "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE %s AND ID <> CONNECTION_ID()",
+        [f"/*%{mark}%".replace("_", "\\_")],
+    )
+    for (number,) in cursor.fetchall():
+        cursor.execute(f"KILL QUERY {int(number)}")
 
 
 def _trouble_of(error: Exception) -> Trouble:

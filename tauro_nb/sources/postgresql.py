@@ -14,7 +14,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SchemaMismatch, UnknownTable
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
-from tauro_nb.query.trees import type_node
+from tauro_nb.query.trees import every, type_node
 from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
 from tauro_nb.sources.base import (
@@ -178,6 +178,17 @@ class PostgreSQLSource(AttachedSource):
             [self.alias, self._pool_size, int(self.pool_timeout * 1000)],
         ).fetchall()
 
+    def export_snapshot(self, cursor: duckdb.DuckDBPyConnection) -> str:
+        """The snapshot of the server's transaction that belongs to a cursor's."""
+        asked = exp.select("*").from_(self.remote_relation("SELECT pg_export_snapshot()"))
+        (found,) = cursor.execute(asked.sql("duckdb")).fetchall()
+        return str(found[0])
+
+    def adopt_snapshot(self, cursor: duckdb.DuckDBPyConnection, snapshot: str) -> None:
+        """Begin the server's transaction of a cursor's with another one's snapshot."""
+        name = exp.Literal.string(snapshot).sql(self.dialect)
+        cursor.execute("CALL postgres_execute($1, $2)", [self.alias, f"SET TRANSACTION SNAPSHOT {name}"])
+
     def remote_relation(self, sql: str) -> exp.Expr:
         """`postgres_query`: the server gets `sql` as it is."""
         arguments = [exp.Literal.string(self.alias), exp.Literal.string(sql)]
@@ -273,7 +284,7 @@ class PostgreSQLSource(AttachedSource):
 
     def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
         """A fragment in PostgreSQL's SQL."""
-        return self._translate(fragment, tables, params).sql(self.dialect)
+        return self._translate(fragment, tables, params).sql(self.dialect, copy=False)
 
     def _expected(self, fragment: Fragment, sql: str) -> int | None:
         """The rows that the server expects, or had before, if its conditions may leave much less than the table.
@@ -292,7 +303,7 @@ class PostgreSQLSource(AttachedSource):
     ) -> exp.Query:
         tree = self.capability.translate_masks(bind_literals(fragment.tree, params))
         assert isinstance(tree, exp.Query)
-        for node in list(tree.find_all(exp.Table)):
+        for node in every(tree, exp.Table):
             if node.db == RAW:
                 physical = self.physical(tables[node.name])
                 physical.set("alias", node.args.get("alias"))
@@ -303,7 +314,7 @@ class PostgreSQLSource(AttachedSource):
         ]
         if all(_output(exp.Null(), kind) == exp.Null() for kind in fragment.schema.values()):
             return tree
-        return exp.select(*selects).from_(tree.subquery("answer"))
+        return exp.Select(expressions=selects).from_(tree.subquery("answer", copy=False), copy=False)
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """The planner's estimates in pg_class and pg_stats; never runs ANALYZE."""
@@ -322,6 +333,10 @@ class PostgreSQLSource(AttachedSource):
     def cancel(self) -> None:
         """Cancel every statement of ours on the server; the engine alone would wait for the answer."""
         self._control.cancel()
+
+    def stop(self, mark: str) -> None:
+        """Cancel what one run asked."""
+        self._control.cancel(mark)
 
     @property
     def round_trip(self) -> float:

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tauro_nb.catalog.connections import ConnectionSpec
@@ -183,8 +183,10 @@ class PostgreSQLControl:
             return trouble_of(error)
         return None
 
-    def cancel(self) -> None:
-        """Cancel every statement of ours at the server, without waiting for whoever asks something now.
+    def cancel(self, mark: str = "") -> None:
+        """Cancel the statements of ours at the server that have a mark, without waiting for whoever asks something now.
+
+        Every text has the empty mark.
 
         Raises
         ------
@@ -196,21 +198,22 @@ class PostgreSQLControl:
         free = self._lock.acquire(timeout=_BUSY)
         try:
             if free:
-                self._replaced_once(self._cancel_all)
+                self._replaced_once(partial(self._cancel_all, mark))
             else:
                 with self._connect() as another:
-                    self._cancel_all(another)
+                    self._cancel_all(mark, another)
         except psycopg.Error as error:
             raise self.unavailable(error) from None
         finally:
             if free:
                 self._lock.release()
 
-    def _cancel_all(self, connection: psycopg.Connection[Any]) -> None:
+    def _cancel_all(self, mark: str, connection: psycopg.Connection[Any]) -> None:
         connection.execute(
             "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = %s AND pid <> pg_backend_pid() AND state = 'active'",
-            [self.application],
+            "WHERE application_name = %s AND pid <> pg_backend_pid() AND state = 'active' "
+            "AND position(%s IN query) > 0",
+            [self.application, mark],
         )
 
     def sever(self) -> None:

@@ -18,6 +18,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import ExecutionError, SchemaMismatch, SourceUnavailable, UsageError
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
+from tauro_nb.query.trees import every
 from tauro_nb.sources import sqlite_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
@@ -198,12 +199,12 @@ class SQLiteSource(AttachedSource):
     def asked_sql(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> str:
         """A fragment in SQLite's SQL."""
         tree = self.capability.translate_masks(bind_literals(fragment.tree, params))
-        for node in list(tree.find_all(exp.Table)):
+        for node in every(tree, exp.Table):
             if node.db == RAW:
                 physical = self.physical(tables[node.name])
                 physical.set("alias", node.args.get("alias"))
                 node.replace(physical)
-        for comparison in list(tree.find_all(exp.EQ, exp.NEQ, exp.In)):
+        for comparison in every(tree, exp.EQ, exp.NEQ, exp.In):
             _binary_collation(comparison)
         return tree.sql("sqlite", copy=False)
 

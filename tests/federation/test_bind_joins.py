@@ -45,6 +45,12 @@ REDUCED = {
     "(SELECT 1 FROM items i WHERE i.order_id = o.order_id AND i.quantity > o.pk)",
     "NOT EXISTS, the other way": "SELECT o.pk FROM orders o WHERE NOT EXISTS "
     "(SELECT 1 FROM items i WHERE i.order_id = o.order_id AND i.quantity > 40)",
+    "a value for each row": "SELECT o.pk, (SELECT max(i.quantity) FROM items i WHERE i.order_id = o.order_id) AS m "
+    "FROM orders o",
+    "compared with a count": "SELECT o.pk FROM orders o WHERE o.pk >= "
+    "(SELECT count(*) FROM items i WHERE i.order_id = o.order_id AND i.quantity < 40)",
+    "a value of a join": "SELECT o.pk, (SELECT count(n.text) FROM items i JOIN notes n ON n.order_id = i.order_id "
+    "WHERE i.order_id = o.order_id) AS n FROM orders o",
     "inside a CTE": "WITH c AS (SELECT o.pk, i.id FROM orders o JOIN items i ON i.order_id = o.order_id) "
     "SELECT a.pk, b.id FROM c a JOIN c b USING (id)",
     "IN, over a join": "SELECT i.id FROM items i WHERE i.order_id IN (SELECT o.order_id FROM orders o "
@@ -63,6 +69,9 @@ NOT_REDUCED = {
     "ON i.n = o.order_id",
     "cut": "SELECT o.pk, i.id FROM orders o JOIN (SELECT id, order_id FROM items ORDER BY id LIMIT 50) i "
     "ON i.order_id = o.order_id",
+    "a value by an OR": "SELECT o.pk, (SELECT count(*) FROM items i WHERE i.order_id = o.order_id OR i.id = o.pk) AS n "
+    "FROM orders o",
+    "a value of all": "SELECT o.pk, (SELECT count(*) FROM items) AS n FROM orders o",
     "NOT IN": "SELECT i.id FROM items i WHERE i.order_id NOT IN (SELECT order_id FROM orders WHERE pk < 3)",
     "NOT IN, the other way": "SELECT o.pk FROM orders o WHERE o.order_id NOT IN (SELECT order_id FROM items)",
     "NOT EXISTS": "SELECT i.id FROM items i WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.order_id = i.order_id)",

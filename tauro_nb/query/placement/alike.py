@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from sqlglot import exp
 
+from tauro_nb.query.trees import copied
+
 __all__ = ["implied", "pair_of"]
 
 
@@ -39,4 +41,4 @@ def implied(parts: Iterable[exp.Expr]) -> Iterator[exp.EQ]:
     for members in classes:
         for (left, one), (right, other) in itertools.combinations(members.items(), 2):
             if left[0] != right[0] and frozenset((left, right)) not in known:
-                yield exp.EQ(this=one.copy(), expression=other.copy())
+                yield exp.EQ(this=copied(one), expression=copied(other))

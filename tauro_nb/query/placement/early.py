@@ -15,7 +15,7 @@ from sqlglot import exp
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.trees import every
 
-__all__ = ["Early", "combined", "early", "outer_columns"]
+__all__ = ["Early", "Reads", "combined", "early", "outer_columns"]
 
 
 def _same(part: exp.Expr) -> exp.Expr:
@@ -54,26 +54,50 @@ def combined(unit: exp.Expr, part: exp.Expr) -> exp.Expr:
     return _COMBINED[type(_function(unit))](part)
 
 
-def early(select: exp.Select, aliases: Collection[str], conditions: Collection[exp.Expr]) -> Early | None:
+@dataclass(frozen=True)
+class Reads:
+    """What a SELECT aggregates and reads by itself; holds as long as the SELECT is not changed.
+
+    Parameters
+    ----------
+    units
+        Its own aggregates, with their FILTER.
+    columns
+        Those it reads anywhere but inside the relations of its own FROM.
+    grouped, windowed
+        Whether it says GROUP BY; whether it has a window function of its own.
+    """
+
+    units: tuple[exp.Expr, ...]
+    columns: tuple[exp.Column, ...]
+    grouped: bool
+    windowed: bool
+
+    @classmethod
+    def of(cls, select: exp.Select) -> Reads:
+        """Look through a SELECT once."""
+        units, windows = _own(select, exp.AggFunc), _own(select, exp.Window)
+        grouped = select.args.get("group") is not None
+        return cls(tuple(map(_unit, units)), tuple(outer_columns(select)), grouped, bool(windows))
+
+
+def early(reads: Reads, aliases: Collection[str], conditions: Collection[exp.Expr]) -> Early | None:
     """What can be aggregated early of relations whose own conditions are applied with them; None if nothing may be.
 
     >>> import sqlglot
     >>> sql = "SELECT b.k, SUM(a.v) AS s FROM a JOIN b ON a.id = b.id GROUP BY b.k"
-    >>> found = early(sqlglot.parse_one(sql), {"a"}, ())
+    >>> found = early(Reads.of(sqlglot.parse_one(sql)), {"a"}, ())
     >>> [node.sql() for node in (*found.units, *found.keys)]
     ['SUM(a.v)', 'a.id']
     """
-    units = tuple(_units(select))
-    grouped = select.args.get("group") is not None
-    if not (units or grouped) or not all(_is_decomposable(unit, aliases) for unit in units):
-        return None
-    if any(node.find_ancestor(exp.Query) is select for node in every(select, exp.Window)):
+    units = reads.units
+    if reads.windowed or not (units or reads.grouped) or not all(_is_decomposable(unit, aliases) for unit in units):
         return None
     inside = {id(column) for node in (*units, *conditions) for column in every(node, exp.Column)}
-    outside = [column for column in outer_columns(select) if id(column) not in inside]
+    outside = [column for column in reads.columns if id(column) not in inside]
     keys = {(column.table.lower(), column.name): column for column in outside if column.table.lower() in aliases}
     # Without keys a partial result is one row even of no rows: a group that nobody asked for.
-    return Early(units, tuple(keys.values())) if keys or not grouped else None
+    return Early(units, tuple(keys.values())) if keys or not reads.grouped else None
 
 
 def outer_columns(select: exp.Select) -> Iterator[exp.Column]:
@@ -84,11 +108,13 @@ def outer_columns(select: exp.Select) -> Iterator[exp.Column]:
             yield child
 
 
-def _units(select: exp.Select) -> Iterator[exp.Expr]:
-    """Aggregates of a SELECT itself, with their FILTER."""
-    for node in select.find_all(exp.AggFunc):
-        if node.find_ancestor(exp.Query) is select:
-            yield node.parent if isinstance(node.parent, exp.Filter) and node.parent.this is node else node
+def _own(select: exp.Select, kind: type[exp.Expr]) -> list[exp.Expr]:
+    return [node for node in every(select, kind) if node.find_ancestor(exp.Query) is select]
+
+
+def _unit(node: exp.Expr) -> exp.Expr:
+    """An aggregate with its FILTER."""
+    return node.parent if isinstance(node.parent, exp.Filter) and node.parent.this is node else node
 
 
 def _function(unit: exp.Expr) -> exp.Expr:
@@ -97,6 +123,6 @@ def _function(unit: exp.Expr) -> exp.Expr:
 
 def _is_decomposable(unit: exp.Expr, aliases: Collection[str]) -> bool:
     function = _function(unit)
-    plain = type(function) in _COMBINED and not function.expressions and not function.find(exp.Distinct, exp.Order)
-    plain = plain and not isinstance(unit.parent, exp.WithinGroup) and unit.find(exp.Query) is None
+    plain = type(function) in _COMBINED and not function.expressions and not every(function, exp.Distinct, exp.Order)
+    plain = plain and not isinstance(unit.parent, exp.WithinGroup) and not every(unit, exp.Query)
     return plain and all(column.table.lower() in aliases for column in every(unit, exp.Column))

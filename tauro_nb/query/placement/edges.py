@@ -10,7 +10,7 @@ from sqlglot import exp
 from tauro_nb.query.names import STEP, leaf_table
 from tauro_nb.query.placement.alike import implied, pair_of
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
-from tauro_nb.query.secrecy import is_policy
+from tauro_nb.query.secrecy import below_policy, is_policy
 from tauro_nb.query.trees import IMMOVABLE, conjuncts, every
 
 __all__ = ["Edge", "Slot", "edges"]
@@ -83,7 +83,7 @@ def edges(select: exp.Select) -> Iterator[Edge]:
 
     The sides of an inner join reduce each other, and so do those of an equality in WHERE, whatever joined them. The
     preserved side of an outer join reduces the other one, never the other way round; what `NOT EXISTS` looks through
-    may be reduced, and reduces nothing.
+    may be reduced, and reduces nothing; so may what a query of one value looks through.
 
     >>> import sqlglot
     >>> absent = "NOT EXISTS (SELECT 1 FROM c WHERE c.z = a.x)"
@@ -104,6 +104,8 @@ def edges(select: exp.Select) -> Iterator[Edge]:
     for part in conjuncts(condition):
         if not is_policy(part):
             yield from _semi(select, part.unnest())
+    for query in _scalar(select):
+        yield from _correlated(select, query)
     for join in select.args.get("joins") or []:
         yield from _joined(select, join)
 
@@ -145,8 +147,31 @@ def _exists(select: exp.Select, query: exp.Expr, *, negated: bool) -> Iterator[E
     clauses = ("group", "having", "limit", "offset", "qualify", "sample")
     if not isinstance(query, exp.Select) or any(query.args.get(clause) for clause in clauses):
         return
-    if not plain_joins(query) or any(item.find(exp.AggFunc, exp.Window) for item in query.expressions):
+    if not plain_joins(query) or any(every(item, exp.AggFunc, exp.Window) for item in query.expressions):
         return
+    for edge in _correlated(select, query):
+        yield edge
+        if not negated:
+            yield Edge(edge.target, edge.column, edge.reducer, edge.key)
+
+
+def _scalar(select: exp.Select) -> Iterator[exp.Select]:
+    """Queries of one value in the clauses of a SELECT: each row looks only at what its own columns are equal to."""
+    bodies = {id(relation) for relation in relations(select).values()}
+    for node in select.walk(prune=lambda found: id(found) in bodies or (found is not select and _is_query(found))):
+        query = node.this if isinstance(node, exp.Subquery) and id(node) not in bodies else None
+        if not isinstance(query, exp.Select) or isinstance(node.parent, (exp.In, exp.Exists, exp.SetOperation)):
+            continue
+        if plain_joins(query) and not query.args.get("sample") and not below_policy(query):
+            yield query
+
+
+def _is_query(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Query) and not isinstance(node, exp.Subquery)
+
+
+def _correlated(select: exp.Select, query: exp.Select) -> Iterator[Edge]:
+    """What a SELECT leaves of the rows that a query inside looks at."""
     outside, inside = relations(select), relations(query)
     where = query.args.get("where")
     for part in conjuncts(where.this if where is not None else None):
@@ -159,8 +184,6 @@ def _exists(select: exp.Select, query: exp.Expr, *, negated: bool) -> Iterator[E
             name = outer.table.lower()
             if own.table.lower() in inside and name in outside and name not in inside:
                 yield _edge(select, outer, query, own)
-                if not negated:
-                    yield _edge(query, own, select, outer)
 
 
 def _member(select: exp.Select, node: exp.In) -> Iterator[Edge]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from sqlglot import exp
 
 from tauro_nb.catalog.statistics import ColumnStatistics, TableStatistics
 from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind
+from tauro_nb.query.placement.met import Met
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import Fragment
 from tauro_nb.query.secrecy import is_policy
@@ -82,6 +84,7 @@ class Estimator:
         self._blind = blind
         self._rows: dict[int, float] = {}
         self._origins: dict[tuple[int, str], Origin | None] = {}
+        self._met: dict[int, Met] = {}
         self._kept: list[exp.Expr] = []
 
     def rows(self, node: exp.Expr) -> float:
@@ -222,7 +225,36 @@ class Estimator:
         return float(known) if known else self.distinct_of(column, around)
 
     def distinct(self, relation: exp.Expr, name: str) -> float:
-        """Different values of a relation's column: never more than it has rows."""
+        """Different values of a relation's column: never more than it has rows, or than what is equal to it has."""
+        return max(min(self._distinct(relation, name), self._met_values(relation, name)), 1.0)
+
+    def _met_values(self, node: exp.Expr, name: str) -> float:
+        """Values that the joins inside a relation leave of its column."""
+        select = self._below(node)
+        column = None if select is None else _output(select, name)
+        if select is None or column is None:
+            return math.inf
+        around = relations(select)
+        alias = column.table.lower() if column.table else next(iter(around), "")
+        if alias not in around:
+            return math.inf
+        if len(around) == 1:
+            return self._met_values(around[alias], column.name)
+        if id(select) not in self._met:
+            self._kept.append(select)
+            self._met[id(select)] = Met.of(select, self.rows, self.distinct)
+        return self._met[id(select)].values(alias, column.name)
+
+    def _below(self, node: exp.Expr) -> exp.Select | None:
+        """The SELECT that a relation's rows come from."""
+        if leaf_kind(node) == FRAGMENT:
+            node = self._fragments[node.name].tree
+        elif leaf_kind(node) == STEP and node.name in self._steps:
+            return self._below(self._steps[node.name])
+        node = node.this if isinstance(node, exp.Subquery) else node
+        return node if isinstance(node, exp.Select) else None
+
+    def _distinct(self, relation: exp.Expr, name: str) -> float:
         rows = self.rows(relation)
         found = self._origin(relation, name)
         if found is None:
@@ -282,10 +314,8 @@ class Estimator:
         if isinstance(node, exp.Subquery):
             node = node.this
         if isinstance(node, exp.Select):
-            item = next((item for item in node.expressions if item.alias_or_name.lower() == name.lower()), None)
-            column = None if item is None else item.unalias()
-            column = column.this if isinstance(column, exp.Cast) else column
-            if not isinstance(column, exp.Column):
+            column = _output(node, name)
+            if column is None:
                 return None
             inside = relations(node)
             below = inside.get(column.table.lower()) or (next(iter(inside.values())) if len(inside) == 1 else None)
@@ -299,6 +329,14 @@ class Estimator:
         columns = self._statistics(node.name).columns
         known = next((facts for key, facts in columns.items() if key.lower() == name.lower()), None)
         return node.name, known
+
+
+def _output(select: exp.Select, name: str) -> exp.Column | None:
+    """The column that a SELECT hands out under a name as it is, but for its type."""
+    item = next((item for item in select.expressions if item.alias_or_name.lower() == name.lower()), None)
+    column = None if item is None else item.unalias()
+    column = column.this if isinstance(column, exp.Cast) else column
+    return column if isinstance(column, exp.Column) else None
 
 
 def _span(node: exp.Expr, column: exp.Column, facts: ColumnStatistics) -> float | None:

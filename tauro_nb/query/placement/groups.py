@@ -7,13 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
 
 from tauro_nb.query.placement.alike import pair_of
 from tauro_nb.query.placement.cost import LOOKUPS, WORKED_ROW, Rates, asked, scanned
-from tauro_nb.query.placement.early import Early, early, outer_columns
+from tauro_nb.query.placement.early import Early, Reads, early
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.trees import every
 
@@ -31,6 +32,8 @@ _DEPTH: Final = 3
 """Over so many joins a restriction is followed."""
 _FEW: Final = 0.7
 """Keys that are a larger part of a column's values are not sent."""
+_CONSTANTS: Final = 100.0
+_MANY: Final = 50_000.0
 _PARTIAL_BYTES: Final = 18.0
 """On the wire, of a partial result."""
 
@@ -85,7 +88,15 @@ class Weigher:
     estimator: Estimator
     rates: RatesOf
     _equal: list[tuple[exp.Column, exp.Column]] = field(init=False, repr=False)
+    _gains: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[float, Group] | None] = field(
+        default_factory=dict, repr=False
+    )
     _shares: dict[tuple[str, frozenset[str], int], _Share] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def reads(self) -> Reads:
+        """What the SELECT aggregates and reads: it is not changed while it is weighed."""
+        return Reads.of(self.select)
 
     def __post_init__(self) -> None:
         pairs = [pair for part in (*self.parts, *self.implied) if (pair := pair_of(part)) is not None]
@@ -95,13 +106,20 @@ class Weigher:
         """The two groups that gain most when they are asked for together."""
         found = []
         for left, right in itertools.combinations(groups, 2):
-            merged = self._merged(left, right) if left.source is right.source else None
-            if merged is None:
-                continue
-            apart, together = self._price(left) + self._price(right), self._price(merged)
-            if together.is_better(apart):
-                found.append((apart.volume / max(together.volume, 1.0), left, right, merged))
+            key = (left.aliases, right.aliases)
+            if key not in self._gains:
+                self._gains[key] = self._gain(left, right)
+            if (gained := self._gains[key]) is not None:
+                found.append((gained[0], left, right, gained[1]))
         return max(found, key=lambda one: one[0])[1:] if found else None
+
+    def _gain(self, left: Group, right: Group) -> tuple[float, Group] | None:
+        """How many times less moves when two groups are asked for together, and that group; None if it is no gain."""
+        merged = self._merged(left, right) if left.source is right.source else None
+        if merged is None or self._guesses(left, right, merged) or self._guesses(right, left, merged):
+            return None
+        apart, together = self._price(left) + self._price(right), self._price(merged)
+        return (apart.volume / max(together.volume, 1.0), merged) if together.is_better(apart) else None
 
     def early(self, groups: list[Group], is_answered: Callable[[Group, Early], bool]) -> tuple[Group, Early] | None:
         """The group that is better aggregated at its source, if there is one; the lightest for what it was."""
@@ -120,7 +138,7 @@ class Weigher:
         own, joined = [], False
         for part in self.parts:
             used = _used(part)
-            if not used or not used <= inside or part.find(exp.Query) or capability.refusal(part) is not None:
+            if not used or not used <= inside or every(part, exp.Query) or capability.refusal(part) is not None:
                 continue
             own.append(part)
             joined = joined or (isinstance(part.unnest(), exp.EQ) and _crosses(used, left, right))
@@ -129,6 +147,18 @@ class Weigher:
             own += [pair for pair in follows if capability.refusal(pair) is None][:1]
             joined = bool(own) and own[-1] in follows
         return Group((*left.aliases, *right.aliases), left.source, tuple(own)) if joined else None
+
+    def _guesses(self, small: Group, large: Group, merged: Group) -> bool:
+        """Whether a group does nothing but leave out rows of a much larger one by a few keys, and one more is joined.
+
+        Of keys that it is sent a server knows how many there are; what several joins leave it guesses, and with too
+        small a guess it looks up a large table row by row.
+        """
+        if len(merged.aliases) < 3 or self._rows(small) > _CONSTANTS or self._rows(large) < _MANY:
+            return False
+        own = {id(column) for part in merged.conditions for column in every(part, exp.Column)}
+        read = (column for column in self.reads.columns if column.table.lower() in small.aliases)
+        return all(id(column) in own for column in read)
 
     def _price(self, group: Group) -> _Price:
         plain, partial = self._plain(group), self._partial(group)
@@ -146,7 +176,7 @@ class Weigher:
         return min(whole, keyed, key=lambda price: price.seconds)
 
     def _partial(self, group: Group) -> tuple[Early, _Price] | None:
-        found = early(self.select, group.aliases, group.conditions)
+        found = early(self.reads, group.aliases, group.conditions)
         capability = group.source.capability
         assert capability is not None
         if found is None or any(capability.refusal(unit) is not None for unit in found.units):
@@ -210,12 +240,18 @@ class Weigher:
         return max(rows * self.estimator.kept(group.conditions, self.around), 1.0)
 
     def _sent(self, group: Group) -> tuple[float, float]:
-        """The part of the rows that keys of other relations leave, and how many keys that takes."""
+        """The part of the rows that keys of other relations leave, and how many keys that takes, as far as they pay."""
         best: dict[str, _Share] = {}
         for share in (self._share(alias, frozenset(group.aliases)) for alias in group.aliases):
             # Two columns that are equal lose the same rows to one partner.
             best[share.partner] = min(share, best.get(share.partner, share), key=lambda one: one.left)
-        return math.prod(share.left for share in best.values()), sum(share.keys for share in best.values())
+        rates = self.rates(group.source)
+        left, keys = 1.0, 0.0
+        each = self._rows(group) * (rates.row + self._width(group) / rates.bandwidth)
+        for share in sorted(best.values(), key=lambda one: one.keys):
+            if share.keys * rates.key < each * left * (1.0 - share.left):
+                left, keys = left * share.left, keys + share.keys
+        return left, keys
 
     def _share(self, alias: str, without: frozenset[str], depth: int = _DEPTH) -> _Share:
         """What the best partner of a relation among those not in `without` leaves of its rows."""
@@ -249,7 +285,7 @@ class Weigher:
         inside = {id(column) for part in group.conditions for column in every(part, exp.Column)}
         return self._bytes(
             column
-            for column in outer_columns(self.select)
+            for column in self.reads.columns
             if column.table.lower() in group.aliases and id(column) not in inside
         )
 

@@ -13,7 +13,7 @@ from tauro_nb.query.placement.early import Early, combined, outer_columns
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.groups import Group, Weigher
 from tauro_nb.query.placement.reach import plain_joins, relations
-from tauro_nb.query.trees import conjuncts, every
+from tauro_nb.query.trees import conjuncts, copied, every
 
 if TYPE_CHECKING:
     from tauro_nb.sources.base import Source
@@ -87,7 +87,7 @@ def _is_clear(select: exp.Select) -> bool:
 def _needed(select: exp.Select, group: Group, partial: Early | None) -> list[exp.Column]:
     """Where the columns of a group are read by something else than its own conditions and its partial aggregates."""
     units = () if partial is None else partial.units
-    inside = {id(column) for part in (*group.conditions, *units) for column in part.find_all(exp.Column)}
+    inside = {id(column) for part in (*group.conditions, *units) for column in every(part, exp.Column)}
     return [
         column for column in outer_columns(select) if column.table.lower() in group.aliases and id(column) not in inside
     ]
@@ -98,18 +98,18 @@ def _together(select: exp.Select, group: Group, partial: Early | None) -> exp.Su
     # Names are short: a source cuts those that are too long for it.
     columns = list(_names(_needed(select, group, partial)).values())
     selects: list[exp.Expr] = [
-        _typed(exp.alias_(column.copy(), f"c{number}", quoted=True), column) for number, column in enumerate(columns)
+        _typed(exp.alias_(copied(column), f"c{number}", quoted=True), column) for number, column in enumerate(columns)
     ]
     units = () if partial is None else tuple(dict.fromkeys(partial.units))
-    selects += [exp.alias_(unit.copy(), f"a{number}", quoted=True) for number, unit in enumerate(units)]
+    selects += [exp.alias_(copied(unit), f"a{number}", quoted=True) for number, unit in enumerate(units)]
     inner = exp.Select(expressions=selects or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)])
-    first, *others = (relations(select)[alias].copy() for alias in group.aliases)
+    first, *others = (copied(relations(select)[alias]) for alias in group.aliases)
     inner.set("from_", exp.From(this=first))
     inner.set("joins", [exp.Join(this=relation, kind="CROSS") for relation in others])
     if group.conditions:
-        inner.set("where", exp.Where(this=exp.and_(*(part.copy() for part in group.conditions), copy=False)))
+        inner.set("where", exp.Where(this=exp.and_(*(copied(part) for part in group.conditions), copy=False)))
     if partial is not None and columns:
-        inner.set("group", exp.Group(expressions=[column.copy() for column in columns]))
+        inner.set("group", exp.Group(expressions=[copied(column) for column in columns]))
     inner.meta[CHOSEN] = True
     return exp.Subquery(this=inner)
 
@@ -164,15 +164,15 @@ def _defer(select: exp.Select) -> None:
     keys = [part.unnest() for part in parts]
     pairs = [key for key in keys if isinstance(key, exp.EQ) and all(map(_is_column, (key.this, key.expression)))]
     for part in parts:
-        used = {column.table for column in part.find_all(exp.Column)}
-        if len(used) < 2 or any(part.unnest() is pair for pair in pairs) or part.find(exp.Query):
+        used = {column.table for column in every(part, exp.Column)}
+        if len(used) < 2 or any(part.unnest() is pair for pair in pairs) or every(part, exp.Query):
             continue
         joined = [pair for pair in pairs if {pair.this.table, pair.expression.table} & used]
         others = (column for pair in joined for column in (pair.this, pair.expression) if column.table not in used)
         third = next(others, None)
         if third is not None:
-            absent = exp.Is(this=third.copy(), expression=exp.null())
-            part.replace(exp.Case(ifs=[exp.If(this=absent, true=exp.null())], default=part.copy()))
+            absent = exp.Is(this=copied(third), expression=exp.null())
+            part.replace(exp.Case(ifs=[exp.If(this=absent, true=exp.null())], default=copied(part)))
 
 
 def _is_column(node: exp.Expr) -> bool:

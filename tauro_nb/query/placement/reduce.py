@@ -17,7 +17,7 @@ from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, 
 from tauro_nb.query.placement.sieve import sieve
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.secrecy import below_policy
-from tauro_nb.query.trees import bare, every, type_node
+from tauro_nb.query.trees import bare, copied, every, type_node
 from tauro_nb.sources.capability import family
 from tauro_nb.sources.keys import KeyForm, key_condition
 
@@ -47,6 +47,21 @@ class Reduction:
 
 
 @dataclass(frozen=True, slots=True)
+class _Way:
+    """An edge over which keys could be sent: the fragment's column it reaches, in what form, and what the source works.
+
+    What is found here holds while the SELECT is reduced: only relations as a whole become steps.
+    """
+
+    edge: Edge
+    fragment: str
+    column: str
+    form: KeyForm
+    conditions: tuple[exp.Expr, ...]
+    restricted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Choice:
     """An edge that pays: seconds saved, the fragment it reaches, and the most keys that still pay."""
 
@@ -72,13 +87,22 @@ class _Reducer:
     steps: list[Step] = field(default_factory=list)
     scale: dict[str, float] = field(default_factory=dict)
     _estimates: Estimator | None = None
+    _burdens: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def reduce(self, tree: exp.Expr) -> exp.Expr:
         """The tree with steps in it."""
         root = exp.Paren(this=tree)
+        looking = []
         for select in reversed(list(root.find_all(exp.Select, bfs=False))):
             self._in_select(select)
-            self._settle(select)
+            if _is_looked_through(select):
+                looking.append(select)
+            else:
+                self._settle(select)
+        # What arrives there is kept only then: the query around may have sent keys for it, or have become a step.
+        for select in looking:
+            if select.root() is root:
+                self._settle(select)
         sieve(root, self.fragments, self._estimator())
         reduced: exp.Expr = root.this
         return reduced
@@ -86,15 +110,18 @@ class _Reducer:
     def _in_select(self, select: exp.Select) -> None:
         if below_policy(select):
             return
-        found = list(dict.fromkeys(edges(select)))
-        while found:
-            choices = [choice for edge in found if (choice := self._weigh(edge)) is not None]
+        ways = [way for edge in dict.fromkeys(edges(select)) if (way := self._way(edge)) is not None]
+        while ways:
+            choices = [choice for way in ways if (choice := self._price(way)) is not None]
             if not choices:
                 return
             best = max(choices, key=lambda choice: choice.saved)
             self._apply(best)
             done = (best.edge.target, best.edge.column)
-            found = [edge for edge in found if (edge.target, edge.column) != done]
+            ways = [
+                way for way in ways
+                if (way.edge.target, way.edge.column) != done and leaf_kind(way.edge.target.relation) != STEP
+            ]  # fmt: skip
 
     def _settle(self, select: exp.Select) -> None:
         """Let small answers arrive before they are joined: of a table the engine knows how many rows it has.
@@ -105,15 +132,13 @@ class _Reducer:
         if len(around) < 2 or not plain_joins(select):
             return
         for alias, relation in around.items():
-            if not _stands_alone(relation):
+            arriving = [self.fragments[node.name] for node in every(relation, exp.Table) if leaf_kind(node) == FRAGMENT]
+            if not any(map(_is_asked, arriving)) or not _stands_alone(relation):
                 continue
-            arriving = [
-                self.fragments[node.name] for node in relation.find_all(exp.Table) if leaf_kind(node) == FRAGMENT
-            ]
-            if any(map(_is_asked, arriving)) and self._estimator().rows(relation) <= _SETTLED_ROWS:
+            if self._estimator().rows(relation) <= _SETTLED_ROWS:
                 self._make_step(Slot.of(select, alias))
 
-    def _weigh(self, edge: Edge) -> _Choice | None:
+    def _way(self, edge: Edge) -> _Way | None:
         reducer, target = edge.reducer.relation, edge.target.relation
         reached = None if leaf_kind(target) == STEP else fragment_column(target, edge.column)
         if reached is None:
@@ -122,7 +147,9 @@ class _Reducer:
         form = self._accepts(fragment, reached[1])
         if form is None or not (leaf_kind(reducer) == STEP or _stands_alone(reducer)):
             return None
-        return self._price(edge, fragment, reached[1], form)
+        conditions = tuple(edge.reducer.conditions())
+        restricted = bool(conditions) or bool(every(reducer, *_RESTRICTING))
+        return _Way(edge, fragment.id, reached[1], form, conditions, restricted)
 
     def _accepts(self, fragment: Fragment, column: str) -> KeyForm | None:
         """How the fragment's source takes keys for a column; None when it does not."""
@@ -150,43 +177,50 @@ class _Reducer:
         trees = {step.id: step.shown.args["from_"].this for step in self.steps}
         return Estimator(self.planner.statistics, self.fragments, self.scale, steps | handed, trees)
 
-    def _price(self, edge: Edge, fragment: Fragment, column: str, form: KeyForm) -> _Choice | None:
+    def _price(self, way: _Way) -> _Choice | None:
         estimator = self._estimator()
-        reducer = edge.reducer.relation
-        answer = exp.Subquery(this=fragment.tree)
+        edge, fragment, column = way.edge, self.fragments[way.fragment], way.column
+        reducer, around = edge.reducer.relation, edge.reducer.around
+        answer = fragment.tree
         left = estimator.rows(reducer)
-        for condition in edge.reducer.conditions():
-            left *= estimator.keeps(condition, edge.reducer.around)
+        for condition in way.conditions:
+            left *= estimator.keeps(condition, around)
         keys = min(estimator.distinct(reducer, edge.key), left)
         rows = estimator.rows(_read(fragment))
         distinct = min(estimator.distinct(answer, column), rows)
         width = estimator.width(answer, fragment.schema)
         rates = self.planner.services.knowledge.rates(_source(fragment, self.planner))
-        stored = estimator.stored(fragment.tree)
+        stored, worked = self._burden(fragment)
         # What the source looks at without an answer, when it looks at all rows and when an index leads it to them.
         visited, each_visited = stored * rates.visited_row, stored / distinct * LOOKUPS * rates.visited_row
-        work = _work(fragment.tree, estimator)
-        plain = _plain_cost(fragment, rates, rows, width) + max(stored - rows, 0.0) * rates.visited_row + work
-        each = rates.key + work / distinct + rows / distinct * (rates.row + width / rates.bandwidth)
+        plain = _plain_cost(fragment, rates, rows, width) + max(stored - rows, 0.0) * rates.visited_row + worked
+        each = rates.key + worked / distinct + rows / distinct * (rates.row + width / rates.bandwidth)
         room = plain - rates.latency
         pays = (room - visited) / each
         if estimator.is_indexed(answer, column):
             pays = max(pays, room / (each + each_visited))
             visited = min(visited, keys * each_visited)
-        most = int(min(pays, distinct * 0.9, form.most))
+        most = int(min(pays, distinct * 0.9, way.form.most))
         before = 0.0 if leaf_kind(reducer) == STEP else left * LOCAL_ROW
         share = min(keys / distinct, 1.0)
-        saved = plain - asked(rates, rows * share, width, keys) - work * share - visited - before
+        saved = plain - asked(rates, rows * share, width, keys) - worked * share - visited - before
         cheap = before * _CHEAP < plain and plain > _WORTH * _CHEAP and keys < most * _CHEAP
-        cheap = cheap and (_is_restricted(edge.reducer) or self._was_restricted(reducer))
+        cheap = cheap and (way.restricted or self._was_restricted(reducer))
         if most < 1 or (saved < _WORTH and not cheap):
             return None
         return _Choice(edge, saved, fragment.id, column, keys, most, share)
 
+    def _burden(self, fragment: Fragment) -> tuple[float, float]:
+        """Rows that a source stores of what a fragment reads, and the seconds it works on them, without keys."""
+        if fragment.id not in self._burdens:
+            estimator = self._estimator()
+            self._burdens[fragment.id] = (estimator.stored(fragment.tree), _work(fragment.tree, estimator))
+        return self._burdens[fragment.id]
+
     def _was_restricted(self, relation: exp.Expr) -> bool:
         """Whether a relation is a step that keeps rows away."""
         trees = (step.shown for step in self.steps if leaf_kind(relation) == STEP and step.id == relation.name)
-        return any(tree.find(*_RESTRICTING) is not None for tree in trees)
+        return any(every(tree, *_RESTRICTING) for tree in trees)
 
     def _apply(self, choice: _Choice) -> None:
         edge = choice.edge
@@ -212,13 +246,13 @@ class _Reducer:
         rows = estimator.rows(slot.relation)
         for condition in conditions:
             rows *= estimator.keeps(condition, slot.around)
-        relation = slot.relation.copy()
+        relation = copied(slot.relation)
         if not relation.alias_or_name:
             relation.set("alias", exp.TableAlias(this=exp.to_identifier("members", quoted=True)))
         tree = exp.select("*").from_(bare(relation), copy=False)
         if conditions:
-            tree = tree.where(*(bare(part.copy()) for part in conditions), copy=False)
-        step = Step(f"r{len(self.steps)}", tree, tree.copy(), self._tables(tree), round(rows))
+            tree = tree.where(*(bare(copied(part)) for part in conditions), copy=False)
+        step = Step(f"r{len(self.steps)}", tree, copied(tree), self._tables(tree), round(rows))
         self.steps.append(step)
         slot.put_step(step.id)
         self._estimates = None
@@ -227,7 +261,7 @@ class _Reducer:
         """Virtual tables below, those of fragments and of steps before included."""
         by_step = {step.id: step.tables for step in self.steps}
         found: dict[str, None] = {}
-        for node in tree.find_all(exp.Table):
+        for node in every(tree, exp.Table):
             kind = leaf_kind(node)
             if kind == FRAGMENT:
                 found.update(dict.fromkeys(self.fragments[node.name].tables))
@@ -262,7 +296,7 @@ def _keyed(fragment: Fragment, planner: Planner) -> Fragment:
     """The fragment with its source's words for the keys it waits for."""
     if not fragment.keys:
         return fragment
-    tree = fragment.tree.copy()
+    tree = copied(fragment.tree)
     for key in fragment.keys:
         place = reach(tree, key.target)
         assert place is not None
@@ -289,7 +323,7 @@ def _plain_cost(fragment: Fragment, rates: Rates, rows: float, width: float) -> 
 
 def _work(tree: exp.Expr, estimator: Estimator) -> float:
     """Seconds that a source needs to join or group what it reads of its tables."""
-    selects = list(tree.find_all(exp.Select))
+    selects = every(tree, exp.Select)
     leaves = [select for select in selects if leaf_kind(next(iter(relations(select).values()), select)) == RAW]
     if len(leaves) < 2 and not any(select.args.get("group") for select in selects):
         return 0.0
@@ -315,6 +349,8 @@ def _stands_alone(relation: exp.Expr) -> bool:
     return not any(column.table and column.table.lower() not in own for column in every(inner, exp.Column))
 
 
-def _is_restricted(slot: Slot) -> bool:
-    """Whether anything keeps rows away, so that fewer may come than are estimated."""
-    return slot.relation.find(*_RESTRICTING) is not None or bool(slot.conditions())
+def _is_looked_through(select: exp.Select) -> bool:
+    """Whether a query is one that a condition or a value looks through, and no relation."""
+    around = select.parent
+    place = around.parent if isinstance(around, exp.Subquery) else around
+    return place is not None and not isinstance(place, (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.Subquery))

@@ -15,6 +15,7 @@ from sqlglot import exp
 from tauro_nb.query.names import FRAGMENT, STEP, leaf_kind
 from tauro_nb.query.placement.edges import Edge, edges
 from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import Fragment
 from tauro_nb.query.secrecy import below_policy
 from tauro_nb.query.trees import every
@@ -24,7 +25,9 @@ __all__ = ["sieve"]
 _LEFT: Final = 0.25
 """Keys that are a larger part of all values are not looked for."""
 _ROWS: Final = 50_000
-"""Nor are they among fewer rows."""
+"""Nor are they among fewer rows,"""
+_ROWS_ALONE: Final = 1_000_000
+"""or among fewer than these where two relations are joined: their order is the right one."""
 _SMALLER: Final = 15.0
 """A step has so many times fewer rows than what it is looked for in."""
 
@@ -45,6 +48,10 @@ def sieve(tree: exp.Expr, fragments: Mapping[str, Fragment], estimator: Estimato
     fragments
         By id; where keys are sent to a source, nothing is left to be done here.
     """
+    # A stream can be scanned once: nothing that an optimizer might want to read twice goes beside one.
+    scans = [part.scan for part in fragments.values() if part.scan is not None]
+    if any(scan.stream is not None or not scan.copyable for scan in scans):
+        return
     for select in [node for node in every(tree, exp.Select) if not below_policy(node)]:
         best: dict[str, _Sieve] = {}
         for edge in edges(select):
@@ -62,7 +69,8 @@ def _weigh(edge: Edge, select: exp.Select, fragments: Mapping[str, Fragment], es
     if leaf_kind(step) != STEP or not _can_wrap(target) or _has_keys(target, fragments):
         return None
     rows = estimator.rows(target)
-    if rows < max(_ROWS, estimator.rows(step) * _SMALLER):
+    least = _ROWS if len(relations(select)) > 2 else _ROWS_ALONE
+    if rows < max(least, estimator.rows(step) * _SMALLER):
         return None
     left = estimator.distinct(step, edge.key) / max(estimator.domain(step, edge.key), 1.0)
     return _Sieve(edge, left) if left <= _LEFT else None

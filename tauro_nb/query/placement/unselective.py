@@ -10,7 +10,7 @@ from tauro_nb.query.names import is_leaf
 from tauro_nb.query.placement.cost import LOOKUPS, Rates, asked, scanned
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import relations
-from tauro_nb.query.trees import BARRIER
+from tauro_nb.query.trees import BARRIER, every
 
 __all__ = ["is_unselective"]
 
@@ -29,8 +29,8 @@ def is_unselective(query: exp.Expr, estimator: Estimator, rates: Rates) -> bool:
     Only for joins and aggregates over plain leaves; a LIMIT is always given to the source, for it may find the few rows
     by an index.
     """
-    selects = list(query.find_all(exp.Select))
-    if not isinstance(query, exp.Select) or any(map(_cuts, selects)) or query.find(exp.With, exp.SetOperation):
+    selects = every(query, exp.Select)
+    if not isinstance(query, exp.Select) or any(map(_cuts, selects)) or every(query, exp.With, exp.SetOperation):
         return False
     worked = sum(_rows_worked(select, estimator) for select in selects)
     leaves = [select for select in selects if is_leaf(select)]
@@ -48,7 +48,7 @@ def _cuts(select: exp.Select) -> bool:
 def _rows_worked(select: exp.Select, estimator: Estimator) -> float:
     """Rows that a SELECT takes in, if it does more with them than to let them through."""
     around = relations(select)
-    grouped = select.args.get("group") is not None or any(item.find(exp.AggFunc) for item in select.expressions)
+    grouped = select.args.get("group") is not None or any(every(item, exp.AggFunc) for item in select.expressions)
     rows = [estimator.rows(relation) for relation in around.values()]
     if len(rows) < 2:
         return sum(rows) * grouped

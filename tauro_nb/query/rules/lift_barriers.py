@@ -82,15 +82,12 @@ def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
     With numbers the engine does not calculate for rows that are gone: that may fail, and is declared to. A day plus an
     interval or a number may fail too, but is not declared to, and is calculated for whole dictionaries.
     """
+    applied = [node for node in every(tree, *_APPLIED) if not _in_a_leaf(node)]
+    if not all(isinstance(node, _PLAIN) and (not isinstance(node, _TOTAL) or _is_total(node)) for node in applied):
+        return False
     numbers = _Numbers.of(tree, planner)
-    for node in tree.walk(prune=is_leaf):
-        if isinstance(node, _APPLIED) and not isinstance(node, _PLAIN):
-            return False
-        if isinstance(node, _CALCULATING) and not all(map(numbers.holds, node.iter_expressions())):
-            return False
-        if isinstance(node, _TOTAL) and not _is_total(node):
-            return False
-    return True
+    calculated = (node for node in applied if isinstance(node, _CALCULATING))
+    return all(numbers.holds(part) for node in calculated for part in node.iter_expressions())
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +157,7 @@ class _Judge:
 
     def is_harmless(self, tree: exp.Expr) -> bool:
         """Whether every condition of every query that is not a policy's own is leak-proof."""
-        return all(self._scope_is_harmless(scope) for scope in traverse_scope(tree) if not _of_a_policy(scope))
+        return all(self._scope_is_harmless(scope) for scope in traverse_scope(tree) if not _in_a_leaf(scope.expression))
 
     def _scope_is_harmless(self, scope: Scope) -> bool:
         select = scope.expression
@@ -226,9 +223,9 @@ class _Judge:
 
     def _kind_above(self, node: exp.Expr | None, scope: Scope) -> str | None:
         """What is computed from groups; its type where that is plain, for comparisons with what is not."""
-        if node is None or not node.find(exp.AggFunc, exp.Subquery):
+        if node is None or not every(node, exp.AggFunc, exp.Subquery):
             return None
-        if any(column.find_ancestor(exp.AggFunc, exp.Subquery) is None for column in node.find_all(exp.Column)):
+        if any(column.find_ancestor(exp.AggFunc, exp.Subquery) is None for column in every(node, exp.Column)):
             return None
         return _ABOVE + (self._plain_type(node, scope) or "")
 
@@ -326,9 +323,9 @@ def _conditions(select: exp.Select) -> Iterator[exp.Expr]:
         yield from conjuncts(join.args.get("on"))
 
 
-def _of_a_policy(scope: Scope) -> bool:
-    """Whether a query is a leaf, or stands inside the policy that a leaf applies."""
-    node: exp.Expr | None = scope.expression
+def _in_a_leaf(found: exp.Expr) -> bool:
+    """Whether a node is a leaf, or stands inside one: there it is what its policy applies."""
+    node: exp.Expr | None = found
     while node is not None:
         if is_leaf(node):
             return True

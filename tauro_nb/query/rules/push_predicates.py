@@ -189,5 +189,5 @@ def _implied(disjunction: exp.Expr, alias: str) -> exp.Expr | None:
         ]
         if not own:
             return None
-        branches.append(exp.and_(*(part.copy() for part in own)))
+        branches.append(exp.and_(*(copied(part) for part in own)))
     return exp.or_(*branches)

@@ -47,11 +47,11 @@ def _shared(disjunction: exp.Expr) -> exp.Expr | None:
     """
     branches = [[part.unnest() for part in conjuncts(branch)] for branch in disjuncts(disjunction)]
     first, *others = branches
-    common = [part for part in first if all(part in branch for branch in others) and not part.find(*IMMOVABLE)]
+    common = [part for part in first if all(part in branch for branch in others) and not every(part, *IMMOVABLE)]
     if not common:
         return None
     rest = [[part for part in branch if part not in common] for branch in branches]
-    kept = [part.copy() for part in dict.fromkeys(common)]
+    kept = [copied(part) for part in dict.fromkeys(common)]
     if all(rest):
-        kept.append(exp.paren(exp.or_(*(exp.and_(*(part.copy() for part in branch)) for branch in rest))))
+        kept.append(exp.paren(exp.or_(*(exp.and_(*(copied(part) for part in branch)) for branch in rest))))
     return exp.and_(*kept)

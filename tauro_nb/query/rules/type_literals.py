@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from sqlglot import exp
 
+from tauro_nb.query.literals import is_plain_date
 from tauro_nb.query.trees import PARAMETER, every
 
 __all__ = ["type_literals"]
 
 _COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In)
-_READERS: Final[Mapping[exp.DType, Callable[[str], object]]] = {
-    exp.DType.DATE: dt.date.fromisoformat,
-    exp.DType.TIMESTAMP: dt.datetime.fromisoformat,
-    exp.DType.TIMESTAMPNTZ: dt.datetime.fromisoformat,
-}
+_MOMENTS: Final = frozenset({exp.DType.DATE, exp.DType.TIMESTAMP, exp.DType.TIMESTAMPNTZ})
 _DAY: Final = len("2024-01-01")
 _MOMENT: Final = len("2024-01-01 00:00:00")
 
@@ -50,15 +46,17 @@ def type_literals(tree: exp.Expr) -> exp.Expr:
 
 def _moment(node: exp.Expr) -> exp.DType | None:
     kind = node.type
-    return kind.this if isinstance(kind, exp.DataType) and kind.this in _READERS else None
+    return kind.this if isinstance(kind, exp.DataType) and kind.this in _MOMENTS else None
 
 
 def _reads(text: str, kind: exp.DType) -> bool:
     """Whether the text is written in the one way that every engine reads alike."""
-    if len(text) not in ((_DAY,) if kind is exp.DType.DATE else (_DAY, _MOMENT)):
+    if is_plain_date(text):
+        return True
+    if kind is exp.DType.DATE or len(text) != _MOMENT or not is_plain_date(text[:_DAY]):
         return False
     try:
-        _READERS[kind](text)
+        dt.datetime.fromisoformat(text)
     except ValueError:
         return False
     return True

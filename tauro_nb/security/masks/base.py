@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from tauro_nb.security.masks.options import Option, read_options
 from tauro_nb.security.types import data_type, is_text
+from tauro_nb.walks import copied
 
 if TYPE_CHECKING:
     from ibis.expr.types import BooleanValue, Column, Value
@@ -126,7 +127,7 @@ class Masker(ABC):
             except IbisError:
                 self._written[key] = None
         found = self._written[key]
-        return None if found is None else found.copy()
+        return None if found is None else copied(found)
 
     def compile_in(self, column: str, type: str, scope: MaskScope) -> exp.Expr:
         """Write the mask where it needs to know more than its column: the table, the principal, the keys."""
