@@ -42,11 +42,15 @@ _LOCAL_REASON = "the engine scans it, with its projection and filters"
 
 @dataclass
 class _Cutter:
-    """Walks a tree top-down and takes out the largest parts a single source can answer."""
+    """Walks a tree top-down and takes out the largest parts a single source can answer.
+
+    Of a query that is not `qualified` nobody knows which relation a column is of: no part of a SELECT is moved.
+    """
 
     planner: Planner
     pushdown: bool = True
     sealed: bool = False
+    qualified: bool = True
     fragments: list[Fragment] = field(default_factory=list)
 
     def has_choice(self, tree: exp.Expr) -> bool:
@@ -86,7 +90,7 @@ class _Cutter:
             self.cut(part)
 
     def _descend(self, query: exp.Expr) -> None:
-        if isinstance(query, exp.Select) and self.pushdown and not below_policy(query):
+        if isinstance(query, exp.Select) and self.pushdown and self.qualified and not below_policy(query):
             estimator = Estimator(self.planner.statistics, {}, blind=True)
             rates = self.planner.services.knowledge.rates
             move_semi_joins(query, self._whole_site, estimator, rates)
@@ -268,7 +272,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     optimizer reaches into the scan.
     """
     tree = copied(query.tree)
-    cutter = _Cutter(planner, query.pushdown, sealed=_misleads_scanners(tree))
+    cutter = _Cutter(planner, query.pushdown, sealed=_misleads_scanners(tree), qualified=query.qualified)
     given = False
     if query.qualified and cutter.has_choice(tree):
         given = write_parameters(tree, query.params)
