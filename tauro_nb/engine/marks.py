@@ -27,7 +27,7 @@ def marked(tree: exp.Expr, mark: str) -> exp.Expr:
     >>> import sqlglot
     >>> tree = sqlglot.parse_one("SELECT * FROM postgres_query('crm', 'SELECT 1')", dialect="duckdb")
     >>> marked(tree, "m").sql("duckdb")
-    "SELECT * FROM postgres_query('crm', '/* m */ SELECT 1')"
+    "SELECT * FROM POSTGRES_QUERY('crm', '/* m */ SELECT 1')"
     """
     if not any(node.name in _ASKING for node in every(tree, exp.Anonymous)):
         return tree

@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from tauro_nb.engine.answers import Answers, roll_back
 from tauro_nb.errors import SourceUnavailable
+from tauro_nb.query.trees import every
 from tauro_nb.sources.base import ParallelSource
 from tauro_nb.sources.keys import key_family, shares
 
@@ -145,7 +146,7 @@ class Parallel:
             A share could not be fetched: the first that failed; the others are told to stop.
         """
         source, (mark, values) = self._sources.get(fragment.source), _most_keys(keys)
-        if values is None or source is None:
+        if values is None or source is None or not _is_looked_up(fragment.tree):
             return None
         self._open(source, connections_for(len(values), source.round_trip, source.slots.size))
         scans = [fragment.keyed({**keys, mark: part}) for part in shares(values, len(self._lanes))]
@@ -230,6 +231,18 @@ class Parallel:
 
     def _let_go(self, lane: _Lane, name: str, _: Future[None]) -> None:
         lane.close(self._answers, name)
+
+
+def _is_looked_up(tree: exp.Expr) -> bool:
+    """Whether a server's work is divided with the keys; a join or an aggregate may be worked out for each share.
+
+    Examples
+    --------
+    >>> from sqlglot import parse_one
+    >>> _is_looked_up(parse_one("SELECT a FROM t WHERE b > 1")), _is_looked_up(parse_one("SELECT t.a FROM t, u"))
+    (True, False)
+    """
+    return not every(tree, exp.Join, exp.AggFunc, exp.Group, exp.Distinct, exp.SetOperation)
 
 
 def _granted(slots: Slots, most: int) -> int:

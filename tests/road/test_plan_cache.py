@@ -420,20 +420,21 @@ def test_the_cache_is_bounded(people: dict[str, Any]) -> None:
     ctx.close()
 
 
+def answered(who: VirtualContext, sql: str) -> list[int]:
+    """The values of `a`; asked again, as the error says, while the policies change faster than it can be planned."""
+    while True:
+        try:
+            return [row["a"] for row in who.query(sql).rows()]
+        except AccessDenied as error:
+            if "change faster" not in error.message:
+                raise
+
+
 def test_many_threads_share_it(people: dict[str, Any]) -> None:
     """Each gets its own rows, while the policy of one of them changes to and fro."""
     ctx = VirtualContext(people, principal="admin")
     wrong: list[Any] = []
     allowed = {"ana": ([2, 3], [3]), "boss": ([1, 2, 3],)}
-
-    def answered(who: VirtualContext, sql: str) -> list[int]:
-        while True:
-            try:
-                return [row["a"] for row in who.query(sql).rows()]
-            except AccessDenied as error:
-                # Several changes within one planning: asked again, as the error says, until they are over.
-                if "change faster" not in error.message:
-                    raise
 
     def ask(who: VirtualContext, name: str) -> None:
         for number in range(25):

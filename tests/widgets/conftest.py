@@ -150,14 +150,14 @@ def plan() -> QueryPlan:
     columns = {"id": "BIGINT", "country": "VARCHAR"}
     why = "The join reads another source, so it stays in the engine."
     customers = shown(
-        Fragment("f0", "crm", "query", ("customers",), tree, columns, 603, 12_000, why),
+        Fragment("f0", "crm", "query", ("customers",), tree, columns, 603, 12_000, reason=why),
         sql="SELECT id, country\nFROM customers\nWHERE country IN ('NO', 'SE')",
         predicates=("country IN ('NO', 'SE')",),
     )
     columns = {"customer_id": "BIGINT", "total": "DECIMAL(15,2)"}
     why = "A DuckDB file is scanned in place."
     orders = shown(
-        Fragment("f1", "warehouse", "relation", ("orders",), tree, columns, 4_200_000, 67_200_000, why),
+        Fragment("f1", "warehouse", "relation", ("orders",), tree, columns, 4_200_000, 67_200_000, reason=why),
         sql="SELECT customer_id, total\nFROM orders\nWHERE total > 100",
         predicates=("total > 100",),
     )
