@@ -55,7 +55,8 @@ _REFUSED |= {2005: "the host is not known", 1698: "the user or password is refus
 _NOBODY = frozenset({2002, 2003})
 _TIMED_OUT = "timed out"
 _FORBIDDEN = frozenset({1142, 1143, 1227, 1370})
-_LOST = frozenset({2006, 2013, 2055, 1053, 1927})
+# 1317: a KILL QUERY meant for the statement before, which had ended by itself, came to this one.
+_LOST = frozenset({2006, 2013, 2055, 1053, 1927, 1317})
 _BUSY: Final = 0.2
 """Seconds after which Ctrl-C does not wait any longer for the control connection to be free."""
 
