@@ -37,9 +37,13 @@ def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroE
 
     DuckDB's own text quotes values (also of hidden rows), file paths and connection strings, so nothing
     of it is kept but its class.
+
+    >>> type(redacted(duckdb.Error('Failed to prepare COPY "COPY t TO STDOUT": '), "SELECT 1", ("far",))).__name__
+    'SourceUnavailable'
     """
     names = ", ".join(f"`{name}`" for name in sources)
-    gone = isinstance(error, _LOST)
+    # The scanner ends with what the server said; one that said nothing is gone.
+    gone = isinstance(error, _LOST) or str(error).rstrip().endswith('":')
     if "ERROR:" in str(error):
         # A server that answers is there: what it refuses is this query, not the connection.
         return _refused_by_server(str(error), text, names)

@@ -30,6 +30,8 @@ SEED: Final = int(os.environ.get("TAURO_SEED", str(random.SystemRandom().randran
 PRODUCT: Final = str(Path(tauro_nb.__file__).parent)
 WITHIN: Final = 3.0
 """Seconds from Ctrl-C to the error: one, and what a busy machine adds."""
+STALLED: Final = WITHIN + 2
+"""The same where nobody answers: so long a server is waited for before its connections are broken."""
 LEISURE: Final = 60
 """A `read_timeout` that no round waits for."""
 
@@ -74,13 +76,13 @@ def nothing(_world: World, _rng: random.Random) -> Iterator[None]:
 
 
 @contextmanager
-def interrupted(_world: World, rng: random.Random) -> Iterator[None]:
+def interrupted(_world: World, rng: random.Random, within: float = WITHIN) -> Iterator[None]:
     with Press(rng.uniform(0, 0.6)) as press:
         try:
             yield
         except QueryCancelled:
             assert press.at is not None
-            assert time.monotonic() - press.at < WITHIN
+            assert time.monotonic() - press.at < within
             raise
     assert press.at is None, f"Ctrl-C was pressed, and the query went on:\n{press.where}"
 
@@ -88,7 +90,7 @@ def interrupted(_world: World, rng: random.Random) -> Iterator[None]:
 @contextmanager
 def interrupted_on_a_stalled_way(world: World, rng: random.Random) -> Iterator[None]:
     world.proxy.stall(after=rng.randrange(50_000))
-    with interrupted(world, rng):
+    with interrupted(world, rng, STALLED):
         yield
 
 
