@@ -70,3 +70,10 @@ def test_asked_for_as_one(far: VirtualContext, plain: duckdb.DuckDBPyConnection,
 def test_asked_for_one_by_one(far: VirtualContext, plain: duckdb.DuckDBPyConnection, sql: str) -> None:
     assert joined(far, sql) == []
     assert answer(far, sql) == expected(plain, sql)
+
+
+def test_groups_of_two_queries_have_names_of_their_own(far: VirtualContext, plain: duckdb.DuckDBPyConnection) -> None:
+    """The inner query speaks of a relation that the outer one has joined into a group."""
+    inner = "SELECT max(y.id) FROM items x JOIN items y ON x.order_id = y.order_id WHERE x.sku = i.sku AND o.pk > 0"
+    sql = f"SELECT o.pk, ({inner}) AS m FROM orders o, items i, notes n WHERE i.order_id = n.order_id AND i.id = o.pk"
+    assert answer(far, sql) == expected(plain, sql) != []

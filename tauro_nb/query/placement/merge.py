@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
@@ -55,8 +56,11 @@ def merge_joins(select: exp.Select, site: Site, estimator: Estimator, rates: Rat
     partial = weigher.early(groups, lambda group, found: site(_together(select, group, found)) is group.source)
     # Where a SELECT lies whole at one source, that refuses some expression of it: that much stays outside.
     chosen = [group for group in groups if len(group.aliases) > 1 or (partial is not None and group is partial[0])]
-    for number, group in enumerate(chosen):
-        _rewrite(select, group, f"group {number}", partial[1] if partial is not None and group is partial[0] else None)
+    # A query inside that speaks of this one must not have a group of the same name.
+    taken = {node.alias for node in every(select.root(), exp.Subquery)} if chosen else set()
+    names = (name for number in count() if (name := f"group {number}") not in taken)
+    for group, name in zip(chosen, names, strict=False):
+        _rewrite(select, group, name, partial[1] if partial is not None and group is partial[0] else None)
     if chosen:
         _defer(select)
 
