@@ -170,7 +170,7 @@ class Parallel:
         more = _granted(source.slots, min(wanted, self._threads()) - 1) if wanted > 1 else 0
         snapshot = None
         try:
-            for number in range(more and more + 1):
+            for number in range(more + 1 if more else 0):
                 snapshot = self._open_another(source, snapshot)
                 self._lanes[-1].slots = source.slots if number else None
         except (duckdb.Error, SourceUnavailable):

@@ -21,7 +21,7 @@ from tauro_nb.query.trees import every
 if TYPE_CHECKING:
     from tauro_nb.sources.base import Source
 
-__all__ = ["Group", "Weigher"]
+__all__ = ["Group", "RatesOf", "Site", "Weigher"]
 
 _JOIN_WORK: Final = 0.25e-6
 """Seconds that a source needs for a row that it joins."""
@@ -34,10 +34,12 @@ _FEW: Final = 0.7
 """Keys that are a larger part of a column's values are not sent."""
 _CONSTANTS: Final = 100.0
 _MANY: Final = 50_000.0
+"""Rows of a relation whose keys are better sent than joined there, and of what it leaves rows out of."""
 _PARTIAL_BYTES: Final = 18.0
 """On the wire, of a partial result."""
 
 RatesOf = Callable[["Source"], Rates]
+Site = Callable[[exp.Expr], "Source | None"]
 
 
 @dataclass(frozen=True)

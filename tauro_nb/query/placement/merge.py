@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlglot import exp
 
 from tauro_nb.query.placement.alike import implied
-from tauro_nb.query.placement.cost import Rates
 from tauro_nb.query.placement.early import Early, combined, outer_columns
 from tauro_nb.query.placement.estimate import Estimator
-from tauro_nb.query.placement.groups import Group, Weigher
+from tauro_nb.query.placement.groups import Group, RatesOf, Site, Weigher
 from tauro_nb.query.placement.reach import plain_joins, relations
 from tauro_nb.query.trees import conjuncts, copied, every
 
-if TYPE_CHECKING:
-    from tauro_nb.sources.base import Source
-
 __all__ = ["CHOSEN", "merge_joins"]
-
-RatesOf = Callable[["Source"], Rates]
-Site = Callable[[exp.Expr], "Source | None"]
 
 CHOSEN: Final = "chosen"
 """Key of a query's `meta`: that its source answers all of it was decided here."""
@@ -56,13 +49,18 @@ def merge_joins(select: exp.Select, site: Site, estimator: Estimator, rates: Rat
     partial = weigher.early(groups, lambda group, found: site(_together(select, group, found)) is group.source)
     # Where a SELECT lies whole at one source, that refuses some expression of it: that much stays outside.
     chosen = [group for group in groups if len(group.aliases) > 1 or (partial is not None and group is partial[0])]
-    # A query inside that speaks of this one must not have a group of the same name.
-    taken = {node.alias for node in every(select.root(), exp.Subquery)} if chosen else set()
-    names = (name for number in count() if (name := f"group {number}") not in taken)
-    for group, name in zip(chosen, names, strict=False):
-        _rewrite(select, group, name, partial[1] if partial is not None and group is partial[0] else None)
-    if chosen:
-        _defer(select)
+    if not chosen:
+        return
+    names = _free_names(select)
+    for group in chosen:
+        _rewrite(select, group, next(names), partial[1] if partial is not None and group is partial[0] else None)
+    _defer(select)
+
+
+def _free_names(select: exp.Select) -> Iterator[str]:
+    """Names that no relation has: one of a query inside could be taken for the one it speaks of."""
+    taken = {node.alias_or_name.lower() for node in every(select.root(), exp.Table, exp.Subquery)}
+    return (name for number in count() if (name := f"group {number}") not in taken)
 
 
 def _parts(select: exp.Select) -> Iterator[exp.Expr]:

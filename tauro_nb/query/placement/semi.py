@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from sqlglot import exp
 
 from tauro_nb.query.placement.alike import pair_of
 from tauro_nb.query.placement.cost import WORKED_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.groups import RatesOf, Site
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
 from tauro_nb.query.secrecy import is_policy
-from tauro_nb.query.trees import conjuncts, every
-
-if TYPE_CHECKING:
-    from tauro_nb.sources.base import Source
+from tauro_nb.query.trees import conjuncts, copied, every
 
 __all__ = ["move_semi_joins"]
 
 _VALUE_BYTES = 12.0
 
 
-def move_semi_joins(
-    select: exp.Select,
-    site: Callable[[exp.Expr], Source | None],
-    estimator: Estimator,
-    rates: Callable[[Source], Rates],
-) -> None:
+def move_semi_joins(select: exp.Select, site: Site, estimator: Estimator, rates: RatesOf) -> None:
     """Move conditions of WHERE that look through other tables into the relation they speak of, in place.
 
     Parameters
@@ -45,13 +37,8 @@ def move_semi_joins(
     select.set("where", exp.Where(this=exp.and_(*kept, copy=False)) if kept else None)
 
 
-def _move(
-    part: exp.Expr,
-    select: exp.Select,
-    site: Callable[[exp.Expr], Source | None],
-    estimator: Estimator,
-    rates: Callable[[Source], Rates],
-) -> bool:
+def _move(part: exp.Expr, select: exp.Select, site: Site, estimator: Estimator, rates: RatesOf) -> bool:
+    """Move one condition, if its source decides sooner; whether it was moved."""
     around = relations(select)
     looked = None if is_policy(part) else _looked_through(part)
     alias = None if looked is None else _spoken_of(part, around)
@@ -102,8 +89,8 @@ def _together(relation: exp.Expr, part: exp.Expr) -> exp.Subquery:
         )
         column.type = item.type
         selects.append(exp.alias_(column, item.alias_or_name, quoted=True, copy=False))
-    inner = exp.Select(expressions=selects).from_(relation.copy(), copy=False).where(part.copy(), copy=False)
-    return exp.Subquery(this=inner, alias=alias.copy())
+    inner = exp.Select(expressions=selects).from_(copied(relation), copy=False).where(copied(part), copy=False)
+    return exp.Subquery(this=inner, alias=copied(alias))
 
 
 def _pays(

@@ -18,7 +18,7 @@ from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import Fragment
 from tauro_nb.query.secrecy import below_policy
-from tauro_nb.query.trees import every
+from tauro_nb.query.trees import copied, every
 
 __all__ = ["sieve"]
 
@@ -56,7 +56,7 @@ def sieve(tree: exp.Expr, fragments: Mapping[str, Fragment], estimator: Estimato
         best: dict[str, _Sieve] = {}
         for edge in edges(select):
             found = _weigh(edge, select, fragments, estimator)
-            if found is not None and found.left < best.get(edge.target.alias, found).left + 1e-12:
+            if found is not None and found.left <= best.get(edge.target.alias, found).left:
                 best[edge.target.alias] = found
         for one in best.values():
             _put(one.edge)
@@ -95,10 +95,10 @@ def _has_keys(relation: exp.Expr, fragments: Mapping[str, Fragment]) -> bool:
 
 def _put(edge: Edge) -> None:
     """Read the target for the step's keys alone."""
-    step, target = edge.reducer.relation.copy(), edge.target.relation
-    alias = target.args["alias"].copy()
+    step, target = copied(edge.reducer.relation), edge.target.relation
+    alias = copied(target.args["alias"])
     step.set("alias", exp.TableAlias(this=exp.to_identifier("keys", quoted=True)))
-    inner = target.copy()
+    inner = copied(target)
     inner.set("alias", exp.TableAlias(this=exp.to_identifier("whole", quoted=True)))
     equal = exp.EQ(this=_column(edge.column, "whole"), expression=_column(edge.key, "keys"))
     # Every key is equal to itself: only of a side with a condition DuckDB makes a Bloom filter.
