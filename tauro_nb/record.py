@@ -93,7 +93,8 @@ class Record:
         asked = plan.once("described", lambda: described(plan, values))
         if asked is None:
             return
-        used, sent, asker = key_uses(plan), key_flows(plan), self._caller or who.name
+        used, sent = plan.once("key uses", lambda: key_uses(plan)), key_flows(plan)
+        asker = self._caller or who.name
         shared = {"roles": who.roles, "tenant": who.tenant, "query": self._query_id}
         trail.begin(
             asker,
