@@ -55,10 +55,12 @@ def plain(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _members(record: Mapping[str, Any]) -> str:
     # By hand as far as records go: the library's encoder takes longer to begin than most values take.
-    return ",".join([
-        f"{encode_basestring_ascii(name)}:{value.text if type(value := record[name]) is Fixed else _written(value)}"
-        for name in sorted(record)
-    ])
+    return ",".join(
+        [
+            f"{encode_basestring_ascii(name)}:{value.text if type(value := record[name]) is Fixed else _written(value)}"
+            for name in sorted(record)
+        ]
+    )
 
 
 def _written(value: Any) -> str:

@@ -180,7 +180,7 @@ class LogWriter:
             try:
                 head = self._keep_house(self._current())
                 events = [event for item in batch for event in item.events]
-                number = self._write(head, events, sync=any([item.sync for item in batch]))
+                number = self._write(head, events, sync=any(item.sync for item in batch))
                 for item in batch:
                     item.numbers = range(number, number := number + len(item.events))
                     item.done = True
@@ -313,7 +313,7 @@ class LogWriter:
     # --- writing; the caller holds the lock
 
     def _write(self, head: _Head, events: Sequence[Event], *, sync: bool) -> int:
-        """Chain and append records, all in one write; when it fails the file is as it was. Returns the first's number."""
+        """Chain and append records in one write, which undoes itself if it fails; returns the number of the first."""
         key = self._key(exists=True).links
         mac, lines = head.mac, []
         for number, event in enumerate(events, head.sequence + 1):
