@@ -18,6 +18,7 @@ from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
 from tauro_nb.query.placement.merge import CHOSEN, merge_joins
+from tauro_nb.query.placement.recursion import hold_repeated
 from tauro_nb.query.placement.reduce import reduce_joins
 from tauro_nb.query.placement.semi import move_semi_joins
 from tauro_nb.query.placement.unselective import is_unselective
@@ -285,9 +286,10 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     if query.qualified and query.pushdown:
         reduction = reduce_joins(copied(tree), fragments, query.frames, planner)
         fragments = reduction.fragments
+    residual, kept = (copied(tree), ()) if reduction is None else (reduction.tree, reduction.steps)
+    kept = (*kept, *hold_repeated(residual, fragments, len(kept)))
     fragments = tuple(_with_fallback(fragment, planner) for fragment in fragments)
-    residual = _materialize(copied(tree) if reduction is None else reduction.tree, fragments, planner)
-    steps = () if reduction is None else _real_steps(reduction.steps, fragments, planner)
+    residual, steps = _materialize(residual, fragments, planner), _real_steps(kept, fragments, planner)
     if given:
         # What runs and what is shown have the names again; what sources are asked was written with the values.
         texts = [text for part in fragments for text in (part.tree, part.unkeyed) if text is not None]
