@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
-from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind, leaf_table
+from tauro_nb.query.names import FRAGMENT, RAW, STEP, leaf_kind, leaf_table
 from tauro_nb.query.placement.cost import LOCAL_ROW, LOOKUPS, WORKED_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
