@@ -46,7 +46,7 @@ def tables(
         depth, shared = 0, {}
     text, scope = gen.relation(depth, shared)
     source = Source(text)
-    for _ in range(gen.pick((1, 1, 2) if inner else (0, 1, 1, 1, 2, 2) if depth > 1 else (0, 0, 1))):
+    for _ in range(gen.pick((1, 1, 2) if inner else (0, 0, 1, 1, 1, 2) if depth > 1 else (0, 0, 1))):
         scope = _joined(gen, source, scope, depth, shared, inner=inner)
     return source, scope
 
