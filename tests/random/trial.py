@@ -12,6 +12,7 @@ import duckdb
 
 from tauro_nb import VirtualContext
 from tauro_nb.errors import TauroError
+from tauro_nb.query.plan import QueryPlan
 from tests.random.generator import random_question
 from tests.random.model import Question
 from tests.random.places import ALL_TABLES, exaggerate
@@ -31,12 +32,13 @@ _SHRUNK = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a query: what is wrong, if anything, and the roads its plan took."""
+    """What came of a query: what is wrong, if anything, the roads its plan took, and the rows of the right answer."""
 
     question: Question
     place: int
     complaint: str | None
     roads: Counter[str]
+    rows: int
 
 
 @dataclass
@@ -84,18 +86,18 @@ class Trials:
         ctx, taken = self.contexts[place], Counter[str]()
         if number % 3:
             exaggerate(ctx, number)
-        before = _asked(ctx, question)
+        before = _planned(ctx, question)
         wrong = complaint(ctx, question.text, question.params, expected)
         if wrong is None:
             plan = ctx.planner.plan(question.text, question.params or None)
-            taken.update([*roads(plan), *["other figures"] * (_asked(ctx, question) != before)])
+            taken.update([*roads(plan), *["other figures"] * (_asked(plan) != before)])
         if wrong is None and number % _AGAIN == 0:
             wrong = complaint(ctx, question.text, question.params, expected)
             wrong = wrong and f"asked again: {wrong}"
         for params in question.others[: 1 + (number % _AGAIN == 0)]:
             wrong = wrong or self._with_others(ctx, question.text, params)
         taken.update(["asked", *["parameters"] * bool(question.params)])
-        return Outcome(question, place, wrong, taken)
+        return Outcome(question, place, wrong, taken, expected.table.num_rows)
 
     def _with_others(self, ctx: VirtualContext, text: str, params: Mapping[str, Any]) -> str | None:
         try:
@@ -146,12 +148,15 @@ def complaint(ctx: VirtualContext, text: str, params: Mapping[str, Any], expecte
     return difference(table, expected)
 
 
-def _asked(ctx: VirtualContext, question: Question) -> list[tuple[str, int]] | None:
-    """What sources are asked as far as is known now, and for how many columns' keys; None if it cannot be planned."""
+def _planned(ctx: VirtualContext, question: Question) -> list[tuple[str, int]] | None:
+    """What sources will be asked, as far as is known before; None if it cannot be planned."""
     try:
-        plan = ctx.planner.plan(question.text, question.params or None)
+        return _asked(ctx.planner.plan(question.text, question.params or None))
     except TauroError:
         return None
+
+
+def _asked(plan: QueryPlan) -> list[tuple[str, int]]:
     return [(part.sql, len(part.keys)) for part in plan.fragments]
 
 
