@@ -125,6 +125,7 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
     return replace(
         plan,
         tree=plan.tree.copy(),
+        bound=None,
         fragments=fragments,
         residual=shown,
         shown=shown,
