@@ -46,7 +46,8 @@ def steps(ctx: VirtualContext, row_filter: str, later: str = "", *, on: str = "p
 def test_the_steps_are_those_of_the_plan_that_ran(boss: VirtualContext) -> None:
     told = steps(boss, "a >= 1", later="a >= 2")
     assert [line.split(":")[0] for line in told] == ["bind", "qualify", "secure", "push_predicates", "lift_barriers"]
-    assert '"_"."a" >= 1' in told[-1] and '"_"."a" >= 2' not in "".join(told)
+    assert '"_"."a" >= 1' in told[-1]
+    assert '"_"."a" >= 2' not in "".join(told)
 
 
 def test_no_steps_are_told_that_would_be_others_by_now(boss: VirtualContext) -> None:
