@@ -176,10 +176,11 @@ class PostgreSQLSource(AttachedSource):
 
     def _cap(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Hold the scanner to as many connections as there are slots: by itself it opens one whenever it wants one."""
+        # Without parameters: for the first one DuckDB imports pandas, which takes longer than to connect.
+        name = self.alias.replace("'", "''")
         cursor.execute(
-            "FROM postgres_configure_pool(catalog_name = $1, max_connections = $2, acquire_mode = 'wait', "
-            "wait_timeout_millis = $3)",
-            [self.alias, self._pool_size, int(self.pool_timeout * 1000)],
+            f"FROM postgres_configure_pool(catalog_name = '{name}', max_connections = {self._pool_size}, "
+            f"acquire_mode = 'wait', wait_timeout_millis = {int(self.pool_timeout * 1000)})"
         ).fetchall()
 
     def export_snapshot(self, cursor: duckdb.DuckDBPyConnection) -> str:
