@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tauro_nb import VirtualContext
 from tauro_nb.query.plan import QueryPlan, whole
@@ -50,6 +51,7 @@ def measure(folder: Path) -> dict[str, Any]:
     """All figures, of a log in a folder of its own."""
     return {
         "added to a query": _added(folder / "added"),
+        "within a query": _within(folder / "within"),
         "grouped": _grouped(folder / "grouped"),
         "threads": _threads(folder / "threads"),
         "read back": _read_back(folder / "grouped"),
@@ -89,6 +91,29 @@ def _added(folder: Path) -> dict[str, Any]:
         assert ctx.verify_audit().ok
     figures["bytes a query"] = len(line)
     return figures
+
+
+def _within(folder: Path) -> dict[str, Any]:
+    """A whole query that was asked before, recorded and not: what is written in between comes out of cold caches."""
+    folder.mkdir()
+    with VirtualContext({**CATALOG, "audit": {"path": str(folder / "audit.jsonl")}}, "admin") as ctx:
+        ana = ctx.as_principal("ana", roles=["analyst"])
+
+        def asked() -> None:
+            ana.query(SQL).rows()
+
+        def unrecorded() -> None:
+            with patch.multiple(AuditTrail, begin=_nothing, result=_nothing):
+                asked()
+
+        asked()
+        figures = _in_turn({"recorded": asked, "not recorded": unrecorded})
+    added = figures["recorded"]["median ms"] - figures["not recorded"]["median ms"]
+    return {**figures, "added ms": round(added, 3)}
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """What is written of a query, for comparison."""
 
 
 def _in_turn(works: dict[str, Callable[[], None]]) -> dict[str, Any]:

@@ -93,14 +93,15 @@ class Record:
         asked = plan.once("described", lambda: described(plan, values))
         if asked is None:
             return
-        used, sent, asker = key_uses(plan), key_flows(plan), self._caller or who.name
+        used, sent = plan.once("key uses", lambda: key_uses(plan)), key_flows(plan)
+        asker = self._caller or who.name
         shared = {"roles": who.roles, "tenant": who.tenant, "query": self._query_id}
         trail.begin(
             asker,
             asked,
             roles=who.roles,
             query_id=self._query_id,
-            about={"origin": trail.origin, **asked_of(who, self._caller), **run_of(plan, values)},
+            about={**asked_of(who, self._caller), **run_of(plan, values)},
             along=[
                 *([trail.event("key.use", asker, **shared, columns=used)] if used else []),
                 *([trail.event("join.keys", asker, **shared, flows=sent)] if sent else []),
@@ -144,7 +145,7 @@ class Record:
     def stats(self) -> ResultStats:
         """Figures so far."""
         elapsed = ((self._ended or time.perf_counter()) - self._started) * 1000
-        policed = any(decision.needs_barrier for decision in self._plan.decisions.values())
+        policed = any(entry.decision.needs_barrier for entry in self._plan.entries.values())
         keys = 0 if policed else sum(self._shipped.values())
         return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed, keys)
 

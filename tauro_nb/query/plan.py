@@ -204,6 +204,8 @@ class Fragment:
         What says so: statistics of a source, or `ASKED`, or `SEEN`; empty where nothing is estimated.
     expected_rows
         What was planned with, whatever hides rows; it is not shown.
+    stored_rows
+        All rows of the tables that it reads; not shown either.
     reason
         Why this much was given to the source, and not more.
     sealed
@@ -234,6 +236,7 @@ class Fragment:
     estimated_bytes: int | None = None
     estimated_by: str = ""
     expected_rows: float | None = field(default=None, repr=False, compare=False)
+    stored_rows: float = field(default=0.0, repr=False, compare=False)
     reason: str = ""
     sealed: bool = False
     policy: bool = False

@@ -55,13 +55,16 @@ def plain(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _members(record: Mapping[str, Any]) -> str:
     # By hand as far as records go: the library's encoder takes longer to begin than most values take.
-    return ",".join([f"{encode_basestring_ascii(name)}:{_written(record[name])}" for name in sorted(record)])
+    return ",".join(
+        [
+            f"{encode_basestring_ascii(name)}:{value.text if type(value := record[name]) is Fixed else _written(value)}"
+            for name in sorted(record)
+        ]
+    )
 
 
 def _written(value: Any) -> str:
     kind = type(value)
-    if kind is Fixed:
-        return str(value.text)
     if kind is str:
         return encode_basestring_ascii(value)
     if kind is int or (kind is float and isfinite(value)):

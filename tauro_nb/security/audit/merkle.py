@@ -46,9 +46,3 @@ class MerkleTree:
         for part in parts:
             node = hashlib.sha256(b"\x01" + part + node).digest()
         return node
-
-    def copy(self) -> MerkleTree:
-        """A tree that grows on its own from here."""
-        other = MerkleTree()
-        other.size, other._parts = self.size, list(self._parts)
-        return other

@@ -90,6 +90,7 @@ class AuditTrail:
         self._keys: AuditKeys | None = None
         self._log = None if self.path is None else LogWriter(self.path, self._find_keys, self.settings)
         self._lock = threading.RLock()
+        self._written_origin = Fixed.of({})
         self.whence: Callable[[], Mapping[str, str]] = dict
         self._sequence = itertools.count(1)
         self._running: dict[str, tuple[str, datetime]] = {}
@@ -154,8 +155,9 @@ class AuditTrail:
             if query in self._running:
                 raise UsageError(f"the query id `{query}` is running already")
             self._running[query] = principal, now
+        common = {**asked, "origin": self._fixed_origin()}
         event = intent_event(
-            asked, now, principal=principal, roles=tuple(sorted(roles)), query_id=query, **(about or {})
+            common, now, principal=principal, roles=tuple(sorted(roles)), query_id=query, **(about or {})
         )
         try:
             self._append([event, *along], sync=True)
@@ -298,6 +300,13 @@ class AuditTrail:
         """Where a request comes from: session, host and process, and what `whence` adds (kernel, notebook, cell)."""
         return {"session": self.session, "host": self._host, "pid": str(os.getpid()), **self.whence()}
 
+    def _fixed_origin(self) -> Fixed:
+        """Most requests come from where the one before came from."""
+        origin = self.origin
+        if self._written_origin.value != origin:
+            self._written_origin = Fixed.of(origin)
+        return self._written_origin
+
     # --- reading
 
     def records(
@@ -438,7 +447,7 @@ class AuditTrail:
                 self._keys = key_from_file(place, self._ring, may_create=not exists)
         return self._keys
 
-    def _append(self, events: Sequence[Mapping[str, Any]], *, sync: bool) -> list[int]:
+    def _append(self, events: Sequence[Mapping[str, Any]], *, sync: bool) -> Sequence[int]:
         """Append records; their numbers, 0 for what is not on disk although it should be."""
         if self._log is None:
             numbers = [next(self._sequence) for _ in events]

@@ -44,7 +44,7 @@ class _Pending:
     sync: bool
     done: bool = False
     error: OSError | None = None
-    numbers: list[int] = field(default_factory=list)
+    numbers: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -81,6 +81,7 @@ class LogWriter:
     def __init__(self, path: Path, keys: Callable[[bool], AuditKeys], settings: AuditSettings) -> None:
         self.files = LogFiles(path)
         self._path = path
+        self._name = str(path)
         self._find_keys = keys
         self._keys: AuditKeys | None = None
         self._settings = settings
@@ -98,7 +99,7 @@ class LogWriter:
         """The second place of checkpoints."""
         return self._settings.checkpoints or self.files.beside(".checkpoints")
 
-    def append(self, events: Sequence[Event], *, sync: bool) -> list[int]:
+    def append(self, events: Sequence[Event], *, sync: bool) -> Sequence[int]:
         """Append records; returns their numbers. With `sync` they are on disk then.
 
         Callers that wait for each other share one write and one sync.
@@ -175,13 +176,16 @@ class LogWriter:
 
     def _commit(self, batch: Sequence[_Pending]) -> None:
         try:
-            with self.files.locked():
+            self.files.take()
+            try:
                 head = self._keep_house(self._current())
                 events = [event for item in batch for event in item.events]
-                numbers = iter(self._write(head, events, sync=any(item.sync for item in batch)))
+                number = self._write(head, events, sync=any(item.sync for item in batch))
                 for item in batch:
-                    item.numbers = [next(numbers) for _ in item.events]
+                    item.numbers = range(number, number := number + len(item.events))
                     item.done = True
+            finally:
+                self.files.give()
         except OSError as wrong:
             for item in batch:
                 item.error = wrong
@@ -197,7 +201,7 @@ class LogWriter:
         """The head, brought up to what other processes wrote."""
         known = self._head
         try:
-            status = self._path.lstat()
+            status = os.lstat(self._name)
         except FileNotFoundError:
             self._head = self._begin(known)
             return self._head
@@ -308,19 +312,16 @@ class LogWriter:
 
     # --- writing; the caller holds the lock
 
-    def _write(self, head: _Head, events: Sequence[Event], *, sync: bool) -> list[int]:
-        """Chain and append records, all in one write; when it fails the file is as it was."""
+    def _write(self, head: _Head, events: Sequence[Event], *, sync: bool) -> int:
+        """Chain and append records in one write, which undoes itself if it fails; returns the number of the first."""
         key = self._key(exists=True).links
-        tree, sequence, mac = head.tree.copy(), head.sequence, head.mac
-        numbers, lines = [], bytearray()
-        for event in events:
-            sequence += 1
-            line, mac = seal(key, {**event, "v": 1, "seq": sequence, "prev": mac})
-            tree.append(line)
-            lines += line + b"\n"
-            numbers.append(sequence)
+        mac, lines = head.mac, []
+        for number, event in enumerate(events, head.sequence + 1):
+            line, mac = seal(key, {**event, "v": 1, "seq": number, "prev": mac})
+            lines.append(line)
+        written = b"\n".join([*lines, b""])
         try:
-            rest = memoryview(lines)
+            rest = memoryview(written)
             while rest:
                 rest = rest[os.write(head.handle, rest) :]
             if sync:
@@ -332,13 +333,15 @@ class LogWriter:
             if head is self._head:
                 self._drop()
             raise
-        head.offset += len(lines)
+        head.offset += len(written)
         head.unsynced = not sync
-        head.tree, head.sequence, head.mac = tree, sequence, mac
+        for line in lines:
+            head.tree.append(line)
+        head.sequence, head.mac = head.sequence + len(lines), mac
         if head.uncovered == 0:
             head.uncovered_since = time.monotonic()
         head.uncovered += len(events)
-        return numbers
+        return head.sequence - len(lines) + 1
 
     def _flush(self, head: _Head) -> None:
         if head.unsynced:
