@@ -312,7 +312,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         },
         schema=query.schema or {},
         policy_columns=_merged(query.policy_leaves),
-        journal=query.journal,
+        bound=query.bound,
         params=query.params,
         frames=query.frames,
         sources=_sources(fragments, planner),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
+import duckdb
 from sqlglot import exp
 
 from tauro_nb.catalog.statistics import TableStatistics
@@ -35,7 +36,7 @@ from tauro_nb.query.parse import limited, parse, parse_view
 from tauro_nb.query.place import outline, place
 from tauro_nb.query.placement.actuals import misjudged
 from tauro_nb.query.placement.reach import relations
-from tauro_nb.query.plan import QueryPlan
+from tauro_nb.query.plan import QueryPlan, RuleFired, Walk
 from tauro_nb.query.query import Query
 from tauro_nb.query.required import require_filters
 from tauro_nb.query.rules import RULES
@@ -160,7 +161,7 @@ class Planner:
             walked = query
             for step in ROAD:
                 walked = step(walked, self)
-            plan = self._placed(walked, version)
+            plan = replace(self._placed(walked, version), walk=Walk(replace(query, params={}, frames={}), walked.tree))
             if self.services.security.version(thorough=False) == version:
                 return walked, plan
         raise AccessDenied("the policies change faster than a query can be planned.", hint="Ask again.")
@@ -193,11 +194,38 @@ class Planner:
         if same_values(kept.sent, params) and not self._was_misjudged(kept.plan):
             return replace(kept.plan, params=params)
         with self._lock:
-            self._start(params)
-            self.take(kept.plan.entries.values())
+            self._resume(kept.plan, params)
             plan = self._placed(replace(kept.query, params=params), kept.plan.policy_version)
+        plan = replace(plan, walk=kept.plan.walk)
         self.services.plans.put(key, kept.placed_anew(plan))
         return plan
+
+    def _resume(self, plan: QueryPlan, params: Mapping[str, Any]) -> None:
+        """Take up a plan again, with its tables as they were found and decided then."""
+        self._start(params)
+        self.take(plan.entries.values())
+
+    def explained(self, plan: QueryPlan) -> QueryPlan:
+        """A plan of this planner's with the steps that its query took; they are walked again, for they are not kept.
+
+        The plan stays as it is. If the walk ends elsewhere by now, as when a table that a policy reads has changed,
+        there is nothing to tell: steps of another plan are not shown.
+        """
+        walk = plan.walk
+        if walk is None:
+            return plan
+        return replace(plan, journal=plan.once("journal", partial(self._journal, plan, walk)), walk=None)
+
+    def _journal(self, plan: QueryPlan, walk: Walk) -> tuple[RuleFired, ...]:
+        with self._lock:
+            self._resume(plan, plan.params)
+            query = replace(walk.asked, params=plan.params, frames=plan.frames, journal=())
+            try:
+                for step in ROAD:
+                    query = step(query, self)
+            except (TauroError, duckdb.Error):
+                return ()
+        return query.journal or () if query.tree == walk.secured else ()
 
     def _was_misjudged(self, plan: QueryPlan) -> bool:
         actuals = self.services.actuals

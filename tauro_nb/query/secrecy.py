@@ -127,6 +127,7 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
     return replace(
         plan,
         tree=plan.tree.copy(),
+        bound=None,
         fragments=fragments,
         residual=shown,
         shown=shown,
@@ -173,6 +174,7 @@ def _shown_fragment(part: Fragment, name: str, plan: QueryPlan) -> Fragment:
         estimated_bytes=None if policed else part.estimated_bytes,
         estimated_by="" if policed else part.estimated_by,
         expected_rows=None,
+        stored_rows=0.0,
         reason=_WHY if policed else part.reason,
         scan=None,
         keyed=None,

@@ -124,9 +124,11 @@ class SecurityEnforcer(AuditedAccess):
         self._system: dict[str, Compiled] = {}
 
     def fix_policy(self, policy: TableSecurityPolicy) -> None:
-        """Put the policy of a system table in force, for good: nobody replaces or removes it."""
-        key = policy.table_name.casefold()
-        self._system[key] = self._check(policy.table_name, Book(tables={key: policy}))
+        """Put the policy of a system table in force, for good: nobody replaces or removes it.
+
+        It is bound when the table is first read: every context has it, few read it, and no user wrote it.
+        """
+        self._system[policy.table_name.casefold()] = self._compile(policy.table_name, policy, {})
 
     def _require_free(self, table_name: str) -> None:
         if table_name.casefold() in self._system:

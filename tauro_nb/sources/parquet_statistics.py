@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ __all__ = ["footers"]
 
 _MOST_FILES: Final = 200
 """Of more files only as many are read, evenly chosen; the rest is taken to be like them."""
-_BOUNDED: Final = (int, float, dt.date)
+_BOUNDED: Final = (int, float, Decimal, dt.date)
 
 
 @dataclass

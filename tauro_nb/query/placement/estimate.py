@@ -186,10 +186,7 @@ class Estimator:
         if isinstance(node, exp.Or):
             return min(sum(self.keeps(part, around) for part in disjuncts(node)), 1.0)
         if isinstance(node, exp.And):
-            kept = 1.0
-            for part in conjuncts(node):
-                kept *= self.keeps(part, around)
-            return kept
+            return self.kept(conjuncts(node), around)
         if isinstance(node, exp.Not):
             return max(1.0 - self.keeps(node.this, around), 0.05)
         kept = self._compared(node, around)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
 from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import is_leaf
+from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.query import Query
 from tauro_nb.query.sealed import sealed_condition
 from tauro_nb.query.secrecy import below_policy, mark_policy
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["push_predicates"]
 
+_MOST_KEPT: Final = 0.5
+"""An implied condition that keeps more of the rows that the engine reads anyway costs more than it saves."""
+
 
 def push_predicates(query: Query, planner: Planner) -> Query:
     """Move single-relation conditions of WHERE and ON into their leaf.
@@ -33,15 +37,14 @@ def push_predicates(query: Query, planner: Planner) -> Query:
     """
     if not query.qualified or not query.pushdown:
         return query
-    tree = copied(query.tree)
-    for select in every(tree, exp.Select):
+    for select in every(query.tree, exp.Select):
         leaves = _leaves(select)
         # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.
         if leaves and not select.args.get("sample"):
             pusher = _Pusher(planner, query.params)
             pusher.push_where(select, leaves)
             pusher.push_on(select, leaves)
-    return query.evolve("push_predicates", tree)
+    return query.evolve("push_predicates", query.tree)
 
 
 def _leaves(select: exp.Select) -> dict[str, exp.Subquery]:
@@ -108,9 +111,16 @@ class _Pusher:
         if isinstance(part.unnest(), exp.Or):
             for alias in used & leaves.keys():
                 implied = _implied(part.unnest(), alias)
-                if implied is not None:
+                if implied is not None and self._pays(implied, alias, leaves[alias]):
                     self._push(implied, leaves[alias])
         return False
+
+    def _pays(self, implied: exp.Expr, alias: str, leaf: exp.Subquery) -> bool:
+        """Whether it is worth its while to look below, for what the join decides anyway; a source then sends less."""
+        source = self._entry(leaf.this).source
+        if source is None or source.capability is not None:
+            return True
+        return Estimator(self.planner.statistics, {}, blind=True).keeps(implied, {alias: leaf}) < _MOST_KEPT
 
     def _push(self, part: exp.Expr, leaf: exp.Subquery) -> bool:
         inner = leaf.this
