@@ -31,6 +31,7 @@ from tauro_nb.sources.capability import Capability, carries_mask
 from tauro_nb.sources.guards import is_condition
 
 if TYPE_CHECKING:
+    from tauro_nb.query.placement.cost import Rates
     from tauro_nb.query.planner import Planner
     from tauro_nb.sources.base import Source
 
@@ -77,7 +78,7 @@ class _Cutter:
         """Whether a source that could answer a query would take longer than it takes to hand over its tables."""
         if is_leaf(query) or CHOSEN in (query._meta or {}) or source.connection.type not in RATES:  # noqa: SLF001 - `meta` makes one
             return False
-        return is_unselective(query, self._estimator(), self.planner.services.knowledge.rates(source))
+        return is_unselective(query, self._estimator(), self._rates(source))
 
     def _take_apart(self, leaf: exp.Expr, reason: str) -> None:
         """Give the leaf's own source what it can apply; what else a policy reads in it is taken by itself."""
@@ -94,11 +95,14 @@ class _Cutter:
     def _descend(self, query: exp.Expr) -> None:
         if isinstance(query, exp.Select) and self.pushdown and self.qualified and not below_policy(query):
             estimator = self._estimator()
-            rates = self.planner.services.knowledge.rates
-            move_semi_joins(query, self._whole_site, estimator, rates)
-            merge_joins(query, self._whole_site, estimator, rates)
+            move_semi_joins(query, self._whole_site, estimator, self._rates)
+            merge_joins(query, self._whole_site, estimator, self._rates)
         for child in query.iter_expressions():
             self.cut(child)
+
+    def _rates(self, source: Source) -> Rates:
+        # What is shown is the same every time; how far away a server is changes by the minute.
+        return RATES[source.connection.type] if self.outlines else self.planner.services.knowledge.rates(source)
 
     def _estimator(self) -> Estimator:
         told = self.planner.open_statistics if self.outlines else self.planner.statistics
