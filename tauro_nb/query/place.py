@@ -18,7 +18,8 @@ from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
 from tauro_nb.query.placement.merge import CHOSEN, merge_joins
-from tauro_nb.query.placement.reduce import reduce_joins
+from tauro_nb.query.placement.reduce import Reduction, reduce_joins
+from tauro_nb.query.placement.repeated import fetched_once
 from tauro_nb.query.placement.semi import move_semi_joins
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
@@ -292,8 +293,9 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         reduction = reduce_joins(copied(tree), fragments, query.frames, planner)
         fragments = reduction.fragments
     fragments = tuple(_with_fallback(fragment, planner) for fragment in fragments)
-    residual = _materialize(copied(tree) if reduction is None else reduction.tree, fragments, planner)
-    steps = () if reduction is None else _real_steps(reduction.steps, fragments, planner)
+    reduced = Reduction(copied(tree), (), fragments) if reduction is None else reduction
+    once, first = fetched_once(reduced.tree, reduced.steps, {fragment.id: fragment for fragment in fragments})
+    residual, steps = _materialize(once, fragments, planner), _real_steps(first, fragments, planner)
     if given:
         # What runs and what is shown have the names again; what sources are asked was written with the values.
         texts = [text for part in fragments for text in (part.tree, part.unkeyed) if text is not None]
