@@ -15,6 +15,7 @@ from sqlglot import exp
 from tauro_nb.engine.ahead import Ahead
 from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.gate import Gate
+from tauro_nb.engine.helped import Helped
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.marks import marked_plan
 from tauro_nb.engine.parallel import Parallel
@@ -218,6 +219,7 @@ class Execution:
         # What is measured is read one after the other, so that the figures are each one's own.
         self._ahead = Ahead(plan, another) if meter is None else None
         self._parallel = Parallel(engine, sources, another) if meter is None else None
+        self._helped = Helped(plan) if meter is None else None
         self._meter = meter
         self._tell = tell
         self._sources: Mapping[str, Source] = plan.sources
@@ -277,7 +279,7 @@ class Execution:
             self._cursor.register(frame_name(name), frame)
         if self._ahead is not None:
             self._ahead.start()
-        stages = Stages(self._plan, self._cursor, self._hand, self._ahead, self._parallel)
+        stages = Stages(self._plan, self._cursor, self._hand, self._ahead, self._parallel, self._helped)
         residual = stages.run(lambda: self._stopped)
         self.shipped = stages.shipped
         self.counted |= stages.counted | ({} if self._ahead is None else self._ahead.counted)

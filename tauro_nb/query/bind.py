@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -18,7 +19,7 @@ from tauro_nb.query.names import COLUMNS, LOCAL, VISIBLE, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
-from tauro_nb.query.trees import bare, copied, every, written
+from tauro_nb.query.trees import bare, every, written
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -59,7 +60,10 @@ def bind(query: Query, planner: Planner) -> Query:
             line, col = position_of(node)
             raise UnknownTable(error.message, sql=query.text, line=line, col=col, hint=error.hint) from None
 
-    tree = bare(resolve(query.tree, lookup))
+    def resolved() -> exp.Expr:
+        return bare(resolve(query.tree, lookup))
+
+    tree = resolved()
     names = {(node.name, leaf_kind(node)) for node in every(tree, exp.Table) if leaf_kind(node)}
     planner.look_ahead(sorted(name for name, kind in names if kind == VISIBLE))
     for name, kind in sorted(names, key=str):
@@ -72,8 +76,10 @@ def bind(query: Query, planner: Planner) -> Query:
         check_functions(tree, query.text)
     tables = sorted(name for name, kind in names if kind == VISIBLE)
     schema = _describe(query, sql, tables, planner)
-    query = query.evolve("bind", tree, schema=None if _is_dynamic(tree) else schema)
-    return _qualify(query, tables, planner)
+    everything = tuple(Leaf(name, tuple(planner.visible_columns(name))) for name in tables)
+    bound = query.evolve("bind", tree, schema=None if _is_dynamic(tree) else schema, leaves=everything)
+    # What sqlglot gave up on half-way is no tree any more.
+    return _qualify(bound, tables, planner) or replace(bound, tree=resolved())
 
 
 def _is_dynamic(tree: exp.Expr) -> bool:
@@ -133,16 +139,14 @@ def _find_name(tree: exp.Expr, name: str) -> tuple[int | None, int | None]:
     return None, None
 
 
-def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
-    """Write every column with its relation, if sqlglot and DuckDB agree on what that means.
+def _qualify(query: Query, tables: list[str], planner: Planner) -> Query | None:
+    """Write every column with its relation, in place; None if sqlglot and DuckDB do not agree on what that means.
 
-    Otherwise the bound tree stays as it is: slower to plan around, never wrong.
+    Then the query is planned as it was bound: slower to plan around, never wrong.
     """
     columns = {name: planner.visible_columns(name) for name in tables}
-    everything = tuple(Leaf(name, tuple(columns[name])) for name in tables)
-    fallback = query.evolve("bind", query.tree, leaves=everything)
     if query.schema is None or _resists(query.tree):
-        return fallback
+        return None
     schema = MappingSchema(
         {
             VISIBLE: {name.lower(): {c.lower(): t for c, t in columns[name].items()} for name in tables},
@@ -156,15 +160,15 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
     )
     try:
         # `_note_columns` looks whether every column is resolved.
-        tree = qualify(copied(query.tree), schema=schema, dialect="duckdb", validate_qualify_columns=False)
+        tree = qualify(query.tree, schema=schema, dialect="duckdb", validate_qualify_columns=False)
         used = _note_columns(tree)
         if used is None or _leftover_star(tree) or _whole_rows(tree):
-            return fallback
+            return None
         described = planner.binder.describe(written(tree), query.params)
     except (SqlglotError, duckdb.Error):
-        return fallback
+        return None
     if list(described.values()) != list(query.schema.values()):
-        return fallback
+        return None
     exact = tuple(
         Leaf(name, tuple(c for c in columns[name] if c.lower() in used.get(name.lower(), ()))) for name in tables
     )
