@@ -288,7 +288,8 @@ class QueryPlan:
     which are left to the engine (`residual_predicates`), and its `limit`.
 
     Whoever may not read policies is handed a plan without their text (`query/secrecy.py`): its trees say what the
-    principal asked, and what runs is sealed inside.
+    principal asked, and what runs is sealed inside. Where a policy stands on a table, `outline` places the query for
+    display as if nothing were known of what such tables hold.
     """
 
     sql: str
@@ -324,6 +325,7 @@ class QueryPlan:
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     policy_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     checks: tuple[Callable[[], None], ...] = field(default=(), repr=False, compare=False)
+    outline: Callable[[QueryPlan], QueryPlan] | None = field(default=None, repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
     _notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 

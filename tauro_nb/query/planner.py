@@ -33,7 +33,7 @@ from tauro_nb.query.kept import KeptPlan, holds, keep
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.parse import limited, parse, parse_view
-from tauro_nb.query.place import place
+from tauro_nb.query.place import outline, place
 from tauro_nb.query.placement.actuals import misjudged
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import QueryPlan, RuleFired, Walk
@@ -169,7 +169,20 @@ class Planner:
     def _placed(self, query: Query, version: str) -> QueryPlan:
         entries = {entry.table.name: entry for entry in self.entries}
         plan = place(query, self)
-        return replace(plan, entries=entries, checks=tuple(self.policy_checks()), policy_version=version)
+        own, others = self.entries, tuple(self.read_for_policies())
+        policed = bool(others) or any(entry.decision.needs_barrier for entry in own)
+        shown = partial(self._outlined, replace(query, params={}), own, others) if policed else None
+        return replace(plan, entries=entries, checks=tuple(self.policy_checks()), policy_version=version, outline=shown)
+
+    def _outlined(
+        self, query: Query, own: Iterable[TableEntry], others: Iterable[TableEntry], plan: QueryPlan
+    ) -> QueryPlan:
+        """A plan as it may be shown, by the tables it was made for, whatever was planned since."""
+        desk = Planner(self.services, self.principal)
+        desk.params = plan.params
+        desk.take(own)
+        desk.acting(OWNER).take(others)
+        return outline(plan, replace(query, params=plan.params), desk)
 
     def _with_values(self, key: Hashable | None, kept: KeptPlan, given: Any) -> QueryPlan:
         """A kept plan with the parameters of this request; it is placed anew where sources are sent others.
@@ -190,7 +203,7 @@ class Planner:
     def _resume(self, plan: QueryPlan, params: Mapping[str, Any]) -> None:
         """Take up a plan again, with its tables as they were found and decided then."""
         self._start(params)
-        self._entries.update({name.lower(): entry for name, entry in plan.entries.items()})
+        self.take(plan.entries.values())
 
     def explained(self, plan: QueryPlan) -> QueryPlan:
         """A plan of this planner's with the steps that its query took; they are walked again, for they are not kept.
@@ -217,7 +230,8 @@ class Planner:
     def _was_misjudged(self, plan: QueryPlan) -> bool:
         actuals = self.services.actuals
         asked = (part for part in plan.fragments if part.scan is not None and not part.policy)
-        return any(misjudged(part, actuals.of(self.principal, part.source, part.scan.sql)) for part in asked)
+        of = partial(actuals.of, self.principal, policed=plan.fenced)
+        return any(misjudged(part, of(part.source, part.scan.sql)) for part in asked)
 
     def forget(self) -> None:
         """Start afresh: nothing of an earlier plan counts."""
@@ -231,6 +245,16 @@ class Planner:
     def entries(self) -> tuple[TableEntry, ...]:
         """Every table that was looked up for this plan."""
         return tuple(self._entries.values())
+
+    def take(self, entries: Iterable[TableEntry]) -> None:
+        """Work with tables as they were found before."""
+        self._entries.update({entry.table.name.lower(): entry for entry in entries})
+
+    def read_for_policies(self) -> Iterator[TableEntry]:
+        """Tables that were looked up for policies of this plan, in whatever depth."""
+        for acting in self._acting.values():
+            yield from acting.entries
+            yield from acting.read_for_policies()
 
     def policy_checks(self) -> Iterator[Callable[[], None]]:
         """What must still hold of the tables that were looked up for policies, when the plan runs."""
@@ -522,6 +546,11 @@ class Planner:
         """What is known of a table; its source is asked now and then."""
         entry = self.raw(name)
         return self.services.knowledge.of(entry.table, entry.source)
+
+    def open_statistics(self, name: str) -> TableStatistics:
+        """What is known of a table that the query names and no policy stands on; of any other nothing."""
+        entry = self._entries.get(name.lower())
+        return TableStatistics() if entry is None or entry.decision.needs_barrier else self.statistics(name)
 
     def shown_statistics(self, name: str) -> TableStatistics:
         """What this principal may know of a table's size and values, as it is now."""
