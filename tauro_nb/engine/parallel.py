@@ -12,6 +12,7 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.engine.answers import Answers, roll_back
+from tauro_nb.engine.marks import marked
 from tauro_nb.errors import SourceUnavailable
 from tauro_nb.query.trees import every
 from tauro_nb.sources.base import ParallelSource
@@ -122,11 +123,18 @@ class Parallel:
         What the plan reads.
     cursor
         Makes a cursor of the instance that runs the plan.
+    mark
+        Of the run.
     """
 
     def __init__(
-        self, engine: DuckDBEngine, sources: Iterable[Source], cursor: Callable[[], duckdb.DuckDBPyConnection]
+        self,
+        engine: DuckDBEngine,
+        sources: Iterable[Source],
+        cursor: Callable[[], duckdb.DuckDBPyConnection],
+        mark: str,
     ) -> None:
+        self._mark = mark
         self._engine = engine
         self._sources = {source.connection.id: source for source in sources if isinstance(source, ParallelSource)}
         self._cursor = cursor
@@ -205,7 +213,7 @@ class Parallel:
         pool = ThreadPoolExecutor(len(relations), thread_name_prefix="tauro_nb-parallel")
         for name, relation in relations.items():
             lane = self._lanes.pop(0)
-            self._coming[name] = (lane, pool.submit(lane.fetch, self._answers, name, relation))
+            self._coming[name] = (lane, pool.submit(lane.fetch, self._answers, name, marked(relation, self._mark)))
         pool.shutdown(wait=False)
 
     def _wait(self, names: Iterable[str]) -> None:

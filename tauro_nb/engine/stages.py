@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tauro_nb.engine.ahead import Ahead
     from tauro_nb.engine.helped import Helped
+    from tauro_nb.engine.marks import Written
     from tauro_nb.engine.parallel import Parallel
     from tauro_nb.query.plan import Fragment, KeyFilter, QueryPlan
 
@@ -32,6 +33,8 @@ class Stages:
     ----------
     hand
         Registers a stream with the cursor.
+    written
+        Knows the SQL of the plan's trees.
     ahead
         Has fetched, or is fetching, some of the answers.
     parallel
@@ -45,6 +48,7 @@ class Stages:
         plan: QueryPlan,
         cursor: duckdb.DuckDBPyConnection,
         hand: Callable[[str, Callable[[], pa.RecordBatchReader]], None],
+        written: Written,
         ahead: Ahead | None = None,
         parallel: Parallel | None = None,
         helped: Helped | None = None,
@@ -52,6 +56,7 @@ class Stages:
         self._plan = plan
         self._cursor = cursor
         self._hand = hand
+        self._written = written
         self._ahead = ahead
         self._parallel = parallel
         self._helped = helped
@@ -76,7 +81,7 @@ class Stages:
             # What was fetched is in tables already.
             kind = "VIEW" if self._parallel is not None and self._parallel.holds(tree) else "TABLE"
             name = handed_table(step.id).sql("duckdb")
-            fill = partial(self._fill, f"CREATE TEMP {kind} {name} AS {tree.sql('duckdb')}", tree)
+            fill = partial(self._fill, f"CREATE TEMP {kind} {name} AS {self._written.text(tree)}", tree)
             filled = fill() if self._helped is None else self._helped.run(self._cursor, step.tree, fill)
             fragment = whole_fragment(step.shown)
             if fragment is not None and not self._by_id[fragment].keys:
