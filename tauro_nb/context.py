@@ -207,7 +207,8 @@ class VirtualContext(Oversight):
         from tauro_nb.query.plan import own
         from tauro_nb.query.secrecy import shown_plan
 
-        return own(plan) if self.reads_policies else shown_plan(plan)
+        explained = self.planner.explained(plan)
+        return own(explained) if self.reads_policies else shown_plan(explained)
 
     def _plan(
         self,

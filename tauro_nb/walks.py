@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlglot import exp
 
@@ -15,13 +15,26 @@ _CHILDLESS: Final[frozenset[type]] = frozenset({exp.Identifier, exp.Literal, exp
 """What a tree has most of, and nothing below it."""
 _VALUES: Final[frozenset[type]] = frozenset({str, bool, int, float, type(None)})
 """What stands in a tree and is no node."""
+_NEW: Final = object.__new__
+
+
+class _Sought(dict[type, bool]):
+    """Whether a class is one of those sought, by class."""
+
+    def __init__(self, kinds: tuple[type[exp.Expr], ...]) -> None:
+        super().__init__()
+        self._kinds = kinds
+
+    def __missing__(self, kind: type) -> bool:
+        self[kind] = found = issubclass(kind, self._kinds)
+        return found
 
 
 @functools.cache
-def _passed_over(kinds: tuple[type[exp.Expr], ...]) -> tuple[frozenset[type], type[exp.Expr] | None]:
-    """What a search for these kinds need not look at, and what it need not look into where that has but a name."""
+def _search(kinds: tuple[type[exp.Expr], ...]) -> tuple[_Sought, frozenset[type], type[exp.Expr] | None]:
+    """What is sought, what need not be looked at for it, and what not looked into where that has but a name."""
     sought = {kind for kind in _CHILDLESS if issubclass(kind, kinds)}
-    return _VALUES | (_CHILDLESS - sought), None if sought else exp.Column
+    return _Sought(kinds), _VALUES | (_CHILDLESS - sought), None if sought else exp.Column
 
 
 def every(tree: exp.Expr, *kinds: type[Tree]) -> list[Tree]:
@@ -33,14 +46,15 @@ def every(tree: exp.Expr, *kinds: type[Tree]) -> list[Tree]:
     >>> [node.name for node in every(sqlglot.parse_one("SELECT 1 AS a WHERE TRUE"), exp.Literal, exp.Identifier)]
     ['1', 'a']
     """
-    passed_over, flat = _passed_over(kinds)
+    is_sought, passed_over, flat = _search(kinds)
     found: list[Tree] = []
-    nodes = [tree]
+    nodes: list[Any] = [tree]
     # The list grows while it is read: the children of each level come behind it.
     for node in nodes:
-        if isinstance(node, kinds):
+        own = node.__class__
+        if is_sought[own]:
             found.append(node)
-        if node.__class__ is flat and node.args.get("this").__class__ is exp.Identifier:
+        if own is flat and node.args.get("this").__class__ is exp.Identifier:
             continue
         for value in node.args.values():
             kind = value.__class__
@@ -54,11 +68,19 @@ def every(tree: exp.Expr, *kinds: type[Tree]) -> list[Tree]:
 
 
 def copied(tree: Tree) -> Tree:
-    """What `tree.copy()` gives, in a third of the time: types and what nodes note are shared, not copied in depth."""
+    """What `tree.copy()` gives, in a quarter of the time: types and what nodes note are shared, not copied in depth.
+
+    >>> import sqlglot
+    >>> tree = sqlglot.parse_one("SELECT a AS b FROM t WHERE c = 1")
+    >>> twin = copied(tree)
+    >>> twin == tree, twin.selects[0] is tree.selects[0], twin.selects[0].parent is twin
+    (True, False, True)
+    """
     root = tree.__class__()
     stack: list[tuple[exp.Expr, exp.Expr]] = [(tree, root)]
+    push, pop = stack.append, stack.pop
     while stack:
-        node, twin = stack.pop()
+        node, twin = pop()
         # Of nodes that are made without their `__init__`, every slot is filled here and below.
         twin.comments = node.comments and list(node.comments)
         twin._type = node._type  # noqa: SLF001 - the property would build one
@@ -73,11 +95,19 @@ def copied(tree: Tree) -> Tree:
                 args[key] = items = value.copy()
                 for index, item in enumerate(items):
                     if isinstance(item, exp.Expr):
-                        items[index] = child = item.__class__.__new__(item.__class__)
+                        items[index] = child = _NEW(item.__class__)
                         child.parent, child.arg_key, child.index = twin, key, index
-                        stack.append((item, child))
+                        push((item, child))
             elif isinstance(value, exp.Expr):
-                args[key] = child = kind.__new__(kind)
+                args[key] = child = _NEW(kind)
                 child.parent, child.arg_key, child.index = twin, key, None
-                stack.append((value, child))
+                if kind in _CHILDLESS:
+                    # Half of all nodes: filled at once, as above.
+                    child.comments = value.comments and list(value.comments)
+                    child._type = value._type  # noqa: SLF001
+                    child._meta = value._meta and dict(value._meta)  # noqa: SLF001
+                    child._hash = None  # noqa: SLF001
+                    child.args = value.args.copy()
+                else:
+                    push((value, child))
     return root

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from tauro_nb.engine.answers import Answers
+from tauro_nb.engine.marks import marked
 from tauro_nb.query.names import ANSWERS
 from tauro_nb.sources.base import RemoteSource
 
@@ -39,10 +40,13 @@ class Ahead:
         What runs. It is left as it is unless it reads from two servers at least.
     cursor
         Makes a cursor of the instance that runs the plan.
+    mark
+        Of the run.
     """
 
-    def __init__(self, plan: QueryPlan, cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+    def __init__(self, plan: QueryPlan, cursor: Callable[[], duckdb.DuckDBPyConnection], mark: str) -> None:
         self._plan = plan
+        self._mark = mark
         self._cursor = cursor
         self._wanted = _chosen(plan)
         self._answers = Answers()
@@ -65,7 +69,7 @@ class Ahead:
         cursor = self._cursors[server]
         cursor.begin()
         for name, relation in self._wanted[server].items():
-            self.counted[name] = self._answers.put(cursor, name, relation, self._plan.params)
+            self.counted[name] = self._answers.put(cursor, name, marked(relation, self._mark), self._plan.params)
         cursor.commit()
 
     def ready(self, tree: exp.Expr) -> exp.Expr:

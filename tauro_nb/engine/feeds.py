@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
+from tauro_nb.engine.marks import marked
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import ANSWERS, handed_table
 from tauro_nb.sources.base import Scan
@@ -34,11 +35,14 @@ class Feeds:
         Makes a cursor of the instance that runs the plan.
     params
         Values of named parameters.
+    mark
+        Of the run.
     """
 
-    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], params: Mapping[str, Any]) -> None:
+    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], params: Mapping[str, Any], mark: str) -> None:
         self._cursor = cursor
         self._params = params
+        self._mark = mark
         self._open: list[duckdb.DuckDBPyConnection] = []
         self._readers: list[pa.RecordBatchReader] = []
 
@@ -48,7 +52,7 @@ class Feeds:
 
         cursor = self._cursor()
         self._open.append(cursor)
-        query = exp.select("*").from_(relation.copy())
+        query = marked(exp.select("*").from_(relation.copy()), self._mark)
         reader = cursor.execute(query.sql("duckdb"), used_params(query, self._params) or None).to_arrow_reader(
             _BATCH_ROWS
         )

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+import uuid
+from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
 
 from tauro_nb.query.trees import copied, every
 
 if TYPE_CHECKING:
-    from tauro_nb.query.plan import Fragment, QueryPlan
-    from tauro_nb.sources.base import Scan
+    from tauro_nb.query.plan import QueryPlan
 
-__all__ = ["marked", "marked_plan"]
+__all__ = ["Written", "marked"]
 
 _ASKING: Final = frozenset({"postgres_query", "mysql_query"})
 """Functions of the engine that hand a server its second argument as it is."""
+_MOST_KEPT: Final = 50
 
 
 def marked(tree: exp.Expr, mark: str) -> exp.Expr:
@@ -39,23 +37,31 @@ def marked(tree: exp.Expr, mark: str) -> exp.Expr:
     return twin
 
 
-def marked_plan(plan: QueryPlan, mark: str) -> QueryPlan:
-    """The plan, marked wherever it asks a server."""
-    return replace(
-        plan,
-        residual=marked(plan.residual, mark),
-        steps=tuple(replace(step, tree=marked(step.tree, mark)) for step in plan.steps),
-        fragments=tuple(_marked_fragment(part, mark) for part in plan.fragments),
-    )
+class Written:
+    """The SQL of a plan's trees: written by the first run, and by each given its own mark.
 
+    Parameters
+    ----------
+    plan
+        What runs; its trees are never changed.
+    mark
+        Of this run.
+    """
 
-def _marked_fragment(part: Fragment, mark: str) -> Fragment:
-    if not part.keys:
-        return part
-    unkeyed = None if part.unkeyed is None else marked(part.unkeyed, mark)
-    return replace(part, unkeyed=unkeyed, keyed=partial(_keyed, part.keyed, mark))
+    def __init__(self, plan: QueryPlan, mark: str) -> None:
+        self._mark = mark
+        # Nobody can have that in a text of their own.
+        self._place, self._texts = plan.once("written", lambda: (f"tauro_nb plan {uuid.uuid4().hex}", {}))
+        self._own = {id(tree): tree for tree in (plan.residual, *(step.tree for step in plan.steps))}
 
-
-def _keyed(ask: Callable[[Any], Scan | None], mark: str, keys: Any) -> Scan | None:
-    scan = ask(keys)
-    return scan if scan is None or scan.relation is None else replace(scan, relation=marked(scan.relation, mark))
+    def text(self, tree: exp.Expr) -> str:
+        """The SQL of a tree, one of the plan's or another."""
+        if id(tree) not in self._own:
+            return marked(tree, self._mark).sql("duckdb")
+        kept = self._texts.get(id(tree))
+        if kept is None or kept[0] is not tree:
+            if len(self._texts) > _MOST_KEPT:  # of a plan that was placed anew again and again
+                self._texts.clear()
+            kept = self._texts[id(tree)] = (tree, marked(tree, self._place).sql("duckdb"))
+        text: str = kept[1]
+        return text.replace(self._place, self._mark)

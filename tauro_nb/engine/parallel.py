@@ -12,6 +12,7 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.engine.answers import Answers, roll_back
+from tauro_nb.engine.marks import marked
 from tauro_nb.errors import SourceUnavailable
 from tauro_nb.query.trees import every
 from tauro_nb.sources.base import ParallelSource
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tauro_nb.sources.base import Source
     from tauro_nb.sources.slots import Slots
 
-__all__ = ["Parallel", "connections_for"]
+__all__ = ["Parallel", "connections_for", "is_looked_up"]
 
 _LEAST_KEYS: Final = 2_000
 """Keys for which another connection pays on one machine: looking them up takes a server some 15 ms."""
@@ -122,11 +123,18 @@ class Parallel:
         What the plan reads.
     cursor
         Makes a cursor of the instance that runs the plan.
+    mark
+        Of the run.
     """
 
     def __init__(
-        self, engine: DuckDBEngine, sources: Iterable[Source], cursor: Callable[[], duckdb.DuckDBPyConnection]
+        self,
+        engine: DuckDBEngine,
+        sources: Iterable[Source],
+        cursor: Callable[[], duckdb.DuckDBPyConnection],
+        mark: str,
     ) -> None:
+        self._mark = mark
         self._engine = engine
         self._sources = {source.connection.id: source for source in sources if isinstance(source, ParallelSource)}
         self._cursor = cursor
@@ -146,7 +154,7 @@ class Parallel:
             A share could not be fetched: the first that failed; the others are told to stop.
         """
         source, (mark, values) = self._sources.get(fragment.source), _most_keys(keys)
-        if values is None or source is None or not _is_looked_up(fragment.tree):
+        if values is None or source is None or not is_looked_up(fragment.tree):
             return None
         self._open(source, connections_for(len(values), source.round_trip, source.slots.size))
         scans = [fragment.keyed({**keys, mark: part}) for part in shares(values, len(self._lanes))]
@@ -205,7 +213,7 @@ class Parallel:
         pool = ThreadPoolExecutor(len(relations), thread_name_prefix="tauro_nb-parallel")
         for name, relation in relations.items():
             lane = self._lanes.pop(0)
-            self._coming[name] = (lane, pool.submit(lane.fetch, self._answers, name, relation))
+            self._coming[name] = (lane, pool.submit(lane.fetch, self._answers, name, marked(relation, self._mark)))
         pool.shutdown(wait=False)
 
     def _wait(self, names: Iterable[str]) -> None:
@@ -233,13 +241,13 @@ class Parallel:
         lane.close(self._answers, name)
 
 
-def _is_looked_up(tree: exp.Expr) -> bool:
+def is_looked_up(tree: exp.Expr) -> bool:
     """Whether a server's work is divided with the keys; a join or an aggregate may be worked out for each share.
 
     Examples
     --------
     >>> from sqlglot import parse_one
-    >>> _is_looked_up(parse_one("SELECT a FROM t WHERE b > 1")), _is_looked_up(parse_one("SELECT t.a FROM t, u"))
+    >>> is_looked_up(parse_one("SELECT a FROM t WHERE b > 1")), is_looked_up(parse_one("SELECT t.a FROM t, u"))
     (True, False)
     """
     return not every(tree, exp.Join, exp.AggFunc, exp.Group, exp.Distinct, exp.SetOperation)

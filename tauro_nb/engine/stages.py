@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tauro_nb.engine.ahead import Ahead
+    from tauro_nb.engine.helped import Helped
+    from tauro_nb.engine.marks import Written
     from tauro_nb.engine.parallel import Parallel
     from tauro_nb.query.plan import Fragment, KeyFilter, QueryPlan
 
@@ -30,10 +33,14 @@ class Stages:
     ----------
     hand
         Registers a stream with the cursor.
+    written
+        Knows the SQL of the plan's trees.
     ahead
         Has fetched, or is fetching, some of the answers.
     parallel
         Fetches over several connections what goes into a table anyway; what the residual reads comes as it is needed.
+    helped
+        Has servers share the work of long steps among their own processes.
     """
 
     def __init__(
@@ -41,14 +48,18 @@ class Stages:
         plan: QueryPlan,
         cursor: duckdb.DuckDBPyConnection,
         hand: Callable[[str, Callable[[], pa.RecordBatchReader]], None],
+        written: Written,
         ahead: Ahead | None = None,
         parallel: Parallel | None = None,
+        helped: Helped | None = None,
     ) -> None:
         self._plan = plan
         self._cursor = cursor
         self._hand = hand
+        self._written = written
         self._ahead = ahead
         self._parallel = parallel
+        self._helped = helped
         self._by_id: Mapping[str, Fragment] = {fragment.id: fragment for fragment in plan.fragments}
         self.shipped: dict[str, int] = {}
         """Keys that left, by mark of the filter; what is missing here was given up."""
@@ -70,14 +81,16 @@ class Stages:
             # What was fetched is in tables already.
             kind = "VIEW" if self._parallel is not None and self._parallel.holds(tree) else "TABLE"
             name = handed_table(step.id).sql("duckdb")
-            filled = self._execute(f"CREATE TEMP {kind} {name} AS {tree.sql('duckdb')}", tree).fetchone()
+            fill = partial(self._fill, f"CREATE TEMP {kind} {name} AS {self._written.text(tree)}", tree)
+            filled = fill() if self._helped is None else self._helped.run(self._cursor, step.tree, fill)
             fragment = whole_fragment(step.shown)
             if fragment is not None and not self._by_id[fragment].keys:
-                self.counted[fragment] = filled[0]
+                self.counted[fragment] = filled
         return self._ready(self._plan.residual)
 
-    def _execute(self, sql: str, tree: exp.Expr) -> Any:
-        return self._cursor.execute(sql, used_params(tree, self._plan.params) or None)
+    def _fill(self, sql: str, tree: exp.Expr) -> int:
+        found = self._cursor.execute(sql, used_params(tree, self._plan.params) or None).fetchone()
+        return 0 if found is None else int(found[0])
 
     def _ready(self, tree: exp.Expr, parallel: Parallel | None = None) -> exp.Expr:
         """The tree with relations where fragments waited for keys."""

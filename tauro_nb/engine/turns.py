@@ -43,6 +43,15 @@ class Turns:
         ]
         self._taken: list[tuple[Slots, int]] = []
 
+    def take_free(self) -> bool:
+        """Take all slots if nobody has to be waited for."""
+        for _, slots, _, number in self.wanted:
+            if not slots.take(number, patience=0.0):
+                self.give()
+                return False
+            self._taken.append((slots, number))
+        return True
+
     def take(self, stopped: Callable[[], bool]) -> None:
         """Wait until all slots are taken.
 

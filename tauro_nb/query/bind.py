@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -18,7 +20,7 @@ from tauro_nb.query.names import COLUMNS, LOCAL, VISIBLE, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
-from tauro_nb.query.trees import bare, copied, every, written
+from tauro_nb.query.trees import bare, every, written
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -59,7 +61,10 @@ def bind(query: Query, planner: Planner) -> Query:
             line, col = position_of(node)
             raise UnknownTable(error.message, sql=query.text, line=line, col=col, hint=error.hint) from None
 
-    tree = bare(resolve(query.tree, lookup))
+    def resolved() -> exp.Expr:
+        return bare(resolve(query.tree, lookup))
+
+    tree = resolved()
     names = {(node.name, leaf_kind(node)) for node in every(tree, exp.Table) if leaf_kind(node)}
     planner.look_ahead(sorted(name for name, kind in names if kind == VISIBLE))
     for name, kind in sorted(names, key=str):
@@ -72,12 +77,17 @@ def bind(query: Query, planner: Planner) -> Query:
         check_functions(tree, query.text)
     tables = sorted(name for name, kind in names if kind == VISIBLE)
     schema = _describe(query, sql, tables, planner)
-    query = query.evolve("bind", tree, schema=None if _is_dynamic(tree) else schema)
-    return _qualify(query, tables, planner)
+    everything = tuple(Leaf(name, tuple(planner.visible_columns(name))) for name in tables)
+    special = every(tree, exp.Join, *_NOT_QUALIFIED)
+    bound = query.evolve("bind", tree, schema=None if any(map(_is_dynamic, special)) else schema, leaves=everything)
+    if bound.schema is None or any(map(_resists, special)):
+        return bound
+    # What sqlglot gave up on half-way is no tree any more.
+    return _qualify(bound, bound.schema, tables, planner) or replace(bound, tree=resolved())
 
 
-def _is_dynamic(tree: exp.Expr) -> bool:
-    return any(not pivot.args.get("fields") or pivot.args.get("using") for pivot in every(tree, exp.Pivot))
+def _is_dynamic(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Pivot) and bool(not node.args.get("fields") or node.args.get("using"))
 
 
 def _describe(query: Query, sql: str, tables: list[str], planner: Planner) -> dict[str, str]:
@@ -133,16 +143,12 @@ def _find_name(tree: exp.Expr, name: str) -> tuple[int | None, int | None]:
     return None, None
 
 
-def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
-    """Write every column with its relation, if sqlglot and DuckDB agree on what that means.
+def _qualify(query: Query, types: Mapping[str, str], tables: list[str], planner: Planner) -> Query | None:
+    """Write every column with its relation, in place; None if sqlglot and DuckDB do not agree on what that means.
 
-    Otherwise the bound tree stays as it is: slower to plan around, never wrong.
+    Then the query is planned as it was bound: slower to plan around, never wrong.
     """
     columns = {name: planner.visible_columns(name) for name in tables}
-    everything = tuple(Leaf(name, tuple(columns[name])) for name in tables)
-    fallback = query.evolve("bind", query.tree, leaves=everything)
-    if query.schema is None or _resists(query.tree):
-        return fallback
     schema = MappingSchema(
         {
             VISIBLE: {name.lower(): {c.lower(): t for c, t in columns[name].items()} for name in tables},
@@ -156,15 +162,15 @@ def _qualify(query: Query, tables: list[str], planner: Planner) -> Query:
     )
     try:
         # `_note_columns` looks whether every column is resolved.
-        tree = qualify(copied(query.tree), schema=schema, dialect="duckdb", validate_qualify_columns=False)
+        tree = qualify(query.tree, schema=schema, dialect="duckdb", validate_qualify_columns=False)
         used = _note_columns(tree)
-        if used is None or _leftover_star(tree) or _whole_rows(tree):
-            return fallback
+        if used is None or _is_in_doubt(tree):
+            return None
         described = planner.binder.describe(written(tree), query.params)
     except (SqlglotError, duckdb.Error):
-        return fallback
-    if list(described.values()) != list(query.schema.values()):
-        return fallback
+        return None
+    if list(described.values()) != list(types.values()):
+        return None
     exact = tuple(
         Leaf(name, tuple(c for c in columns[name] if c.lower() in used.get(name.lower(), ()))) for name in tables
     )
@@ -177,20 +183,20 @@ def _is_resolved(scope: Scope) -> bool:
     return not strangers and not scope.unqualified_columns
 
 
-def _leftover_star(tree: exp.Expr) -> bool:
-    """Whether a star other than that of `count(*)` was left unexpanded."""
-    return any(not isinstance(star.parent, exp.Count) for star in every(tree, exp.Star))
-
-
-def _whole_rows(tree: exp.Expr) -> bool:
-    """Whether a relation's name may stand for a whole row, as in `SELECT t FROM t`."""
-    if every(tree, exp.TableColumn):
-        return True
-    relations = {node.alias_or_name.lower() for node in every(tree, exp.Table, exp.Subquery, exp.CTE)}
-    return any(
-        not column.table and column.name.lower() in relations and not _sorts_by_output(column)
-        for column in every(tree, exp.Column)
-    )
+def _is_in_doubt(tree: exp.Expr) -> bool:
+    """Whether a star was left unexpanded, or a relation's name may stand for a whole row, as in `SELECT t FROM t`."""
+    names: list[exp.Column] = []
+    relations: set[str] = set()
+    for node in every(tree, exp.Column, exp.Star, exp.TableColumn, exp.Table, exp.Subquery, exp.CTE):
+        if isinstance(node, exp.Column):
+            names += [] if node.table else [node]
+        elif isinstance(node, exp.TableColumn) or (
+            isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count)
+        ):
+            return True
+        else:
+            relations.add(node.alias_or_name.lower())
+    return any(column.name.lower() in relations and not _sorts_by_output(column) for column in names)
 
 
 def _sorts_by_output(column: exp.Column) -> bool:
@@ -200,10 +206,8 @@ def _sorts_by_output(column: exp.Column) -> bool:
     return isinstance(select, exp.Select) and column.name.lower() in {name.lower() for name in select.named_selects}
 
 
-def _resists(tree: exp.Expr) -> bool:
-    return any(
-        not isinstance(node, exp.Join) or _joins_by_name(node) for node in every(tree, exp.Join, *_NOT_QUALIFIED)
-    )
+def _resists(node: exp.Expr) -> bool:
+    return not isinstance(node, exp.Join) or _joins_by_name(node)
 
 
 def _joins_by_name(join: exp.Join) -> bool:

@@ -18,8 +18,8 @@ from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
 from tauro_nb.query.placement.merge import CHOSEN, merge_joins
-from tauro_nb.query.placement.recursion import hold_repeated
-from tauro_nb.query.placement.reduce import reduce_joins
+from tauro_nb.query.placement.reduce import Reduction, reduce_joins
+from tauro_nb.query.placement.repeated import fetched_once
 from tauro_nb.query.placement.semi import move_semi_joins
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
@@ -32,10 +32,11 @@ from tauro_nb.sources.capability import Capability, carries_mask
 from tauro_nb.sources.guards import is_condition
 
 if TYPE_CHECKING:
+    from tauro_nb.query.placement.cost import Rates
     from tauro_nb.query.planner import Planner
     from tauro_nb.sources.base import Source
 
-__all__ = ["place"]
+__all__ = ["outline", "place"]
 
 _ELSEWHERE = "it reads more than one source"
 _LOCAL_REASON = "the engine scans it, with its projection and filters"
@@ -45,13 +46,16 @@ _LOCAL_REASON = "the engine scans it, with its projection and filters"
 class _Cutter:
     """Walks a tree top-down and takes out the largest parts a single source can answer.
 
-    Of a query that is not `qualified` nobody knows which relation a column is of: no part of a SELECT is moved.
+    Of a query that is not `qualified` nobody knows which relation a column is of: no part of a SELECT is moved. What
+    it `outlines` is for display: nothing is asked or known of tables with a policy.
     """
 
     planner: Planner
     pushdown: bool = True
     sealed: bool = False
     qualified: bool = True
+    policed: bool = False
+    outlines: bool = False
     fragments: list[Fragment] = field(default_factory=list)
 
     def has_choice(self, tree: exp.Expr) -> bool:
@@ -75,8 +79,7 @@ class _Cutter:
         """Whether a source that could answer a query would take longer than it takes to hand over its tables."""
         if is_leaf(query) or CHOSEN in (query._meta or {}) or source.connection.type not in RATES:  # noqa: SLF001 - `meta` makes one
             return False
-        estimator = Estimator(self.planner.statistics, {}, blind=True)
-        return is_unselective(query, estimator, self.planner.services.knowledge.rates(source))
+        return is_unselective(query, self._estimator(), self._rates(source))
 
     def _take_apart(self, leaf: exp.Expr, reason: str) -> None:
         """Give the leaf's own source what it can apply; what else a policy reads in it is taken by itself."""
@@ -92,12 +95,19 @@ class _Cutter:
 
     def _descend(self, query: exp.Expr) -> None:
         if isinstance(query, exp.Select) and self.pushdown and self.qualified and not below_policy(query):
-            estimator = Estimator(self.planner.statistics, {}, blind=True)
-            rates = self.planner.services.knowledge.rates
-            move_semi_joins(query, self._whole_site, estimator, rates)
-            merge_joins(query, self._whole_site, estimator, rates)
+            estimator = self._estimator()
+            move_semi_joins(query, self._whole_site, estimator, self._rates)
+            merge_joins(query, self._whole_site, estimator, self._rates)
         for child in query.iter_expressions():
             self.cut(child)
+
+    def _rates(self, source: Source) -> Rates:
+        # What is shown is the same every time; how far away a server is changes by the minute.
+        return RATES[source.connection.type] if self.outlines else self.planner.services.knowledge.rates(source)
+
+    def _estimator(self) -> Estimator:
+        told = self.planner.open_statistics if self.outlines else self.planner.statistics
+        return Estimator(told, {}, blind=True)
 
     def _site(self, query: exp.Expr) -> Source | None:
         """The one source with a capability that holds every raw table below; None when there is no such."""
@@ -204,8 +214,12 @@ class _Cutter:
 
     def _asked(self, fragment: Fragment, source: Source) -> Fragment:
         """The fragment with the source's own words; a source may prefer that the engine scans a plain leaf."""
+        if self.outlines and any(self.planner.raw(name).decision.needs_barrier for name in fragment.tables):
+            self.fragments.append(fragment)
+            return fragment
         tables = {name: self.planner.raw(name).table for name in fragment.tables}
-        seen = partial(self.planner.services.actuals.of, self.planner.principal, source.connection.id)
+        policed = self.policed and not self.outlines
+        seen = partial(self.planner.services.actuals.of, self.planner.principal, source.connection.id, policed=policed)
         scan = source.scan(replace(fragment, seen=seen), tables, self.planner.params)
         rows = None if fragment.policy else seen(scan.sql)
         if rows is not None:
@@ -289,24 +303,16 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     is the source's capability table's word; files and DuckDB databases are scanned by the engine, whose
     optimizer reaches into the scan.
     """
-    tree = copied(query.tree)
-    cutter = _Cutter(planner, query.pushdown, sealed=_misleads_scanners(tree), qualified=query.qualified)
-    given = False
-    if query.qualified and cutter.has_choice(tree):
-        given = write_parameters(tree, query.params)
-        tree = type_literals(_annotate(tree, planner))
-    root = exp.Subquery(this=tree)
-    cutter.cut(root)
-    tree = bare(root.this)
-    estimates = figures(tree, tuple(cutter.fragments), query.frames, planner)
+    tree, fragments, given = _cut(query, planner)
+    estimates = figures(tree, fragments, query.frames, planner.statistics, planner)
     fragments, reduction = estimates.fragments, None
     if query.qualified and query.pushdown:
         reduction = reduce_joins(copied(tree), fragments, query.frames, planner)
         fragments = reduction.fragments
-    residual, kept = (copied(tree), ()) if reduction is None else (reduction.tree, reduction.steps)
-    kept = (*kept, *hold_repeated(residual, fragments, len(kept)))
     fragments = tuple(_with_fallback(fragment, planner) for fragment in fragments)
-    residual, steps = _materialize(residual, fragments, planner), _real_steps(kept, fragments, planner)
+    reduced = Reduction(copied(tree), (), fragments) if reduction is None else reduction
+    once, first = fetched_once(reduced.tree, reduced.steps, {fragment.id: fragment for fragment in fragments})
+    residual, steps = _materialize(once, fragments, planner), _real_steps(first, fragments, planner)
     if given:
         # What runs and what is shown have the names again; what sources are asked was written with the values.
         texts = [text for part in fragments for text in (part.tree, part.unkeyed) if text is not None]
@@ -329,7 +335,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         },
         schema=query.schema or {},
         policy_columns=_merged(query.policy_leaves),
-        journal=query.journal,
+        bound=query.bound,
         params=query.params,
         frames=query.frames,
         sources=_sources(fragments, planner),
@@ -339,6 +345,42 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         estimated_bytes=estimates.bytes,
         estimated_cost=estimates.cost,
     )
+
+
+def outline(plan: QueryPlan, query: Query, planner: Planner) -> QueryPlan:
+    """A plan for whoever may not know how much a table with a policy holds; it is looked at, not run.
+
+    What is worth joining at a source goes by sizes and bounds, those of hidden rows among them. Here tables with a
+    policy weigh as if nothing were known of them.
+    """
+    tree, fragments, given = _cut(query, planner, outlines=True)
+    estimates = figures(tree, fragments, query.frames, planner.open_statistics, planner)
+    for text in (tree, *(part.tree for part in fragments)) if given else ():
+        name_parameters(text)
+    return replace(
+        plan,
+        fragments=estimates.fragments,
+        shown=tree,
+        steps=(),
+        estimated_rows=estimates.rows,
+        estimated_bytes=estimates.bytes,
+        estimated_cost=estimates.cost,
+        outline=None,
+    )
+
+
+def _cut(query: Query, planner: Planner, *, outlines: bool = False) -> tuple[exp.Expr, tuple[Fragment, ...], bool]:
+    """The tree over fragments, these, and whether values of parameters are written in both."""
+    tree = copied(query.tree)
+    sealed = _misleads_scanners(tree)
+    cutter = _Cutter(planner, query.pushdown, sealed, query.qualified, policed=query.fenced, outlines=outlines)
+    given = False
+    if query.qualified and cutter.has_choice(tree):
+        given = write_parameters(tree, query.params)
+        tree = type_literals(_annotate(tree, planner))
+    root = exp.Subquery(this=tree)
+    cutter.cut(root)
+    return bare(root.this), tuple(cutter.fragments), given
 
 
 def _merged(leaves: tuple[Leaf, ...]) -> dict[str, tuple[str, ...]]:

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlglot import exp
 
 from tauro_nb.query.measured import Measured
 from tauro_nb.query.names import FRAGMENT, display_sql, leaf_kind
 from tauro_nb.query.trees import BARRIER, conjuncts, cuts_below_join, scanning_twice
+
+if TYPE_CHECKING:
+    from tauro_nb.query.query import Query
 
 __all__ = [
     "ASKED",
@@ -24,6 +27,7 @@ __all__ = [
     "RuleFired",
     "Sealed",
     "Step",
+    "Walk",
     "own",
     "whole",
     "whole_fragment",
@@ -67,6 +71,22 @@ class RuleFired:
     def after(self) -> str:
         """SQL (virtual names) it made of it."""
         return display_sql(self.after_tree)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Both ends of the road that a query took, so that the steps between need not be kept.
+
+    Parameters
+    ----------
+    asked
+        The query as it was parsed, without the values of its parameters.
+    secured
+        The tree that was placed: whoever walks again must arrive at the same.
+    """
+
+    asked: Query
+    secured: exp.Expr
 
 
 class Sealed:
@@ -184,6 +204,8 @@ class Fragment:
         What says so: statistics of a source, or `ASKED`, or `SEEN`; empty where nothing is estimated.
     expected_rows
         What was planned with, whatever hides rows; it is not shown.
+    stored_rows
+        All rows of the tables that it reads; not shown either.
     reason
         Why this much was given to the source, and not more.
     sealed
@@ -214,6 +236,7 @@ class Fragment:
     estimated_bytes: int | None = None
     estimated_by: str = ""
     expected_rows: float | None = field(default=None, repr=False, compare=False)
+    stored_rows: float = field(default=0.0, repr=False, compare=False)
     reason: str = ""
     sealed: bool = False
     policy: bool = False
@@ -255,6 +278,9 @@ class QueryPlan:
     `estimated_rows` are those of the answer, `estimated_bytes` what sources send before keys leave any of it out,
     `estimated_cost` the seconds that takes at the usual rates.
 
+    The steps in its `journal` are not kept with a plan, but walked again once it is handed out (`walk`, until then).
+    `bound` is the tree in which virtual tables still stand.
+
     `policy_version` is the content hash of all policies it was made under; `cached` says that it was made before, and
     found to hold still; `measured` are the figures of a run, if it was measured.
 
@@ -262,7 +288,8 @@ class QueryPlan:
     which are left to the engine (`residual_predicates`), and its `limit`.
 
     Whoever may not read policies is handed a plan without their text (`query/secrecy.py`): its trees say what the
-    principal asked, and what runs is sealed inside.
+    principal asked, and what runs is sealed inside. Where a policy stands on a table, `outline` places the query for
+    display as if nothing were known of what such tables hold.
     """
 
     sql: str
@@ -275,6 +302,8 @@ class QueryPlan:
     shown: exp.Expr = field(repr=False)
     schema: Mapping[str, str]
     steps: tuple[Step, ...] = ()
+    bound: exp.Expr | None = field(default=None, repr=False)
+    walk: Walk | None = field(default=None, repr=False, compare=False)
     journal: tuple[RuleFired, ...] = field(default=(), repr=False)
     params: Mapping[str, Any] = field(default_factory=dict)
     frames: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -296,6 +325,7 @@ class QueryPlan:
     entries: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     policy_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     checks: tuple[Callable[[], None], ...] = field(default=(), repr=False, compare=False)
+    outline: Callable[[QueryPlan], QueryPlan] | None = field(default=None, repr=False, compare=False)
     _whole: Sealed | None = field(default=None, repr=False, compare=False)
     _notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -349,7 +379,8 @@ def own(plan: QueryPlan) -> QueryPlan:
     )
     steps = tuple(replace(step, tree=step.tree.copy(), shown=step.shown.copy()) for step in plan.steps)
     tree, residual, shown = plan.tree.copy(), plan.residual.copy(), plan.shown.copy()
-    return replace(plan, tree=tree, residual=residual, shown=shown, fragments=fragments, steps=steps)
+    bound = plan.bound and plan.bound.copy()
+    return replace(plan, tree=tree, bound=bound, residual=residual, shown=shown, fragments=fragments, steps=steps)
 
 
 def whole(plan: QueryPlan) -> QueryPlan:

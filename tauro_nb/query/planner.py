@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
+import duckdb
 from sqlglot import exp
 
 from tauro_nb.catalog.statistics import TableStatistics
@@ -32,10 +33,10 @@ from tauro_nb.query.kept import KeptPlan, holds, keep
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.parse import limited, parse, parse_view
-from tauro_nb.query.place import place
+from tauro_nb.query.place import outline, place
 from tauro_nb.query.placement.actuals import misjudged
 from tauro_nb.query.placement.reach import relations
-from tauro_nb.query.plan import QueryPlan
+from tauro_nb.query.plan import QueryPlan, RuleFired, Walk
 from tauro_nb.query.query import Query
 from tauro_nb.query.required import require_filters
 from tauro_nb.query.rules import RULES
@@ -160,7 +161,7 @@ class Planner:
             walked = query
             for step in ROAD:
                 walked = step(walked, self)
-            plan = self._placed(walked, version)
+            plan = replace(self._placed(walked, version), walk=Walk(replace(query, params={}, frames={}), walked.tree))
             if self.services.security.version(thorough=False) == version:
                 return walked, plan
         raise AccessDenied("the policies change faster than a query can be planned.", hint="Ask again.")
@@ -168,7 +169,20 @@ class Planner:
     def _placed(self, query: Query, version: str) -> QueryPlan:
         entries = {entry.table.name: entry for entry in self.entries}
         plan = place(query, self)
-        return replace(plan, entries=entries, checks=tuple(self.policy_checks()), policy_version=version)
+        own, others = self.entries, tuple(self.read_for_policies())
+        policed = bool(others) or any(entry.decision.needs_barrier for entry in own)
+        shown = partial(self._outlined, replace(query, params={}), own, others) if policed else None
+        return replace(plan, entries=entries, checks=tuple(self.policy_checks()), policy_version=version, outline=shown)
+
+    def _outlined(
+        self, query: Query, own: Iterable[TableEntry], others: Iterable[TableEntry], plan: QueryPlan
+    ) -> QueryPlan:
+        """A plan as it may be shown, by the tables it was made for, whatever was planned since."""
+        desk = Planner(self.services, self.principal)
+        desk.params = plan.params
+        desk.take(own)
+        desk.acting(OWNER).take(others)
+        return outline(plan, replace(query, params=plan.params), desk)
 
     def _with_values(self, key: Hashable | None, kept: KeptPlan, given: Any) -> QueryPlan:
         """A kept plan with the parameters of this request; it is placed anew where sources are sent others.
@@ -180,16 +194,44 @@ class Planner:
         if same_values(kept.sent, params) and not self._was_misjudged(kept.plan):
             return replace(kept.plan, params=params)
         with self._lock:
-            self._start(params)
-            self._entries.update({name.lower(): entry for name, entry in kept.plan.entries.items()})
+            self._resume(kept.plan, params)
             plan = self._placed(replace(kept.query, params=params), kept.plan.policy_version)
+        plan = replace(plan, walk=kept.plan.walk)
         self.services.plans.put(key, kept.placed_anew(plan))
         return plan
+
+    def _resume(self, plan: QueryPlan, params: Mapping[str, Any]) -> None:
+        """Take up a plan again, with its tables as they were found and decided then."""
+        self._start(params)
+        self.take(plan.entries.values())
+
+    def explained(self, plan: QueryPlan) -> QueryPlan:
+        """A plan of this planner's with the steps that its query took; they are walked again, for they are not kept.
+
+        The plan stays as it is. If the walk ends elsewhere by now, as when a table that a policy reads has changed,
+        there is nothing to tell: steps of another plan are not shown.
+        """
+        walk = plan.walk
+        if walk is None:
+            return plan
+        return replace(plan, journal=plan.once("journal", partial(self._journal, plan, walk)), walk=None)
+
+    def _journal(self, plan: QueryPlan, walk: Walk) -> tuple[RuleFired, ...]:
+        with self._lock:
+            self._resume(plan, plan.params)
+            query = replace(walk.asked, params=plan.params, frames=plan.frames, journal=())
+            try:
+                for step in ROAD:
+                    query = step(query, self)
+            except (TauroError, duckdb.Error):
+                return ()
+        return query.journal or () if query.tree == walk.secured else ()
 
     def _was_misjudged(self, plan: QueryPlan) -> bool:
         actuals = self.services.actuals
         asked = (part for part in plan.fragments if part.scan is not None and not part.policy)
-        return any(misjudged(part, actuals.of(self.principal, part.source, part.scan.sql)) for part in asked)
+        of = partial(actuals.of, self.principal, policed=plan.fenced)
+        return any(misjudged(part, of(part.source, part.scan.sql)) for part in asked)
 
     def forget(self) -> None:
         """Start afresh: nothing of an earlier plan counts."""
@@ -203,6 +245,16 @@ class Planner:
     def entries(self) -> tuple[TableEntry, ...]:
         """Every table that was looked up for this plan."""
         return tuple(self._entries.values())
+
+    def take(self, entries: Iterable[TableEntry]) -> None:
+        """Work with tables as they were found before."""
+        self._entries.update({entry.table.name.lower(): entry for entry in entries})
+
+    def read_for_policies(self) -> Iterator[TableEntry]:
+        """Tables that were looked up for policies of this plan, in whatever depth."""
+        for acting in self._acting.values():
+            yield from acting.entries
+            yield from acting.read_for_policies()
 
     def policy_checks(self) -> Iterator[Callable[[], None]]:
         """What must still hold of the tables that were looked up for policies, when the plan runs."""
@@ -494,6 +546,11 @@ class Planner:
         """What is known of a table; its source is asked now and then."""
         entry = self.raw(name)
         return self.services.knowledge.of(entry.table, entry.source)
+
+    def open_statistics(self, name: str) -> TableStatistics:
+        """What is known of a table that the query names and no policy stands on; of any other nothing."""
+        entry = self._entries.get(name.lower())
+        return TableStatistics() if entry is None or entry.decision.needs_barrier else self.statistics(name)
 
     def shown_statistics(self, name: str) -> TableStatistics:
         """What this principal may know of a table's size and values, as it is now."""

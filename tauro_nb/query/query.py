@@ -9,6 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from tauro_nb.query.plan import RuleFired
+from tauro_nb.query.trees import copied
 
 __all__ = ["Leaf", "Query"]
 
@@ -28,7 +29,7 @@ class Query:
     Parameters
     ----------
     tree
-        sqlglot tree, DuckDB dialect. Never changed in place: rules work on a copy.
+        sqlglot tree, DuckDB dialect. `bind` makes one of the query's own, and what comes after changes it in place.
     text
         What the user typed, or the SQL of the expression.
     typed
@@ -49,8 +50,10 @@ class Query:
         Whether a barrier stands in the tree.
     strict
         Whether one of them lets nothing of the user's through.
+    bound
+        The tree in which virtual tables still stand, known after `secure`.
     journal
-        The rules that ran.
+        The steps so far, each with a copy of what it made; None when nobody wants to see them.
     pushdown
         Whether sources may be asked for more than their columns.
     """
@@ -66,9 +69,13 @@ class Query:
     qualified: bool = False
     fenced: bool = False
     strict: bool = False
-    journal: tuple[RuleFired, ...] = ()
+    bound: exp.Expr | None = None
+    journal: tuple[RuleFired, ...] | None = None
     pushdown: bool = True
 
     def evolve(self, rule: str, tree: exp.Expr, **changes: Any) -> Query:
-        """The query with a new tree, and the rule in its journal."""
-        return replace(self, tree=tree, journal=(*self.journal, RuleFired(rule, self.tree, tree)), **changes)
+        """The query with the tree that a rule made, and the rule in the journal if there is one."""
+        if self.journal is None:
+            return replace(self, tree=tree, **changes)
+        before = self.journal[-1].after_tree if self.journal else self.tree
+        return replace(self, tree=tree, journal=(*self.journal, RuleFired(rule, before, copied(tree))), **changes)

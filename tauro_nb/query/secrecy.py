@@ -111,20 +111,23 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
 
     Nothing in it depends on what a policy says, only on where one stands: no condition, mask, barrier, table or column
     that only the policy reads, no estimate of what is left of a filtered table, no physical name. The plan that runs
-    is sealed inside.
+    is sealed inside. What is joined at a source is shown as `outline` says: it goes by how much tables hold, and hidden
+    rows count in that.
     """
+    policed = any(_policed(plan.entries, name) for name in plan.entries)
+    ran, plan = plan, plan if plan.outline is None else plan.outline(plan)
     open_ = {fragment.id: fragment for fragment in plan.fragments if not fragment.policy}
     names = {old: f"f{number}" for number, old in enumerate(open_)}
     shown = _renamed(without_policy(plan.shown), names)
     fragments = tuple(_shown_fragment(part, names[part.id], plan) for part in open_.values())
     # Whether a join sends keys goes by how many rows are expected, and so by what a policy leaves of any table.
-    policed = any(_policed(plan.entries, name) for name in plan.entries)
     if policed:
         fragments = tuple(replace(part, keys=()) for part in fragments)
     rows = [part.estimated_rows or 0 for part in fragments]
     return replace(
         plan,
         tree=plan.tree.copy(),
+        bound=None,
         fragments=fragments,
         residual=shown,
         shown=shown,
@@ -140,7 +143,8 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
         estimated_bytes=sum(part.estimated_bytes or 0 for part in fragments),
         estimated_cost=float(sum(rows)) if policed else plan.estimated_cost,
         measured=_shown_figures(plan, names, policed=policed),
-        _whole=Sealed(plan),
+        outline=None,
+        _whole=Sealed(ran),
         _notes={},
     )
 
@@ -170,6 +174,7 @@ def _shown_fragment(part: Fragment, name: str, plan: QueryPlan) -> Fragment:
         estimated_bytes=None if policed else part.estimated_bytes,
         estimated_by="" if policed else part.estimated_by,
         expected_rows=None,
+        stored_rows=0.0,
         reason=_WHY if policed else part.reason,
         scan=None,
         keyed=None,

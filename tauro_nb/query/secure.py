@@ -66,7 +66,7 @@ def secure(query: Query, planner: Planner) -> Query:
         if node is tree:
             tree = outer
         node.replace(outer)
-    return secured.evolve("secure", tree)
+    return secured.evolve("secure", tree, bound=query.tree)
 
 
 def _leaf_of(name: str, wanted: Container[str] | None, planner: Planner, query: Query) -> tuple[exp.Select, Query]:

@@ -41,7 +41,7 @@ class TableUse:
 
 def table_uses(plan: QueryPlan) -> tuple[TableUse, ...]:
     """Every table that a plan reads, in its order, with the roles of the columns it mentions."""
-    bound = next((rule.after_tree for rule in reversed(plan.journal) if rule.name in ("bind", "qualify")), None)
+    bound = plan.bound
     if bound is None:
         return tuple(TableUse(name, True, _known({}, columns)) for name, columns in plan.columns.items())
     found = column_roles(bound)

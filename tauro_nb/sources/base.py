@@ -183,7 +183,7 @@ class RemoteSource(Protocol):
 
 @runtime_checkable
 class ParallelSource(Source, Protocol):
-    """A source that several connections can read as it was at one moment."""
+    """A source that several connections can read as it was at one moment, and that works with several processes."""
 
     slots: Slots
 
@@ -196,6 +196,9 @@ class ParallelSource(Source, Protocol):
 
     def adopt_snapshot(self, cursor: duckdb.DuckDBPyConnection, snapshot: str) -> None:
         """Let a cursor's transaction, which has read nothing yet, see the same."""
+
+    def allow_helpers(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """In a cursor's transaction, let the server share out the work of a statement among its own processes."""
 
 
 def seconds(connection: ConnectionSpec, option: str, usual: float = 30.0) -> float:

@@ -58,6 +58,10 @@ __all__ = ["CAPABILITY", "PostgreSQLSource"]
 # an index can serve it; above it the scanner's parallel binary COPY moves rows faster.
 _SELECTIVE_ROWS = 50_000
 
+# What a worker's row costs the process that gathers them, in units of PostgreSQL's planner: measured 0.1 µs where it
+# takes 3.5 µs for a unit. With its usual 0.1 one process joins 150,000 rows while the others have nothing to do.
+_HANDED_ROW = 0.03
+
 # Types whose equality and order are DuckDB's. char(n) ignores trailing blanks, citext ignores case,
 # numeric without a scale arrives as DOUBLE: their values come over, comparing them stays here.
 _EXACT_TYPES = frozenset(
@@ -189,6 +193,11 @@ class PostgreSQLSource(AttachedSource):
         """Begin the server's transaction of a cursor's with another one's snapshot."""
         name = exp.Literal.string(snapshot).sql(self.dialect)
         cursor.execute("CALL postgres_execute($1, $2)", [self.alias, f"SET TRANSACTION SNAPSHOT {name}"])
+
+    def allow_helpers(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Let the planner expect of parallel workers what they cost; how many there are stays the server's setting."""
+        asked = f"SELECT set_config('parallel_tuple_cost', '{_HANDED_ROW}', true)"
+        cursor.execute(exp.select("*").from_(self.remote_relation(asked)).sql("duckdb")).fetchall()
 
     def remote_relation(self, sql: str) -> exp.Expr:
         """`postgres_query`: the server gets `sql` as it is."""

@@ -11,7 +11,7 @@ import pytest
 from tauro_nb.context import VirtualContext
 from tauro_nb.errors import ExecutionError
 from tauro_nb.query.placement.actuals import Actuals
-from tauro_nb.query.plan import ASKED, SEEN, Fragment, QueryPlan
+from tauro_nb.query.plan import ASKED, SEEN, Fragment, QueryPlan, whole
 from tauro_nb.security.principal import Principal
 from tests.servers import PostgresServer
 
@@ -174,6 +174,24 @@ def test_a_count_below_a_row_filter_is_not_shown(places: dict[str, Any]) -> None
         assert str(after) == before
         part = _of(after, "visits")
         assert (part.estimated_rows, part.estimated_by, part.expected_rows) == (None, "", None)
+
+
+def test_a_query_below_a_policy_teaches_no_other(places: dict[str, Any]) -> None:
+    """Whether it read an open table whole, or for a few keys, went by rows that are hidden in another."""
+    people = {
+        "principals": {"ana": {"roles": ["analyst"]}},
+        "security_policies": {"items": {"row_level_filters": {"analyst": "id < 150000"}}},
+    }
+    tables = {**places["virtual_tables"], "things": places["virtual_tables"]["items"]}
+    opened = MANY.replace("items", "things")
+    with VirtualContext({**places, "virtual_tables": tables, **people}) as ctx:
+        ana = ctx.as_principal("ana")
+        shown = str(ana.plan(MANY)), str(ana.plan(opened))
+        ana.analyze(MANY)
+        assert (str(ana.plan(MANY)), str(ana.plan(opened))) == shown
+        assert _of(whole(ana.plan(MANY)), "visits").scan.seen, "the next such query knows"
+        ana.query(opened).rows()
+        assert _of(ana.plan(opened), "visits").estimated_by == SEEN
 
 
 def test_counts_grow_old_and_are_few() -> None:

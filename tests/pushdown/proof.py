@@ -15,6 +15,7 @@ from tauro_nb import VirtualContext
 from tauro_nb.errors import TauroError
 from tauro_nb.query.names import FRAGMENT, leaf_kind
 from tauro_nb.query.plan import QueryPlan, whole
+from tests.pushdown.columns import ROWS
 from tests.pushdown.expressions import Trial
 from tests.tpc.compare import Answer, answer, difference
 
@@ -76,12 +77,14 @@ def _parts(plain: duckdb.DuckDBPyConnection, trial: Trial) -> Iterator[str]:
 
 
 def _failing(plain: duckdb.DuckDBPyConnection, expression: str) -> list[int]:
-    """Numbers of the rows for which an expression fails; NULL for those is no mere NULL."""
+    """Numbers of the rows for which an expression fails.
+
+    One by one: DuckDB 1.5.5 crashed in one process that asked for thousands of failing expressions in TRY.
+    """
     try:
         plain.execute(f"SELECT {expression} FROM t").fetchall()
     except duckdb.Error:
-        numbers = plain.execute(f"SELECT n FROM t WHERE TRY({expression}) IS NULL").fetchall()
-        return [number for (number,) in numbers if _fails(plain, expression, number)]
+        return [number for number in range(ROWS) if _fails(plain, expression, number)]
     return []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,26 @@ class TestOptions:
         (tmp_path / "t.csv").write_text("a\n1\n")
         with pytest.raises(UsageError, match=r"unknown option `delimm`\. Did you mean `delim`\?"):
             one(opened, path=str(tmp_path / "t.csv"), options={"delimm": ";"}).query("SELECT * FROM t")
+
+
+@pytest.mark.parametrize("times", [None, (1e9, 1e9)], ids=["at once", "with the time of the one before"])
+def test_a_file_that_is_written_anew_is_read_anew(
+    opened: Open, tmp_path: Path, times: tuple[float, float] | None
+) -> None:
+    path = tmp_path / "numbers.parquet"
+
+    def write(sign: int) -> None:
+        pq.write_table(pa.table({"a": [sign * number for number in range(1, 1001)]}), path)
+        if times is not None:
+            os.utime(path, times)
+
+    write(1)
+    ctx = one(opened, path=str(path))
+    for sign in (1, -1) * 10:
+        write(sign)
+        # By the bounds in the footer of the file before, no row would be looked at.
+        text = f"SELECT count(*) AS n FROM t WHERE a {'>' if sign > 0 else '<'} 0"
+        assert ctx.query(text).rows() == [{"n": 1000}]
 
 
 def test_no_file_is_no_source(opened: Open, tmp_path: Path) -> None:

@@ -57,26 +57,34 @@ class Actuals:
     _rows: OrderedDict[Hashable, tuple[float, frozenset[str], int]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def learn(self, principal: Principal, source: str, sql: str, tables: Iterable[str], rows: int) -> None:
-        """Note how many rows a source answered with."""
-        key = _key(principal, source, sql)
+    def learn(
+        self, principal: Principal, source: str, sql: str, tables: Iterable[str], rows: int, *, policed: bool = False
+    ) -> None:
+        """Note how many rows a source answered with; `policed`, for a query in which a policy stands on a table."""
+        key = _key(principal, source, sql, policed)
         with self._lock:
             self._rows[key] = (self.clock(), frozenset(tables), rows)
             self._rows.move_to_end(key)
             while len(self._rows) > self.most:
                 self._rows.popitem(last=False)
 
-    def of(self, principal: Principal, source: str, sql: str) -> int | None:
-        """Rows that the same text had for the same principal, not long ago."""
+    def of(self, principal: Principal, source: str, sql: str, *, policed: bool = False) -> int | None:
+        """Rows that the same text had for the same principal, not long ago.
+
+        Whether a run of a `policed` query read a fragment whole, or for some keys, goes by hidden rows. So what it
+        learned of any table is for such queries only, of whose plans no estimate of it is shown.
+        """
+        keys = [_key(principal, source, sql, kind) for kind in (policed, False)]
         with self._lock:
-            found = self._rows.get(_key(principal, source, sql))
-        return None if found is None or self.clock() - found[0] >= self.lifetime else found[2]
+            known = [found for key in keys if (found := self._rows.get(key)) is not None]
+        return next((rows for learned, _, rows in known if self.clock() - learned < self.lifetime), None)
 
     def learn_from(self, plan: QueryPlan, principal: Principal, counted: Mapping[str, int]) -> None:
         """Note what a run of a plan counted, by fragment; what is read for a policy's sake is left out."""
         for part in plan.fragments:
             if part.id in counted and part.scan is not None and not part.policy:
-                self.learn(principal, part.source, part.scan.sql, part.tables, counted[part.id])
+                rows = counted[part.id]
+                self.learn(principal, part.source, part.scan.sql, part.tables, rows, policed=plan.fenced)
 
     def forget(self, tables: Iterable[str]) -> None:
         """Drop what is known of fragments that read one of these tables."""
@@ -86,8 +94,8 @@ class Actuals:
                 del self._rows[key]
 
 
-def _key(principal: Principal, source: str, sql: str) -> Hashable:
-    return principal.key, source, hashlib.sha256(sql.encode()).digest()
+def _key(principal: Principal, source: str, sql: str, policed: bool) -> Hashable:
+    return policed, principal.key, source, hashlib.sha256(sql.encode()).digest()
 
 
 def misjudged(part: Fragment, rows: int | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.plan import ASKED, SEEN, Fragment
 
 if TYPE_CHECKING:
+    from tauro_nb.catalog.statistics import TableStatistics
     from tauro_nb.query.planner import Planner
 
 __all__ = ["Figures", "figures"]
@@ -29,15 +30,21 @@ class Figures:
     cost: float
 
 
-def figures(tree: exp.Expr, fragments: tuple[Fragment, ...], frames: Mapping[str, Any], planner: Planner) -> Figures:
+def figures(
+    tree: exp.Expr,
+    fragments: tuple[Fragment, ...],
+    frames: Mapping[str, Any],
+    statistics: Callable[[str], TableStatistics],
+    planner: Planner,
+) -> Figures:
     """Estimate a placed tree.
 
     A fragment's figures are of its own tables alone, before keys are sent; where a row filter hides some of their rows
     there are none, for they would tell how many. Nor is the answer estimated then.
     """
     handed = {name: float(frame.num_rows) for name, frame in frames.items()}
-    estimator = Estimator(planner.statistics, {fragment.id: fragment for fragment in fragments}, known=handed)
-    made = tuple(_estimated(fragment, estimator, planner) for fragment in fragments)
+    estimator = Estimator(statistics, {fragment.id: fragment for fragment in fragments}, known=handed)
+    made = tuple(_estimated(fragment, estimator, statistics, planner) for fragment in fragments)
     filtered = any(part.estimated_rows is None for part in made)
     rows = max((part.estimated_rows or 0 for part in made), default=0) if filtered else _whole(estimator.rows(tree))
     return Figures(
@@ -45,32 +52,34 @@ def figures(tree: exp.Expr, fragments: tuple[Fragment, ...], frames: Mapping[str
     )
 
 
-def _estimated(fragment: Fragment, estimator: Estimator, planner: Planner) -> Fragment:
+def _estimated(
+    fragment: Fragment, estimator: Estimator, statistics: Callable[[str], TableStatistics], planner: Planner
+) -> Fragment:
     entries = [planner.raw(name) for name in fragment.tables]
     relation = leaf_table(fragment.id, FRAGMENT)
     rows = estimator.rows(relation)
-    by = _estimated_by(fragment, planner)
+    fragment = replace(fragment, expected_rows=rows, stored_rows=estimator.stored(fragment.tree))
+    by = _estimated_by(fragment, statistics)
     if not by or any(entry.decision.filter_tree is not None for entry in entries):
-        return replace(fragment, estimated_rows=None, estimated_bytes=None, expected_rows=rows)
+        return replace(fragment, estimated_rows=None, estimated_bytes=None)
     return replace(
         fragment,
         estimated_rows=_whole(rows),
         estimated_bytes=_whole(rows * estimator.width(relation, fragment.schema)),
         estimated_by=by,
-        expected_rows=rows,
     )
 
 
-def _estimated_by(fragment: Fragment, planner: Planner) -> str:
+def _estimated_by(fragment: Fragment, statistics: Callable[[str], TableStatistics]) -> str:
     """What a fragment's figures rest on; empty when it is nothing."""
     if fragment.scan is not None and fragment.scan.seen:
         return SEEN
-    known = [planner.statistics(name) for name in fragment.tables]
-    if any(statistics.row_count is None for statistics in known):
+    known = [statistics(name) for name in fragment.tables]
+    if any(told.row_count is None for told in known):
         return ""
     if fragment.scan is not None and fragment.scan.rows is not None:
         return ASKED
-    return ", ".join(dict.fromkeys(statistics.source or "the catalog" for statistics in known))
+    return ", ".join(dict.fromkeys(told.source or "the catalog" for told in known))
 
 
 def _cost(fragment: Fragment, planner: Planner) -> float:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, leaf_kind
+from tauro_nb.query.names import FRAGMENT, RAW, leaf_kind
 from tauro_nb.query.trees import BARRIER, every
 
-__all__ = ["Place", "fragment_column", "null_supplied", "plain_joins", "reach", "relations", "stands_alone"]
+__all__ = ["Place", "fragment_column", "null_supplied", "plain_joins", "reach", "relations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,6 @@ def plain_joins(select: exp.Select) -> bool:
         join.method or join.args.get("using") or join.kind.upper() not in ("", "INNER", "CROSS", "OUTER")
         for join in joins
     )
-
-
-def stands_alone(relation: exp.Expr) -> bool:
-    """Whether a relation can run before the query it is in: it reads no CTE and no column from outside."""
-    if leaf_kind(relation) == LOCAL:
-        return True
-    if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample", "joins")):
-        return False
-    if any(leaf_kind(table) is None for table in every(relation, exp.Table)):
-        return False
-    inner = relation.this
-    own = {node.alias_or_name.lower() for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
-    return not any(column.table and column.table.lower() not in own for column in every(inner, exp.Column))
 
 
 def _sides(select: exp.Select) -> Iterator[tuple[str, str]]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
-from tauro_nb.query.names import FRAGMENT, RAW, STEP, leaf_kind, leaf_table
+from tauro_nb.query.names import FRAGMENT, LOCAL, RAW, STEP, leaf_kind, leaf_table
 from tauro_nb.query.placement.cost import LOCAL_ROW, LOOKUPS, WORKED_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
-from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations, stands_alone
+from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations
 from tauro_nb.query.placement.sieve import sieve
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.secrecy import below_policy
@@ -133,7 +133,7 @@ class _Reducer:
             return
         for alias, relation in around.items():
             arriving = [self.fragments[node.name] for node in every(relation, exp.Table) if leaf_kind(node) == FRAGMENT]
-            if not any(map(_is_asked, arriving)) or not stands_alone(relation):
+            if not any(map(_is_asked, arriving)) or not _stands_alone(relation):
                 continue
             if self._estimator().rows(relation) <= _SETTLED_ROWS:
                 self._make_step(Slot.of(select, alias))
@@ -145,7 +145,7 @@ class _Reducer:
             return None
         fragment = self.fragments[reached[0]]
         form = self._accepts(fragment, reached[1])
-        if form is None or not (leaf_kind(reducer) == STEP or stands_alone(reducer)):
+        if form is None or not (leaf_kind(reducer) == STEP or _stands_alone(reducer)):
             return None
         conditions = tuple(edge.reducer.conditions())
         restricted = bool(conditions) or bool(every(reducer, *_RESTRICTING))
@@ -334,6 +334,19 @@ def _is_asked(fragment: Fragment) -> bool:
     """Whether rows come as the answer to SQL, and not by a scan of the engine's."""
     scan = fragment.scan
     return bool(fragment.keys) or (scan is not None and (scan.relation is not None or scan.stream is not None))
+
+
+def _stands_alone(relation: exp.Expr) -> bool:
+    """Whether a relation can run before the query it is in: it reads no CTE and no column from outside."""
+    if leaf_kind(relation) == LOCAL:
+        return True
+    if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample", "joins")):
+        return False
+    if any(leaf_kind(table) is None for table in every(relation, exp.Table)):
+        return False
+    inner = relation.this
+    own = {node.alias_or_name.lower() for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
+    return not any(column.table and column.table.lower() not in own for column in every(inner, exp.Column))
 
 
 def _is_looked_through(select: exp.Select) -> bool:

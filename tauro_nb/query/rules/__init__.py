@@ -1,4 +1,4 @@
-"""Rewrites that make a secured query smaller: one rule a file, each a pure function on a copy."""
+"""Rewrites that make a secured query smaller: one rule a file. The tree is the query's own, and changed in place."""
 
 from __future__ import annotations
 

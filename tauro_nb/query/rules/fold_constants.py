@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from tauro_nb.query.literals import literal
 from tauro_nb.query.query import Query
-from tauro_nb.query.trees import copied, every, written
+from tauro_nb.query.trees import every, written
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -26,10 +26,9 @@ _PLAIN = {"DATE": dt.date, "TIMESTAMP": dt.datetime, "INTEGER": int, "BIGINT": i
 
 def fold_constants(query: Query, planner: Planner) -> Query:
     """`DATE '1998-12-01' - INTERVAL 90 DAY` becomes a literal of the same type, computed by DuckDB itself."""
-    if not _candidates(query.tree):
+    found = _candidates(query.tree)
+    if not found:
         return query
-    tree = copied(query.tree)
-    found = _candidates(tree)
     try:
         values = planner.binder.evaluate([written(node) for node in found])
     except duckdb.Error:
@@ -39,7 +38,7 @@ def fold_constants(query: Query, planner: Planner) -> Query:
         folded = _typed(value, kind)
         if folded is not None:
             node.replace(folded)
-    return query.evolve("fold_constants", tree)
+    return query.evolve("fold_constants", query.tree)
 
 
 def _candidates(tree: exp.Expr) -> list[exp.Expr]:

@@ -14,7 +14,7 @@ from tauro_nb.query.leakproof import is_leakproof
 from tauro_nb.query.names import RAW, is_leaf, leaf_kind
 from tauro_nb.query.query import Query
 from tauro_nb.query.secure import INNER, is_fenced
-from tauro_nb.query.trees import conjuncts, copied, every
+from tauro_nb.query.trees import conjuncts, every
 from tauro_nb.security.types import is_number
 
 if TYPE_CHECKING:
@@ -58,11 +58,10 @@ def lift_barriers(query: Query, planner: Planner) -> Query:
         return query
     if not _Judge(planner, query.params, planner.binder).is_harmless(query.tree):
         return query
-    tree = copied(query.tree)
-    for leaf in every(tree, exp.Select):
+    for leaf in every(query.tree, exp.Select):
         if _is_leaf(leaf) and is_fenced(leaf):
             leaf.set("limit", None)
-    return query.evolve("lift_barriers", tree)
+    return query.evolve("lift_barriers", query.tree)
 
 
 def _is_leaf(node: exp.Expr | None) -> bool:

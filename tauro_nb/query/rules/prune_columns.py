@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -10,7 +11,7 @@ from sqlglot.optimizer.pushdown_projections import pushdown_projections
 
 from tauro_nb.query.names import is_leaf
 from tauro_nb.query.query import Query
-from tauro_nb.query.trees import copied, every
+from tauro_nb.query.trees import every
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -22,14 +23,12 @@ def prune_columns(query: Query, _: Planner) -> Query:
     """Run sqlglot's projection pushdown; a query that is not qualified stays as it is."""
     if not query.qualified or not _may_drop(query.tree):
         return query
-    tree = copied(query.tree)
-    for exists in every(tree, exp.Exists):
+    for exists in every(query.tree, exp.Exists):
         _keep_no_column(exists.this.unnest())
-    try:
-        tree = pushdown_projections(tree)
-    except SqlglotError:
-        return query
-    return query.evolve("prune_columns", tree)
+    # What it does not understand it refuses before it changes anything.
+    with suppress(SqlglotError):
+        pushdown_projections(query.tree)
+    return query.evolve("prune_columns", query.tree)
 
 
 def _may_drop(tree: exp.Expr) -> bool:

@@ -37,15 +37,14 @@ def push_predicates(query: Query, planner: Planner) -> Query:
     """
     if not query.qualified or not query.pushdown:
         return query
-    tree = copied(query.tree)
-    for select in every(tree, exp.Select):
+    for select in every(query.tree, exp.Select):
         leaves = _leaves(select)
         # USING SAMPLE draws before WHERE looks: a pushed condition would change what is drawn from.
         if leaves and not select.args.get("sample"):
             pusher = _Pusher(planner, query.params)
             pusher.push_where(select, leaves)
             pusher.push_on(select, leaves)
-    return query.evolve("push_predicates", tree)
+    return query.evolve("push_predicates", query.tree)
 
 
 def _leaves(select: exp.Select) -> dict[str, exp.Subquery]:

@@ -17,15 +17,15 @@ __all__ = ["share_conditions"]
 
 def share_conditions(query: Query, _: Planner) -> Query:
     """`(a AND b) OR (a AND c)` becomes `a AND (b OR c)`, which is the same for NULL as well."""
-    if not query.pushdown or not any(map(_topmost, every(query.tree, exp.Or))):
+    found = [node for node in every(query.tree, exp.Or) if _topmost(node)]
+    if not query.pushdown or not found:
         return query
-    tree = copied(query.tree)
-    for node in [node for node in every(tree, exp.Or) if _topmost(node)]:
+    for node in found:
         shared = _shared(node)
         if shared is not None:
             place = node.parent if isinstance(node.parent, exp.Paren) else node
             place.replace(exp.paren(shared) if isinstance(place, exp.Paren) else shared)
-    return query.evolve("share_conditions", tree)
+    return query.evolve("share_conditions", query.tree)
 
 
 def _topmost(node: exp.Expr) -> bool:

@@ -9,7 +9,7 @@ from sqlglot import exp
 from tauro_nb.query.names import is_leaf
 from tauro_nb.query.query import Query
 from tauro_nb.query.secure import is_fenced
-from tauro_nb.query.trees import copied, every
+from tauro_nb.query.trees import every
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -21,8 +21,7 @@ def trim_leaves(query: Query, _: Planner) -> Query:
     """Let no leaf hand out a column that nothing around it reads; leaves behind a barrier stay as they are."""
     if not query.qualified:
         return query
-    tree = copied(query.tree)
-    for select in every(tree, exp.Select):
+    for select in every(query.tree, exp.Select):
         if any(join.method or join.args.get("using") for join in select.args.get("joins") or []):
             continue
         leaves = [leaf for leaf in _leaves(select) if not is_fenced(leaf.this) and leaf.this.args.get("where")]
@@ -32,7 +31,7 @@ def trim_leaves(query: Query, _: Planner) -> Query:
             whole = {name for table, name in read if not table}
             for leaf in (leaf for leaf in leaves if leaf.alias.lower() not in whole):
                 _trim(leaf, {name for table, name in read if table == leaf.alias.lower()})
-    return query.evolve("trim_leaves", tree)
+    return query.evolve("trim_leaves", query.tree)
 
 
 def _leaves(select: exp.Select) -> list[exp.Subquery]:
