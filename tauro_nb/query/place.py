@@ -151,8 +151,14 @@ class _Cutter:
         tree = copied(bare(query))
         assert isinstance(tree, exp.Query)
         schema = self.planner.describe_raw(tree)
+        names = [
+            name if _is_unnamed(item) else item.alias_or_name for item, name in zip(query.selects, schema, strict=True)
+        ]
+        if any(map(_is_unnamed, tree.selects)):
+            _name(tree)
+            schema = self.planner.describe_raw(tree)
         fragment = self._asked(self._fragment(source, tree, schema, reason, below_policy(query)), source)
-        query.replace(_answer(fragment, [select.alias_or_name for select in query.selects]))
+        query.replace(_answer(fragment, names))
 
     def _take_leaf(self, leaf: exp.Select, source: Source, reason: str) -> None:
         """Give the source the conditions it can apply; masks and the rest stay above, in the engine."""
@@ -241,6 +247,17 @@ class _Cutter:
             policy=policy,
             inexact=frozenset(name.lower() for name, fact in facts if not fact.exact),
         )
+
+
+def _is_unnamed(item: exp.Expr) -> bool:
+    return not isinstance(item, (exp.Alias, exp.Column, exp.Star))
+
+
+def _name(tree: exp.Query) -> None:
+    """Give a name to every value of a query that is not qualified: sources would each call it something else."""
+    for number, item in enumerate(tree.selects):
+        if _is_unnamed(item):
+            item.replace(exp.alias_(item.copy(), f"value {number}", quoted=True, copy=False))
 
 
 def _hand_masks(leaf: exp.Select, kept: list[exp.Expr], capability: Capability) -> dict[str, exp.Expr]:

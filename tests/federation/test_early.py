@@ -65,6 +65,8 @@ UNQUALIFIED = {
     "two of one source": "SELECT count(*) AS n FROM items i JOIN notes n ON i.order_id = n.order_id WHERE sku[5] = '1'",
     "existing": "SELECT count(*) AS n FROM items WHERE sku[5] = '1' AND EXISTS (SELECT 1 FROM notes n "
     "WHERE n.order_id = items.order_id)",
+    "a value without a name": "SELECT (SELECT count(*) FROM notes) AS n, (SELECT max(order_id) + 1 FROM notes) AS m "
+    "FROM items WHERE sku[5] = '1' AND id < 50",
     "unnested": "SELECT count(*) AS n FROM (SELECT unnest([quantity, 1]) AS q FROM items WHERE price > 10) WHERE q > 1",
     "turned": "SELECT * FROM (PIVOT (SELECT quantity % 2 AS odd, id FROM items) ON odd IN (0, 1) USING count(*) AS n)",
 }

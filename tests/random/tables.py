@@ -1,4 +1,4 @@
-"""Small tables full of trouble (NULLs, duplicates, unicode, extremes), and three ways to spread them over sources."""
+"""Small tables full of trouble: NULLs, duplicates, unicode, extremes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["PLACEMENTS", "TABLES", "kind_of", "make_tables", "placed_words"]
+__all__ = ["ODD_TABLES", "TABLES", "Columns", "kind_of", "make_tables", "placed_words"]
 
 Columns = dict[str, str]
 
@@ -33,22 +33,27 @@ TABLES: dict[str, Columns] = {
     "links": {"person_id": "INTEGER", "other_id": "INTEGER"},
 }  # fmt: skip
 
-PLACEMENTS: tuple[Mapping[str, str], ...] = (
-    {
-        "people": "postgresql", "orders": "sqlite", "items": "parquet", "visits": "duckdb",
-        "cities": "csv", "rates": "parquet", "links": "postgresql",
-    },
-    {
-        "people": "sqlite", "orders": "postgresql", "items": "postgresql", "visits": "sqlite",
-        "cities": "duckdb", "rates": "csv", "links": "parquet",
-    },
-    {
-        "people": "duckdb", "orders": "postgresql", "items": "sqlite", "visits": "postgresql",
-        "cities": "postgresql", "rates": "sqlite", "links": "csv",
-    },
-)  # fmt: skip
+ODD_TABLES: dict[str, Columns] = {
+    "oddities": {
+        "id": "INTEGER",
+        "Mixed Case": "VARCHAR",
+        "select": "DECIMAL(10,2)",
+        "per.cent": "DATE",
+        "à b": "BIGINT",
+    }
+}
+"""Names that must be quoted, and kept as they are on the way to a source."""
 
-_ROWS = {"people": 60, "orders": 150, "items": 25, "visits": 120, "cities": 14, "rates": 20, "links": 80}
+_ROWS = {
+    "people": 60,
+    "orders": 150,
+    "items": 25,
+    "visits": 120,
+    "cities": 14,
+    "rates": 20,
+    "links": 80,
+    "oddities": 50,
+}
 
 _NAMES = (
     "Ana",
@@ -96,12 +101,12 @@ def placed_words(column: str) -> tuple[str, ...]:
     return _WORDS.get(column, _NOTES)
 
 
-def make_tables(folder: Path, seed: int) -> dict[str, Path]:
+def make_tables(folder: Path, seed: int, tables: Mapping[str, Columns] = TABLES) -> dict[str, Path]:
     """One Parquet file a table; the same seed makes the same rows."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
     paths: dict[str, Path] = {}
-    for name, columns in TABLES.items():
+    for name, columns in tables.items():
         rows = [_row(rng, columns) for _ in range(_ROWS[name])]
         rows += rng.sample(rows, k=len(rows) // 6)  # whole duplicates
         paths[name] = folder / f"{name}.parquet"

@@ -12,8 +12,9 @@ import duckdb
 import psycopg
 import pytest
 
+from tests.mariadb import MariaDBServer
 from tests.random.tables import TABLES, make_tables
-from tests.tpc.loaders import load_postgres, load_sqlite
+from tests.tpc.loaders import load_mariadb, load_postgres, load_sqlite
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,14 @@ def test_postgres_holds_the_same_rows(paths: dict[str, Path], postgres_uri: str)
     with psycopg.connect(postgres_uri) as server:
         for name, path in paths.items():
             assert Counter(server.execute(f"SELECT * FROM held.{name}".encode()).fetchall()) == _truth(path)
+
+
+@pytest.mark.mariadb
+def test_mariadb_holds_the_same_rows(paths: dict[str, Path], mariadb_server: MariaDBServer) -> None:
+    load_mariadb(mariadb_server, "held", paths, collations={("people", "name"): "utf8mb4_bin"})
+    for name, path in paths.items():
+        rows = Counter(mariadb_server.execute(f"SELECT * FROM {name}", "held"))
+        assert rows == _truth(path)
 
 
 def test_sqlite_holds_the_same_rows_in_its_own_types(paths: dict[str, Path], tmp_path: Path) -> None:

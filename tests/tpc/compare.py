@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,19 +31,20 @@ class Answer:
     universe: pa.Table | None = None
 
 
-def answer(con: duckdb.DuckDBPyConnection, text: str) -> Answer:
-    """Run `text` on plain DuckDB.
+def answer(con: duckdb.DuckDBPyConnection, text: str, params: Mapping[str, Any] | None = None) -> Answer:
+    """Run `text` on plain DuckDB, with parameters if it has any.
 
     Where ORDER BY leaves ties and LIMIT cuts through them, more than one answer is right: the universe lets
     `difference` accept exactly those.
     """
-    table = con.execute(text).to_arrow_table()
+    values = dict(params) if params else None
+    table = con.execute(text, values).to_arrow_table()
     tree = sqlglot.parse_one(text, dialect="duckdb")
     universe = None
     if tree.args.get("limit") is not None and tree.args.get("order") is not None:
         unlimited = tree.copy()
         unlimited.set("limit", None)
-        universe = con.execute(unlimited.sql("duckdb")).to_arrow_table()
+        universe = con.execute(unlimited.sql("duckdb"), values).to_arrow_table()
     return Answer(table, _sort_keys(tree, table.column_names), universe)
 
 
@@ -91,9 +92,14 @@ def difference(actual: pa.Table, expected: Answer, *, floats: Floats = "exact") 
 def _columns(actual: pa.Schema, expected: pa.Schema) -> str | None:
     if len(actual) != len(expected):
         return f"{len(actual)} columns {actual.names}, expected {len(expected)} {expected.names}"
+    before: Counter[str] = Counter()
     for mine, theirs in zip(actual, expected, strict=True):
+        # A name that comes again is numbered where rows stream, `id` and `id_1`, as DuckDB does it.
+        again, name = before[theirs.name.lower()], theirs.name.lower()
+        before[name] += 1
+        name += f"_{again}" * (again > 0)
         # A name that DuckDB made up from the expression's text (`sum(a + b)`) is no promise to anybody.
-        if _PLAIN_NAME.fullmatch(theirs.name) and mine.name.lower() != theirs.name.lower():
+        if _PLAIN_NAME.fullmatch(theirs.name) and mine.name.lower() != name:
             return f"column `{mine.name}`, expected `{theirs.name}`"
         if _plain(mine.type) != _plain(theirs.type):
             return f"column `{theirs.name}` has type {mine.type}, expected {theirs.type}"

@@ -15,7 +15,9 @@ import duckdb
 import psycopg
 from psycopg import sql
 
-__all__ = ["Columns", "describe", "load_duckdb", "load_postgres", "load_sqlite"]
+from tests.mariadb import MariaDBServer
+
+__all__ = ["Columns", "describe", "load_duckdb", "load_mariadb", "load_postgres", "load_sqlite"]
 
 Columns = dict[str, str]
 
@@ -48,6 +50,8 @@ _SQLITE = {
     "TIMESTAMP": "TIMESTAMP",
     "BOOLEAN": "BOOLEAN",
 }
+
+_MARIADB = {**_POSTGRES, "FLOAT": "float", "VARCHAR": "varchar(200)", "TIMESTAMP": "datetime(6)"}
 
 _SQLITE_VALUES: dict[type, Any] = {Decimal: float, date: date.isoformat, datetime: lambda value: value.isoformat(" ")}
 
@@ -140,3 +144,34 @@ def load_duckdb(path: Path, paths: Mapping[str, Path]) -> None:
     with duckdb.connect(str(path)) as con:
         for name, source in paths.items():
             con.execute(f"CREATE OR REPLACE TABLE \"{name}\" AS FROM '{source}'")
+
+
+def load_mariadb(
+    server: MariaDBServer,
+    database: str,
+    paths: Mapping[str, Path],
+    *,
+    collations: Mapping[tuple[str, str], str] | None = None,
+) -> None:
+    """Create each Parquet file's table in a MariaDB database; text has the server's own collation if no other."""
+    collations = collations or {}
+    server.execute(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+    with duckdb.connect() as con, server.connect(database) as connection, connection.cursor() as cursor:
+        for name, source in paths.items():
+            columns = describe(con, f"'{source}'")
+            body = ", ".join(
+                f"`{column}` {_mariadb(kind)}{_collated(collations.get((name, column)))}"
+                for column, kind in columns.items()
+            )
+            cursor.execute(f"CREATE OR REPLACE TABLE `{name}` ({body}) CHARACTER SET utf8mb4")
+            marks = ", ".join(["%s"] * len(columns))
+            cursor.executemany(f"INSERT INTO `{name}` VALUES ({marks})", con.execute(f"FROM '{source}'").fetchall())
+            cursor.execute(f"ANALYZE TABLE `{name}`")
+
+
+def _mariadb(kind: str) -> str:
+    return kind.lower() if kind.startswith("DECIMAL") else _MARIADB[kind]
+
+
+def _collated(collation: str | None) -> str:
+    return f" COLLATE {collation}" if collation else ""

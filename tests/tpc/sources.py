@@ -9,13 +9,14 @@ from typing import Any
 
 import duckdb
 
-from tests.tpc.loaders import Columns, describe, load_duckdb, load_postgres, load_sqlite
+from tests.mariadb import MariaDBServer
+from tests.tpc.loaders import Columns, describe, load_duckdb, load_mariadb, load_postgres, load_sqlite
 
 __all__ = ["TPCDS_MIX", "TPCH_ALL_POSTGRES", "TPCH_ROTATED", "TPCH_SPLIT", "Placement", "Sources"]
 
 Placement = Mapping[str, str]
 
-_CONNECTION = {"postgresql": "pg", "sqlite": "lite", "duckdb": "duck"}
+_CONNECTION = {"postgresql": "pg", "mysql": "my", "mysql.other": "my", "sqlite": "lite", "duckdb": "duck"}
 
 TPCH_SPLIT: Placement = {
     "customer": "postgresql",
@@ -60,11 +61,14 @@ class Sources:
     paths
         The Parquet file of each table: the one truth.
     placement
-        `postgresql`, `sqlite`, `duckdb`, `csv`, `json` or (the default) `parquet` for each table.
+        `postgresql`, `mysql`, `sqlite`, `duckdb`, `csv`, `json` or (the default) `parquet` for each table;
+        `mysql.other` is another database of the same server, over the same connection.
     postgres_uri, schema
         A server and a schema to load into; needed only if `placement` says so.
     sqlite_collations
         For (table, column), the collation that SQLite is told to compare it with.
+    mariadb, mariadb_collations
+        The same for MariaDB, whose databases are named after the schema.
     columns
         Filled by `load`: the schemas that the catalog declares.
     """
@@ -75,6 +79,8 @@ class Sources:
     postgres_uri: str = ""
     schema: str = "public"
     sqlite_collations: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    mariadb: MariaDBServer | None = None
+    mariadb_collations: Mapping[tuple[str, str], str] = field(default_factory=dict)
     columns: dict[str, Columns] = field(default_factory=dict)
 
     def load(self, keys: Mapping[str, list[list[str]]] | None = None) -> Sources:
@@ -88,11 +94,17 @@ class Sources:
                 con.execute(f"COPY (FROM '{self.paths[name]}') TO '{self._file(name)}'")
         if self._placed("postgresql"):
             load_postgres(self.postgres_uri, self._placed("postgresql"), schema=self.schema, keys=keys)
+        for kind, database in self._databases().items():
+            if self._placed(kind) and self.mariadb is not None:
+                load_mariadb(self.mariadb, database, self._placed(kind), collations=self.mariadb_collations)
         if self._placed("sqlite"):
             load_sqlite(self.folder / "tables.sqlite", self._placed("sqlite"), collations=self.sqlite_collations)
         if self._placed("duckdb"):
             load_duckdb(self.folder / "tables.duckdb", self._placed("duckdb"))
         return self
+
+    def _databases(self) -> dict[str, str]:
+        return {"mysql": self.schema, "mysql.other": f"{self.schema}_other"}
 
     def _kind(self, name: str) -> str:
         return self.placement.get(name, "parquet")
@@ -110,6 +122,8 @@ class Sources:
             "lite": {"type": "sqlite", "path": str(self.folder / "tables.sqlite")},
             "duck": {"type": "duckdb", "path": str(self.folder / "tables.duckdb")},
         }
+        if self.mariadb is not None:
+            connections["my"] = {"type": "mysql", "uri": self.mariadb.uri(self.schema)}
         used = {_CONNECTION.get(self._kind(name)) for name in self.paths}
         return {
             "connections": {name: spec for name, spec in connections.items() if name in used},
@@ -122,11 +136,11 @@ class Sources:
             path = self.paths[name] if kind == "parquet" else self._file(name)
             entry = {"source_type": "filesystem", "connector_type": kind, "path": str(path)}
             return entry if kind == "parquet" else {**entry, "schema": dict(self.columns[name])}
-        physical = f"{self.schema}.{name}" if kind == "postgresql" and self.schema != "public" else name
+        schema = self._databases().get(kind, self.schema if kind == "postgresql" else "public")
         return {
             "source_type": "database",
-            "connector_type": kind,
+            "connector_type": kind.partition(".")[0],
             "connection": _CONNECTION[kind],
-            "table": physical,
+            "table": name if schema == "public" else f"{schema}.{name}",
             "schema": dict(self.columns[name]),
         }
