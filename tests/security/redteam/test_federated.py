@@ -25,7 +25,7 @@ THROWING = (
     "SELECT l.id FROM lots l WHERE l.emp_id IN (SELECT e.big + 1 FROM emp e)",
     "SELECT l.id FROM lots l WHERE EXISTS (SELECT 1 FROM emp e WHERE e.id = l.emp_id AND e.note::INT > 5)",
     "SELECT o.item, sum(o.big + 1) AS s FROM orders o JOIN lots l ON l.emp_id = o.emp_id GROUP BY 1",
-    "SELECT o.item, count(*) FILTER (WHERE o.note::INT > 5) AS s FROM orders o JOIN emp e ON e.id = o.emp_id GROUP BY 1",
+    "SELECT item, count(*) FILTER (WHERE o.note::INT > 5) AS s FROM orders o JOIN emp e ON e.id = emp_id GROUP BY 1",
     "SELECT sum(l.v // o.qty) AS s FROM orders o JOIN lots l ON l.emp_id = o.emp_id",
     "SELECT e.id FROM emp e JOIN orders o ON e.id = o.emp_id AND e.big + o.big > 0 AND o.day + 1 > o.day",
     "SELECT o.id FROM orders o WHERE (o.qty, o.big + 1) IN (SELECT e.code, e.big + 1 FROM emp e)",
