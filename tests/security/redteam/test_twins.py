@@ -51,7 +51,7 @@ SHOWN = (
 )
 
 
-def _tables(hidden: int) -> dict[str, pa.Table]:
+def twin_tables(hidden: int) -> dict[str, pa.Table]:
     """What is seen is the same whatever is hidden; hidden rows fail in whatever is computed of them."""
     emp = f"""
         SELECT i AS id, 'Ann ' || i AS name, 'Sales' AS dept, (i * 1000 + {hidden} % 1000)::BIGINT AS salary,
@@ -85,7 +85,7 @@ def twins(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         made = []
         for hidden in HIDDEN:
             uri = None if server is None else server.uri(server.create_database())
-            placed = settle(kind, tmp_path_factory.mktemp(f"twin{hidden}"), _tables(hidden), uri=uri)
+            placed = settle(kind, tmp_path_factory.mktemp(f"twin{hidden}"), twin_tables(hidden), uri=uri)
             if server is not None and uri is not None:
                 # What the server knows of its tables must not go by when it looks at them by itself.
                 server.execute("ANALYZE", uri.rpartition("/")[2])
