@@ -26,9 +26,11 @@ OFTEN = {
     "several sources": 0.4, "bind join": 0.2, "keys from one server to another": 0.03, "a step": 0.4,
     "joined at a source beside others": 0.02, "semi-join at a source beside others": 0.003,
     "aggregated below a join": 0.015, "semi-join in the engine": 0.003, "whole at one source": 0.01,
-    "parameters": 0.12, "other figures": 0.01,
+    "parameters": 0.12, "other figures": 0.005,
 }  # fmt: skip
 """The part of all queries that takes a road at least."""
+LEAST = 3
+"""Queries; whether fewer take a road is chance: plans go by how fast a server answers, too."""
 
 pytestmark = [pytest.mark.postgres, pytest.mark.mariadb]
 
@@ -54,7 +56,7 @@ def test_a_random_query_answers_like_plain_duckdb(trials: Trials, number: int) -
 
 def test_every_road_is_taken_often(trials: Trials) -> None:
     taken: Counter[str] = sum((trials.outcome(number).roads for number in range(QUERIES)), Counter())
-    rare = {name: taken[name] for name, share in OFTEN.items() if taken[name] < share * QUERIES}
+    rare = {name: taken[name] for name, share in OFTEN.items() if taken[name] < share * QUERIES >= LEAST}
     assert not rare, f"of {QUERIES} queries: {dict(taken)}"
 
 
