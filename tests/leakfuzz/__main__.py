@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.leakfuzz", description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="part of the expressions, from 0 to 1")
     parser.add_argument("--seed", type=int, default=0, help="which part")
-    parser.add_argument("--backend", action="append", help="only these")
+    names = [backend.name.lower() for backend in BACKENDS]
+    parser.add_argument("--backend", action="append", type=str.lower, choices=names, help="only these")
     parser.add_argument("--rows", type=int, help="rows of each table, in place of each backend's own number")
     given = parser.parse_args(arguments)
     started = time.monotonic()
