@@ -17,6 +17,7 @@ from tauro_nb.joins import JoinPlan, join_order, join_tree, read_conditions
 from tauro_nb.monitor import QueryMonitor, QueryStatistics
 from tauro_nb.query.plan import ExecutionStrategy, QueryPlan
 from tauro_nb.query.predicate import Predicate, PredicateOperator, pushed, select_tree
+from tauro_nb.query.python_values import as_dicts
 from tauro_nb.rowfilter import RowFilter
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class FederationEngine:
         def rows() -> Iterator[dict[str, Any]]:
             try:
                 for batch in result.to_batches():
-                    yield from batch.to_pylist()
+                    yield from as_dicts(batch)
             except BaseException:
                 statistics.status = "FAILED"
                 raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tauro_nb.catalog.table import VirtualTable
 from tauro_nb.errors import UsageError
 from tauro_nb.query.predicate import select_tree
+from tauro_nb.query.python_values import as_dicts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +46,7 @@ class VirtualReader:
         """
         with self._open() as context:
             for batch in context.query_parts(select_tree(self.table.name)).to_batches():
-                yield from batch.to_pylist()
+                yield from as_dicts(batch)
 
     def read_arrow(self) -> pa.Table:
         """All rows as a `pyarrow.Table`."""

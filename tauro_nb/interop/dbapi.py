@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from tauro_nb import errors
 from tauro_nb.errors import TauroError
+from tauro_nb.query.python_values import as_tuples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -440,7 +441,9 @@ class Cursor:
 def _rows(table: pa.Table) -> Iterator[Row]:
     """Rows as tuples, batch by batch; two columns may share a name."""
     for batch in table.to_batches():
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        with _translated():
+            rows = as_tuples(batch)
+        yield from rows
 
 
 def _precision(kind: pa.DataType) -> tuple[int | None, int | None]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import duckdb
 from sqlglot import exp
 
+from tauro_nb.errors import SchemaMismatch
 from tauro_nb.query.names import LOCAL, RAW, VISIBLE, leaf_table
 
 __all__ = ["LOCKDOWN", "Binder"]
@@ -66,6 +67,11 @@ class Binder:
 
         A table, for binding a view takes twice as long; and a view over it for statements that say `rowid`, which a
         table of DuckDB's would bind as well.
+
+        Raises
+        ------
+        SchemaMismatch
+            A column has a type that cannot be written: a struct whose fields have no names.
         """
         shape = tuple(columns.items())
         if self._tables.get((kind, name)) == shape:
@@ -75,10 +81,28 @@ class Binder:
         typed = {_quoted(column): type_ for column, type_ in _distinct_names(list(shape)).items()}
         fields = ", ".join(f"{column} {type_}" for column, type_ in typed.items())
         with self._lock:
-            self.connection.execute(f"CREATE OR REPLACE TABLE {table} ({fields})")
+            try:
+                self.connection.execute(f"CREATE OR REPLACE TABLE {table} ({fields})")
+            except duckdb.ParserException:
+                raise self._unwritable(name, columns) from None
             self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {', '.join(typed)} FROM {table}")
             self._tables[kind, name] = shape
             self._columns.pop((kind, name), None)
+
+    def _unwritable(self, name: str, columns: Mapping[str, str]) -> SchemaMismatch:
+        def is_read(type_: str) -> bool:
+            try:
+                self.connection.execute(f"SELECT CAST(NULL AS {type_})")
+            except duckdb.ParserException:
+                return False
+            return True
+
+        found = [f"`{column}` {type_}" for column, type_ in columns.items() if not is_read(type_)]
+        return SchemaMismatch(
+            f"`{name}` has a column whose type has no name: {', '.join(found)}.",
+            hint="Name the fields of a struct: struct_pack(a := 1) in place of row(1).",
+            table=name,
+        )
 
     def columns(self, name: str, kind: str) -> Mapping[str, str]:
         """Types of a relation that is there, by lower-case column, as `describe` would give them."""

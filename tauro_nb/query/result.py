@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tauro_nb.errors import UsageError
 from tauro_nb.html import table as html_table
+from tauro_nb.query.python_values import as_dicts, converted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,8 +112,15 @@ class Result:
         return self._table
 
     def to_pandas(self) -> pd.DataFrame:
-        """All rows as a pandas DataFrame."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        """All rows as a pandas DataFrame.
+
+        Raises
+        ------
+        ExecutionError
+            A column has a value that Python cannot hold.
+        """
+        table = self.to_arrow()
+        frame: pd.DataFrame = converted(table, table.to_pandas)
         return frame
 
     def to_polars(self) -> pl.DataFrame:
@@ -132,13 +140,18 @@ class Result:
         return frame
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows as dictionaries."""
-        rows: list[dict[str, Any]] = self.to_arrow().to_pylist()
-        return rows
+        """All rows as dictionaries.
+
+        Raises
+        ------
+        ExecutionError
+            A column has a value that Python cannot hold, as a date after the year 9999.
+        """
+        return as_dicts(self.to_arrow())
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self.to_batches():
-            yield from batch.to_pylist()
+            yield from as_dicts(batch)
 
     def __len__(self) -> int:
         return int(self.to_arrow().num_rows)
@@ -175,13 +188,16 @@ class Result:
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
-    """Values to show; dates and times that Python cannot hold (before the year 1, after 9999) as a note."""
+    """Values to show; what Python cannot hold (a date after the year 9999) as text, or by its type."""
     import pyarrow as pa
 
     try:
         values: list[Any] = column.to_pylist()
     except (OverflowError, ValueError):
-        values = column.cast(pa.string()).to_pylist()
+        try:
+            values = column.cast(pa.string()).to_pylist()
+        except pa.ArrowNotImplementedError:
+            values = [f"<{column.type}>" if valid else None for valid in column.is_valid().to_pylist()]
     return values
 
 
