@@ -207,12 +207,32 @@ def _sorts_by_output(column: exp.Column) -> bool:
 
 
 def _resists(node: exp.Expr) -> bool:
-    return not isinstance(node, exp.Join) or _joins_by_name(node)
+    return not isinstance(node, exp.Join) or _joins_by_name(node) or _names_twice(node)
 
 
 def _joins_by_name(join: exp.Join) -> bool:
     method = join.method.upper()
     return method in ("NATURAL", "POSITIONAL") or (method == "ASOF" and bool(join.args.get("using")))
+
+
+def _names_twice(join: exp.Join) -> bool:
+    """Whether a bare name may be a column of USING or one of the SELECT list: DuckDB takes the first, sqlglot the other.
+
+    >>> from sqlglot import parse_one
+    >>> joined = "FROM t JOIN u USING (a)"
+    >>> texts = (f"SELECT sum(b) AS a {joined} GROUP BY a HAVING a > 1", f"SELECT a AS a {joined}")
+    >>> [_names_twice(parse_one(text).find(exp.Join)) for text in texts]
+    [True, False]
+    """
+    shared = {name.name.lower() for name in join.args.get("using") or ()}
+    select = join.find_ancestor(exp.Select) if shared else None
+    if select is None:
+        return False
+    own = [item for item in select.expressions if isinstance(item, exp.Alias) and item.alias.lower() in shared]
+    named = {item.alias.lower() for item in own if not isinstance(item.this, exp.Column) or item.this.table}
+    read = [select.args.get("having"), select.args.get("qualify"), *(select.expressions if named else ())]
+    columns = (column for clause in read if clause is not None for column in every(clause, exp.Column))
+    return any(not column.table and column.name.lower() in named for column in columns)
 
 
 def _note_columns(tree: exp.Expr) -> dict[str, set[str]] | None:

@@ -34,7 +34,8 @@ def prune_columns(query: Query, _: Planner) -> Query:
 def _may_drop(tree: exp.Expr) -> bool:
     """Whether there are inner queries; leaves were made with the columns that are read.
 
-    Arms of a set operation share positions, and VALUES has no names to prune by.
+    Arms of a set operation share positions, and VALUES has no names to prune by. A QUALIFY without a window of its own
+    needs one among the columns, read or not.
 
     >>> import sqlglot
     >>> leaf = '(SELECT _.a AS a FROM "~raw".t AS _) AS t'
@@ -42,8 +43,11 @@ def _may_drop(tree: exp.Expr) -> bool:
     >>> [_may_drop(sqlglot.parse_one(text, dialect="duckdb")) for text in texts]
     [False, True]
     """
-    inner = every(tree, exp.Values, exp.SetOperation, exp.Subquery, exp.CTE, exp.Exists)
-    if any(isinstance(node, (exp.Values, exp.SetOperation)) for node in inner):
+    found = every(tree, exp.Values, exp.SetOperation, exp.Qualify, exp.Subquery, exp.CTE, exp.Exists)
+    inner = [node for node in found if isinstance(node, (exp.Subquery, exp.CTE, exp.Exists))]
+    if any(isinstance(node, (exp.Values, exp.SetOperation)) for node in found):
+        return False
+    if any(isinstance(node, exp.Qualify) and node.find(exp.Window) is None for node in found):
         return False
     return not all(is_leaf(node.this) for node in inner)
 
