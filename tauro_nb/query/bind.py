@@ -216,7 +216,7 @@ def _joins_by_name(join: exp.Join) -> bool:
 
 
 def _names_twice(join: exp.Join) -> bool:
-    """Whether a bare name may be a column of USING or one of the SELECT list: DuckDB takes the first, sqlglot the other.
+    """Whether a bare name may be a column of USING or one of the SELECT list: DuckDB takes the former, sqlglot not.
 
     >>> from sqlglot import parse_one
     >>> joined = "FROM t JOIN u USING (a)"
