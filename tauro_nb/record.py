@@ -145,7 +145,7 @@ class Record:
     def stats(self) -> ResultStats:
         """Figures so far."""
         elapsed = ((self._ended or time.perf_counter()) - self._started) * 1000
-        policed = any(entry.decision.needs_barrier for entry in self._plan.entries.values())
+        policed = any(decision.needs_barrier for decision in self._plan.decisions.values())
         keys = 0 if policed else sum(self._shipped.values())
         return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed, keys)
 

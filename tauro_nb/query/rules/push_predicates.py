@@ -116,11 +116,14 @@ class _Pusher:
         return False
 
     def _pays(self, implied: exp.Expr, alias: str, leaf: exp.Subquery) -> bool:
-        """Whether it is worth its while to look below, for what the join decides anyway; a source then sends less."""
+        """Whether it is worth its while to look below, for what the join decides anyway; a source then sends less.
+
+        Plans show where a condition stands, and hidden rows have bounds: a table with a policy is unknown here.
+        """
         source = self._entry(leaf.this).source
         if source is None or source.capability is not None:
             return True
-        return Estimator(self.planner.statistics, {}, blind=True).keeps(implied, {alias: leaf}) < _MOST_KEPT
+        return Estimator(self.planner.open_statistics, {}, blind=True).keeps(implied, {alias: leaf}) < _MOST_KEPT
 
     def _push(self, part: exp.Expr, leaf: exp.Subquery) -> bool:
         inner = leaf.this

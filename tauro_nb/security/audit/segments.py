@@ -66,14 +66,6 @@ class LogFiles:
         OSError
             The lock file cannot be opened, or somebody holds it for seconds.
         """
-        self.take(shared=shared)
-        try:
-            yield
-        finally:
-            self.give()
-
-    def take(self, *, shared: bool = False) -> None:
-        """As `locked`, until `give`."""
         if self._owner != os.getpid():
             # A lock belongs to the open file, which a forked child shares with its parent.
             self.close()
@@ -81,11 +73,11 @@ class LogFiles:
         if self._handle is None:
             self._handle = os.open(self.beside(".lock"), _LOCK, 0o600)
         _acquire(self._handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-
-    def give(self) -> None:
-        """Let go of what `take` holds."""
-        if self._handle is not None:
-            fcntl.flock(self._handle, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            if self._handle is not None:
+                fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def snapshot(self) -> list[tuple[Path, bytes]]:
         """Content of every segment at one moment, the oldest first."""

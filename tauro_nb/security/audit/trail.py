@@ -151,11 +151,11 @@ class AuditTrail:
             It could not be written, so the query must not run.
         """
         query, now = query_id or uuid.uuid4().hex, datetime.now(UTC)
+        common = {**asked, "origin": self._fixed_origin()}
         with self._lock:
             if query in self._running:
                 raise UsageError(f"the query id `{query}` is running already")
             self._running[query] = principal, now
-        common = {**asked, "origin": self._fixed_origin()}
         event = intent_event(
             common, now, principal=principal, roles=tuple(sorted(roles)), query_id=query, **(about or {})
         )

@@ -176,16 +176,13 @@ class LogWriter:
 
     def _commit(self, batch: Sequence[_Pending]) -> None:
         try:
-            self.files.take()
-            try:
+            with self.files.locked():
                 head = self._keep_house(self._current())
                 events = [event for item in batch for event in item.events]
                 number = self._write(head, events, sync=any(item.sync for item in batch))
                 for item in batch:
                     item.numbers = range(number, number := number + len(item.events))
                     item.done = True
-            finally:
-                self.files.give()
         except OSError as wrong:
             for item in batch:
                 item.error = wrong
@@ -321,6 +318,9 @@ class LogWriter:
             lines.append(line)
         written = b"\n".join([*lines, b""])
         try:
+            # Within reach of what undoes it: a head whose tree is ahead of the file is dropped.
+            for line in lines:
+                head.tree.append(line)
             rest = memoryview(written)
             while rest:
                 rest = rest[os.write(head.handle, rest) :]
@@ -335,8 +335,6 @@ class LogWriter:
             raise
         head.offset += len(written)
         head.unsynced = not sync
-        for line in lines:
-            head.tree.append(line)
         head.sequence, head.mac = head.sequence + len(lines), mac
         if head.uncovered == 0:
             head.uncovered_since = time.monotonic()
