@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from tauro_nb.errors import QueryCancelled
 from tauro_nb.query.literals import used_params
+from tauro_nb.query.moment import fixed_calls
 from tauro_nb.query.names import FRAGMENT, handed_table, leaf_kind
 from tauro_nb.query.plan import whole_fragment
 
@@ -74,6 +75,7 @@ class Stages:
         stopped
             Asked between the steps.
         """
+        self._fix_moment()
         for step in self._plan.steps:
             if stopped():
                 raise QueryCancelled("the query was interrupted; every source was told to stop.")
@@ -87,6 +89,18 @@ class Stages:
             if fragment is not None and not self._by_id[fragment].keys:
                 self.counted[fragment] = filled
         return self._ready(self._plan.residual)
+
+    def _fix_moment(self) -> None:
+        """Note what time it is, for all parts alike."""
+        plan = self._plan
+        trees = (plan.residual, *(step.tree for step in plan.steps))
+        calls = plan.once("moment", lambda: fixed_calls(trees)) if plan.steps else {}
+        if not calls:
+            return
+        self._cursor.begin()
+        for name, call in calls.items():
+            self._cursor.execute(f"SET VARIABLE {exp.to_identifier(name, quoted=True).sql('duckdb')} = (SELECT {call})")
+        self._cursor.commit()
 
     def _fill(self, sql: str, tree: exp.Expr) -> int:
         found = self._cursor.execute(sql, used_params(tree, self._plan.params) or None).fetchone()

@@ -15,6 +15,7 @@ from tauro_nb.query.placement.edges import Edge, Slot, edges
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, relations
 from tauro_nb.query.placement.sieve import sieve
+from tauro_nb.query.placement.tabular import is_tabular
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.secrecy import below_policy
 from tauro_nb.query.trees import bare, copied, every, type_node
@@ -337,12 +338,12 @@ def _is_asked(fragment: Fragment) -> bool:
 
 
 def _stands_alone(relation: exp.Expr) -> bool:
-    """Whether a relation can run before the query it is in: it reads no CTE and no column from outside."""
+    """Whether a relation can run before the query it is in: it reads no CTE and no column from outside, and fits."""
     if leaf_kind(relation) == LOCAL:
         return True
     if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample", "joins")):
         return False
-    if any(leaf_kind(table) is None for table in every(relation, exp.Table)):
+    if any(leaf_kind(table) is None for table in every(relation, exp.Table)) or not is_tabular(relation):
         return False
     inner = relation.this
     own = {node.alias_or_name.lower() for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
