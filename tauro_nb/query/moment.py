@@ -1,4 +1,4 @@
-"""One moment for a whole query: its parts run in transactions of their own, and each would have a `now()` of its own."""
+"""One moment for a whole query: its parts run in transactions of their own, each of which would have its `now()`."""
 
 from __future__ import annotations
 

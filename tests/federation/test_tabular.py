@@ -11,7 +11,7 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.mark.parametrize(
-    "value, used",
+    ("value", "used"),
     [
         ("NULL", "coalesce(o.x, 'none')"),
         ("CASE WHEN pk > 100 THEN NULL END", "coalesce(o.x, i.sku)"),
