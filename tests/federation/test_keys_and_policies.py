@@ -81,6 +81,14 @@ def test_the_trail_says_whose_keys_went_where(places: dict[str, Any]) -> None:
     assert flow == {"tables": ["orders"], "column": "order_id", "to": "pg", "into": ["items"]}
 
 
+def test_the_own_records_do_not_tell_of_keys(filtered: VirtualContext) -> None:
+    filtered.query(JOIN).rows()
+    own = filtered.audit_logs()
+    assert {record.sequence for record in own} == {0}
+    auditor = filtered.as_principal("eve", roles=["auditor"])
+    assert len({record.sequence for record in auditor.audit_logs(principal="ana")}) > 1
+
+
 def test_a_plan_without_policy_text_tells_of_no_keys(filtered: VirtualContext) -> None:
     plan = filtered.plan(JOIN)
     assert plan.steps == ()

@@ -29,6 +29,8 @@ STAYING = {
     "AND i.order_id NOT IN (SELECT n.order_id FROM notes n)",
     "without a key": f"SELECT o.pk, i.id FROM items i, orders o WHERE {FEW} AND o.pk = 1 "
     "AND EXISTS (SELECT 1 FROM notes n WHERE n.order_id > i.order_id)",
+    "through a join that leaves out little": f"SELECT count(*) AS n FROM items i WHERE {FEW} AND i.order_id IN "
+    "(SELECT n.order_id FROM notes n JOIN items j ON j.order_id = n.order_id)",
     "another source": f"SELECT o.pk, i.id FROM items i, orders o WHERE {FEW} AND o.pk = 1 "
     "AND EXISTS (SELECT 1 FROM lite n WHERE n.order_id = i.order_id)",
 }

@@ -12,6 +12,7 @@ from tauro_nb.query.placement.cost import WORKED_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.groups import RatesOf, Site
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
+from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.secrecy import is_policy
 from tauro_nb.query.trees import conjuncts, copied, every
 
@@ -50,6 +51,9 @@ def _move(part: exp.Expr, select: exp.Select, site: Site, estimator: Estimator, 
     together = _together(relation, part)
     source = site(together)
     if source is None or not _pays(looked, relation, alias, part, estimator, rates(source)):
+        return False
+    # What is looked through may be a join; a source that is spared it would be asked for the parts, again and again.
+    if is_unselective(together.this, estimator, rates(source)):
         return False
     relation.replace(together)
     return True

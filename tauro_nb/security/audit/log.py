@@ -49,7 +49,7 @@ class AuditLog:
     duration_ms
         From intent to result.
     sequence
-        Number of the record in the log.
+        Number of the record in the log; 0 for whoever finds the own records only.
     event
         `query`, `access` (rows at hand), `deny` (refused before it was planned or run).
     parent_id
