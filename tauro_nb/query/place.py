@@ -24,6 +24,7 @@ from tauro_nb.query.placement.semi import move_semi_joins
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
+from tauro_nb.query.raw_columns import raw_columns
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
@@ -150,13 +151,13 @@ class _Cutter:
     def _take(self, query: exp.Query, source: Source, reason: str) -> None:
         tree = copied(bare(query))
         assert isinstance(tree, exp.Query)
-        schema = self.planner.describe_raw(tree)
+        schema = raw_columns(tree, source, self.planner)
         names = [
             name if _is_unnamed(item) else item.alias_or_name for item, name in zip(query.selects, schema, strict=True)
         ]
         if any(map(_is_unnamed, tree.selects)):
             _name(tree)
-            schema = self.planner.describe_raw(tree)
+            schema = raw_columns(tree, source, self.planner)
         fragment = self._asked(self._fragment(source, tree, schema, reason, below_policy(query)), source)
         query.replace(_answer(fragment, names))
 
@@ -181,7 +182,7 @@ class _Cutter:
         if pushed:
             scan = scan.where(*(copied(part) for part in pushed), copy=False)
         reason = f"{reason}; the rest stays in the engine"
-        made = self._fragment(source, scan, self.planner.describe_raw(scan), reason, below_policy(leaf))
+        made = self._fragment(source, scan, raw_columns(scan, source, self.planner), reason, below_policy(leaf))
         fragment = self._asked(made, source)
         answer = _answer(fragment, list(fragment.schema))
         for select in answer.expressions:

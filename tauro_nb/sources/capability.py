@@ -11,7 +11,7 @@ from sqlglot import exp
 from tauro_nb.sources.keys import KeyForm
 from tauro_nb.walks import copied, every
 
-__all__ = ["MASK", "Capability", "Guard", "always", "carries_mask", "families", "family", "operands"]
+__all__ = ["MASK", "Capability", "Guard", "always", "carries_mask", "families", "family", "mask_of", "operands"]
 
 MASK = "mask"
 """Key of a node's `meta` under which the root of a masking tree says which mask it is."""
@@ -82,6 +82,10 @@ class Mark(Protocol):
     @property
     def column(self) -> str:
         """The column that it masks."""
+
+    @property
+    def type(self) -> str:
+        """The DuckDB type of that column."""
 
     def compile_for(self, dialect: str) -> exp.Expr:
         """The mask as a tree of a dialect."""
