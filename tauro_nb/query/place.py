@@ -8,9 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.annotate_types import annotate_types
-from sqlglot.schema import MappingSchema
 
 from tauro_nb.query.given import name_parameters, write_parameters
 from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, is_leaf, leaf_kind
@@ -21,6 +18,7 @@ from tauro_nb.query.placement.merge import CHOSEN, merge_joins
 from tauro_nb.query.placement.reduce import Reduction, reduce_joins
 from tauro_nb.query.placement.repeated import fetched_once
 from tauro_nb.query.placement.semi import move_semi_joins
+from tauro_nb.query.placement.typed import typed
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
@@ -28,7 +26,7 @@ from tauro_nb.query.raw_columns import raw_columns
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
-from tauro_nb.query.trees import bare, conjuncts, copied, every, known_type, type_node
+from tauro_nb.query.trees import bare, conjuncts, copied, every, type_node
 from tauro_nb.sources.capability import Capability, carries_mask
 from tauro_nb.sources.guards import is_condition
 
@@ -378,7 +376,7 @@ def _cut(query: Query, planner: Planner, *, outlines: bool = False) -> tuple[exp
     given = False
     if query.qualified and cutter.has_choice(tree):
         given = write_parameters(tree, query.params)
-        tree = type_literals(_annotate(tree, planner))
+        tree = type_literals(typed(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     return bare(root.this), tuple(cutter.fragments), given
@@ -462,18 +460,6 @@ def _misleads_scanners(tree: exp.Expr) -> bool:
         not isinstance(node, exp.Ordered) or node.args.get("nulls_first")
         for node in every(tree, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Ordered)
     )
-
-
-def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
-    """Type every node; columns whose comparisons a source would decide differently get no type at all."""
-    names = {table.name for table in every(tree, exp.Table) if leaf_kind(table) == RAW}
-    types = {name: planner.raw(name).exact_types() for name in names}
-    known = {name: {column: known_type(kind) for column, kind in kinds.items()} for name, kinds in types.items()}
-    schema = MappingSchema({RAW: known}, dialect="duckdb", normalize=False)
-    try:
-        return annotate_types(tree, schema=schema, dialect="duckdb")
-    except SqlglotError:
-        return tree
 
 
 def _topmost_queries(node: exp.Expr) -> Iterator[exp.Query]:
