@@ -150,9 +150,12 @@ class Capability:
 
     def refusal(self, tree: exp.Expr) -> str | None:
         """Why `tree` (with types annotated) may not be pushed; None when it may."""
-        for node in tree.walk(prune=self.masks_alike):
+        nodes = [tree]
+        for node in nodes:
             if self.masks_alike(node):
                 continue
+            # The list grows while it is read, as in a walk by levels.
+            nodes += node.iter_expressions()
             guard = self.nodes.get(type(node))
             if guard is None:
                 return f"{node.key.upper()} is not on the list for {self.dialect}"

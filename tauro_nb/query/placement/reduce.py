@@ -17,7 +17,7 @@ from tauro_nb.query.placement.reach import fragment_column, plain_joins, reach, 
 from tauro_nb.query.placement.sieve import sieve
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.secrecy import below_policy
-from tauro_nb.query.trees import bare, copied, every, type_node
+from tauro_nb.query.trees import alias_of, bare, copied, every, owner_of, type_node
 from tauro_nb.sources.capability import family
 from tauro_nb.sources.keys import KeyForm, key_condition
 
@@ -345,8 +345,8 @@ def _stands_alone(relation: exp.Expr) -> bool:
     if any(leaf_kind(table) is None for table in every(relation, exp.Table)):
         return False
     inner = relation.this
-    own = {node.alias_or_name.lower() for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
-    return not any(column.table and column.table.lower() not in own for column in every(inner, exp.Column))
+    own = {alias_of(node) for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
+    return not any(column.table and owner_of(column) not in own for column in every(inner, exp.Column))
 
 
 def _is_looked_through(select: exp.Select) -> bool:
