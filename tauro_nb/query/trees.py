@@ -59,7 +59,9 @@ def written(tree: exp.Expr, dialect: str = "duckdb") -> str:
 def alias_of(node: exp.Expr) -> str:
     """What `node.alias_or_name.lower()` gives, in a third of the time.
 
-    >>> [alias_of(node) for node in (exp.alias_(exp.column("x"), "N"), exp.to_table("T"), exp.to_table("t AS U"))]
+    >>> import sqlglot
+    >>> tree = sqlglot.parse_one("SELECT x AS N FROM T, t AS U")
+    >>> [alias_of(node) for node in every(tree, exp.Alias, exp.Table)]
     ['n', 't', 'u']
     """
     alias = node.args.get("alias")
