@@ -10,8 +10,10 @@ from sqlglot import exp
 
 from tauro_nb.errors import QueryCancelled
 from tauro_nb.query.literals import used_params
+from tauro_nb.query.moment import fixed_calls
 from tauro_nb.query.names import FRAGMENT, handed_table, leaf_kind
 from tauro_nb.query.plan import whole_fragment
+from tauro_nb.sources.keys import compared_alike, key_family
 
 if TYPE_CHECKING:
     import duckdb
@@ -74,6 +76,7 @@ class Stages:
         stopped
             Asked between the steps.
         """
+        self._fix_moment()
         for step in self._plan.steps:
             if stopped():
                 raise QueryCancelled("the query was interrupted; every source was told to stop.")
@@ -87,6 +90,18 @@ class Stages:
             if fragment is not None and not self._by_id[fragment].keys:
                 self.counted[fragment] = filled
         return self._ready(self._plan.residual)
+
+    def _fix_moment(self) -> None:
+        """Note what time it is, for all parts alike."""
+        plan = self._plan
+        trees = (plan.residual, *(step.tree for step in plan.steps))
+        calls = plan.once("moment", lambda: fixed_calls(trees)) if plan.steps else {}
+        if not calls:
+            return
+        self._cursor.begin()
+        for name, call in calls.items():
+            self._cursor.execute(f"SET VARIABLE {exp.to_identifier(name, quoted=True).sql('duckdb')} = (SELECT {call})")
+        self._cursor.commit()
 
     def _fill(self, sql: str, tree: exp.Expr) -> int:
         found = self._cursor.execute(sql, used_params(tree, self._plan.params) or None).fetchone()
@@ -128,9 +143,10 @@ class Stages:
         return relation
 
     def _keys(self, key: KeyFilter) -> pa.Array | None:
-        """The different keys of a step; None when there are more than pay."""
+        """The different keys of a step; None when there are more than pay, or of a type that is compared otherwise."""
         column = exp.to_identifier(key.column, quoted=True).sql("duckdb")
         step = handed_table(key.step).sql("duckdb")
         query = f"SELECT DISTINCT {column} FROM {step} WHERE {column} IS NOT NULL LIMIT {key.most + 1}"
         found = self._cursor.execute(query).to_arrow_table().column(0).combine_chunks()
-        return None if len(found) > key.most else found
+        fit = len(found) <= key.most and compared_alike(key_family(found.type), key.family)
+        return found if fit else None

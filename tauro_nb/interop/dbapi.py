@@ -15,14 +15,19 @@ calls it::
 
 from __future__ import annotations
 
+import copy
+import datetime as dt
+import decimal
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tauro_nb import errors
 from tauro_nb.errors import TauroError
+from tauro_nb.query.cache import params_by_name
 from tauro_nb.query.python_values import as_tuples
 
 if TYPE_CHECKING:
@@ -63,6 +68,9 @@ threadsafety: Final = 1
 """Threads may share the module, not a connection."""
 paramstyle: Final = "named"
 """`:name` with a mapping; `?` with a sequence works as well."""
+
+_PLAIN: Final = (str, bytes, bool, int, float, decimal.Decimal, dt.date, dt.time, NoneType)
+"""Values whose type and text say all there is to know of them."""
 
 Row = tuple[Any, ...]
 Description = tuple[str, str, None, None, int | None, int | None, None]
@@ -306,6 +314,7 @@ class Cursor:
         self.arraysize = 1
         self._closed = False
         self._asked: tuple[str, Any] | None = None
+        self._signature: Hashable | None = None
         self._result: Result | None = None
         self._rows: Iterator[Row] = iter(())
         self._touched = self._whole = self._again = False
@@ -330,7 +339,8 @@ class Cursor:
         """Run one SELECT.
 
         The same query again, while its rows were fetched but its table was not, is put off: `arrow`, `df` and `pl`
-        then take the result that is there (this is how jupysql asks for a frame), and fetching rows runs it anew.
+        then take the result that is there (this is how jupysql asks for a frame), and fetching rows runs it anew. With
+        other values or under other policies it is another query.
 
         Parameters
         ----------
@@ -340,20 +350,23 @@ class Cursor:
             A mapping for `:name`, a sequence for `?`.
         """
         self._open()
-        asked = (operation, parameters)
-        if self._result is not None and asked == self._asked and not self._whole:
+        with _translated():
+            signature = _signature(operation, parameters, self.connection.context)
+        if self._result is not None and signature is not None and signature == self._signature and not self._whole:
             self._again = self._touched
         else:
-            self._run(asked)
+            self._run((operation, parameters), signature)
         return self
 
-    def _run(self, asked: tuple[str, Any]) -> None:
+    def _run(self, asked: tuple[str, Any], signature: Hashable | None) -> None:
         self._result, self._rows = None, iter(())
         operation, parameters = asked
         with _translated():
             result = self.connection.context.query(operation, parameters)
             table = result.to_arrow()
-        self._asked, self._result, self._rows = asked, result, _rows(table)
+        # A mapping or list may be another by the time the query is run again.
+        self._asked, self._signature = (operation, copy.copy(parameters)), signature
+        self._result, self._rows = result, _rows(table)
         self._touched = self._whole = self._again = False
 
     def executemany(self, operation: str, seq_of_parameters: Sequence[Any]) -> None:
@@ -383,7 +396,7 @@ class Cursor:
         self._answer()
         if self._again:
             assert self._asked is not None
-            self._run(self._asked)
+            self._run(self._asked, self._signature)
         self._touched = True
         return self._rows
 
@@ -436,6 +449,17 @@ class Cursor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _signature(operation: str, parameters: Any, context: VirtualContext) -> Hashable | None:
+    """What makes two queries the same: text, values with their types, policies; None where nobody can tell."""
+    if not isinstance(parameters, (Mapping, Sequence, NoneType)):
+        return None
+    values = params_by_name(parameters)
+    if not all(isinstance(value, _PLAIN) for value in values.values()):
+        return None
+    given = tuple((name, type(value), repr(value)) for name, value in values.items())
+    return operation, type(parameters), given, context.policy_version
 
 
 def _rows(table: pa.Table) -> Iterator[Row]:

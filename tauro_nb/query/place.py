@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from tauro_nb.query.given import name_parameters, write_parameters
+from tauro_nb.query.moment import fix_moment
 from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, is_leaf, leaf_kind
 from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
@@ -326,6 +327,8 @@ def place(query: Query, planner: Planner) -> QueryPlan:
     reduced = Reduction(copied(tree), (), fragments) if reduction is None else reduction
     once, first = fetched_once(reduced.tree, reduced.steps, {fragment.id: fragment for fragment in fragments})
     residual, steps = _materialize(once, fragments, planner), _real_steps(first, fragments, planner)
+    if steps:
+        fix_moment((residual, *(step.tree for step in steps)))
     if given:
         # What runs and what is shown have the names again; what sources are asked was written with the values.
         texts = [text for part in fragments for text in (part.tree, part.unkeyed) if text is not None]

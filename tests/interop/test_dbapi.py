@@ -4,6 +4,7 @@ import datetime as dt
 import decimal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,31 @@ def test_the_same_text_again(connection: dbapi.Connection, ctx: VirtualContext) 
     assert runs() == before + 4
     cursor.execute("SELECT :n", {"n": 1}).fetchone()
     assert cursor.execute("SELECT :n", {"n": 2}).df().iloc[0, 0] == 2
+
+
+def test_other_values_are_another_query(connection: dbapi.Connection) -> None:
+    cursor, typed = connection.cursor(), "SELECT :n AS n, typeof(:n) AS t"
+    given: dict[str, Any] = {"n": 1}
+    assert cursor.execute(typed, given).fetchall() == [(1, "INTEGER")]
+    given["n"] = 2
+    assert cursor.execute(typed, given).df().iloc[0, 0] == 2
+    cursor.execute(typed, given).fetchone()
+    cursor.execute(typed, given)
+    given["n"] = 3
+    assert cursor.fetchone() == (2, "INTEGER")
+    for value, kind in ((1, "INTEGER"), (1.0, "DOUBLE"), (True, "BOOLEAN"), ([1], "INTEGER[]"), ([1], "INTEGER[]")):
+        assert cursor.execute(typed, {"n": value}).fetchone() == (value, kind)
+
+
+def test_under_other_policies_it_is_another_query(demo: Path) -> None:
+    with VirtualContext(demo, "ana") as ctx:
+        cursor = tauro_nb.connect(ctx).execute(CUSTOMERS)
+        cursor.fetchone()
+        policy = ctx.security.get_policy("customers")
+        assert policy is not None
+        policy.allowed_roles = ["nobody"]
+        with pytest.raises(errors.AccessDenied):
+            cursor.execute(CUSTOMERS)
 
 
 @pytest.mark.parametrize(
