@@ -13,6 +13,7 @@ from tauro_nb.query.literals import used_params
 from tauro_nb.query.moment import fixed_calls
 from tauro_nb.query.names import FRAGMENT, handed_table, leaf_kind
 from tauro_nb.query.plan import whole_fragment
+from tauro_nb.sources.keys import compared_alike, key_family
 
 if TYPE_CHECKING:
     import duckdb
@@ -142,9 +143,10 @@ class Stages:
         return relation
 
     def _keys(self, key: KeyFilter) -> pa.Array | None:
-        """The different keys of a step; None when there are more than pay."""
+        """The different keys of a step; None when there are more than pay, or of a type that is compared otherwise."""
         column = exp.to_identifier(key.column, quoted=True).sql("duckdb")
         step = handed_table(key.step).sql("duckdb")
         query = f"SELECT DISTINCT {column} FROM {step} WHERE {column} IS NOT NULL LIMIT {key.most + 1}"
         found = self._cursor.execute(query).to_arrow_table().column(0).combine_chunks()
-        return None if len(found) > key.most else found
+        fit = len(found) <= key.most and compared_alike(key_family(found.type), key.family)
+        return found if fit else None

@@ -8,9 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.annotate_types import annotate_types
-from sqlglot.schema import MappingSchema
 
 from tauro_nb.query.given import name_parameters, write_parameters
 from tauro_nb.query.moment import fix_moment
@@ -22,13 +19,15 @@ from tauro_nb.query.placement.merge import CHOSEN, merge_joins
 from tauro_nb.query.placement.reduce import Reduction, reduce_joins
 from tauro_nb.query.placement.repeated import fetched_once
 from tauro_nb.query.placement.semi import move_semi_joins
+from tauro_nb.query.placement.typed import typed
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
+from tauro_nb.query.raw_columns import raw_columns
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
-from tauro_nb.query.trees import bare, conjuncts, copied, every, known_type, type_node
+from tauro_nb.query.trees import alias_of, bare, children, conjuncts, copied, every, owner_of, type_node
 from tauro_nb.sources.capability import Capability, carries_mask
 from tauro_nb.sources.guards import is_condition
 
@@ -58,6 +57,7 @@ class _Cutter:
     policed: bool = False
     outlines: bool = False
     fragments: list[Fragment] = field(default_factory=list)
+    _judged: dict[int, tuple[exp.Query, Source | None, str | None]] = field(default_factory=dict)
 
     def has_choice(self, tree: exp.Expr) -> bool:
         """Whether any table lives at a source that can be asked."""
@@ -66,9 +66,9 @@ class _Cutter:
 
     def cut(self, node: exp.Expr) -> None:
         """Take `node` as one fragment, or look for smaller ones inside."""
-        for query in list(_topmost_queries(node)):
-            source = self._site(query)
-            reason = _ELSEWHERE if source is None else self._refusal(query, source)
+        for query in _topmost_queries(node):
+            source, reason = self._judgement(query)
+            self._judged.pop(id(query), None)
             if source is not None and reason is None and not self._is_spared(query, source):
                 self._take(query, source, "the whole subtree can be answered there")
             elif is_leaf(query):
@@ -130,8 +130,20 @@ class _Cutter:
             return None
         if not isinstance(relation.this, exp.Query):
             return None
-        source = self._site(relation.this)
-        return source if source is not None and self._refusal(relation.this, source) is None else None
+        source, reason = self._judgement(relation.this)
+        return source if reason is None else None
+
+    def _judgement(self, query: exp.Query) -> tuple[Source | None, str | None]:
+        """The one source of a query, and why it may not be asked for all of it; None when it may.
+
+        What is found while the query around is rearranged holds until the query itself is cut.
+        """
+        if id(query) not in self._judged:
+            source = self._site(query)
+            reason = _ELSEWHERE if source is None else self._refusal(query, source)
+            # The query is kept, so that no other can get its id.
+            self._judged[id(query)] = query, source, reason
+        return self._judged[id(query)][1:]
 
     def _refusal(self, query: exp.Query, source: Source) -> str | None:
         assert source.capability is not None
@@ -149,17 +161,18 @@ class _Cutter:
         return source.capability.refusal(query)
 
     def _take(self, query: exp.Query, source: Source, reason: str) -> None:
-        tree = copied(bare(query))
-        assert isinstance(tree, exp.Query)
-        schema = self.planner.describe_raw(tree)
+        policy, place = below_policy(query), exp.Select()
+        query.replace(place)
+        tree = bare(query)
+        schema = raw_columns(tree, source, self.planner)
         names = [
-            name if _is_unnamed(item) else item.alias_or_name for item, name in zip(query.selects, schema, strict=True)
+            name if _is_unnamed(item) else item.alias_or_name for item, name in zip(tree.selects, schema, strict=True)
         ]
         if any(map(_is_unnamed, tree.selects)):
             _name(tree)
-            schema = self.planner.describe_raw(tree)
-        fragment = self._asked(self._fragment(source, tree, schema, reason, below_policy(query)), source)
-        query.replace(_answer(fragment, names))
+            schema = raw_columns(tree, source, self.planner)
+        fragment = self._asked(self._fragment(source, tree, schema, reason, policy), source)
+        place.replace(_answer(fragment, names))
 
     def _take_leaf(self, leaf: exp.Select, source: Source, reason: str) -> None:
         """Give the source the conditions it can apply; masks and the rest stay above, in the engine."""
@@ -182,7 +195,7 @@ class _Cutter:
         if pushed:
             scan = scan.where(*(copied(part) for part in pushed), copy=False)
         reason = f"{reason}; the rest stays in the engine"
-        made = self._fragment(source, scan, self.planner.describe_raw(scan), reason, below_policy(leaf))
+        made = self._fragment(source, scan, raw_columns(scan, source, self.planner), reason, below_policy(leaf))
         fragment = self._asked(made, source)
         answer = _answer(fragment, list(fragment.schema))
         for select in answer.expressions:
@@ -380,7 +393,7 @@ def _cut(query: Query, planner: Planner, *, outlines: bool = False) -> tuple[exp
     given = False
     if query.qualified and cutter.has_choice(tree):
         given = write_parameters(tree, query.params)
-        tree = type_literals(_annotate(tree, planner))
+        tree = type_literals(typed(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     return bare(root.this), tuple(cutter.fragments), given
@@ -466,25 +479,17 @@ def _misleads_scanners(tree: exp.Expr) -> bool:
     )
 
 
-def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
-    """Type every node; columns whose comparisons a source would decide differently get no type at all."""
-    names = {table.name for table in every(tree, exp.Table) if leaf_kind(table) == RAW}
-    types = {name: planner.raw(name).exact_types() for name in names}
-    known = {name: {column: known_type(kind) for column, kind in kinds.items()} for name, kinds in types.items()}
-    schema = MappingSchema({RAW: known}, dialect="duckdb", normalize=False)
-    try:
-        return annotate_types(tree, schema=schema, dialect="duckdb")
-    except SqlglotError:
-        return tree
-
-
-def _topmost_queries(node: exp.Expr) -> Iterator[exp.Query]:
-    """Queries at or below `node` that are not inside another one."""
-    if isinstance(node, exp.Query) and not isinstance(node, exp.Subquery):
-        yield node
-        return
-    for child in node.iter_expressions():
-        yield from _topmost_queries(child)
+def _topmost_queries(tree: exp.Expr) -> list[exp.Query]:
+    """Queries at or below a node that are not inside another one, as they are written."""
+    found: list[exp.Query] = []
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, exp.Query) and not isinstance(node, exp.Subquery):
+            found.append(node)
+        else:
+            stack += reversed(children(node))
+    return found
 
 
 def _defined_below(table: exp.Table, query: exp.Expr) -> bool:
@@ -496,26 +501,32 @@ def _defined_below(table: exp.Table, query: exp.Expr) -> bool:
 
 def _reaches_out(query: exp.Expr) -> bool:
     """Whether a column below belongs to a relation outside, or a scalar subquery depends on its own outside."""
-    return _has_strangers(query, frozenset()) or any(map(_correlated, every(query, exp.Subquery)))
+    return _has_strangers(query) or any(map(_correlated, every(query, exp.Subquery)))
 
 
-def _has_strangers(node: exp.Expr, known: frozenset[str]) -> bool:
-    """Whether a column below belongs to a relation that is none of `known`, nor of a SELECT between."""
-    if isinstance(node, exp.Column):
-        return bool(node.table) and node.table.lower() not in known
-    if isinstance(node, exp.Select):
-        places = (node.args.get("from_"), *(node.args.get("joins") or ()), *(node.args.get("laterals") or ()))
-        relations = (place.this if isinstance(place, (exp.From, exp.Join)) else place for place in places if place)
-        known = known | {relation.alias_or_name.lower() for relation in relations}
-    return any(_has_strangers(child, known) for child in node.iter_expressions())
+def _has_strangers(tree: exp.Expr) -> bool:
+    """Whether a column below belongs to a relation that no SELECT between it and the top reads."""
+    stack: list[tuple[exp.Expr, frozenset[str]]] = [(tree, frozenset())]
+    while stack:
+        node, known = stack.pop()
+        if isinstance(node, exp.Column):
+            if (owner := owner_of(node)) and owner not in known:
+                return True
+            continue
+        if isinstance(node, exp.Select):
+            places = (node.args.get("from_"), *(node.args.get("joins") or ()), *(node.args.get("laterals") or ()))
+            relations = (place.this if isinstance(place, (exp.From, exp.Join)) else place for place in places if place)
+            known = known | {alias_of(relation) for relation in relations}
+        stack += [(child, known) for child in children(node)]
+    return False
 
 
 def _correlated(subquery: exp.Subquery) -> bool:
     """A scalar subquery (not EXISTS, not IN) that reads an outer column: sources run it once a row."""
     if isinstance(subquery.parent, (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.In, exp.Exists)):
         return False
-    own = {node.alias_or_name.lower() for node in every(subquery, exp.Table, exp.Subquery)}
-    return any(column.table and column.table.lower() not in own for column in every(subquery, exp.Column))
+    own = {alias_of(node) for node in every(subquery, exp.Table, exp.Subquery)}
+    return any(column.table and owner_of(column) not in own for column in every(subquery, exp.Column))
 
 
 def _answer(fragment: Fragment, names: list[str]) -> exp.Select:

@@ -125,8 +125,8 @@ class KeyFilter:
     ----------
     step, column
         The step whose rows the keys are taken from, and their column there.
-    target
-        The fragment's column.
+    target, family
+        The fragment's column, and the family of its type (`sources.capability.family`); keys of another are not sent.
     mark
         What stands for the keys until they are known.
     tables
@@ -140,6 +140,7 @@ class KeyFilter:
     step: str
     column: str
     target: str
+    family: str
     mark: str
     tables: tuple[str, ...]
     most: int

@@ -12,7 +12,21 @@ from sqlglot import exp
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["KeyForm", "array_of", "json_array", "key_condition", "key_family", "key_list", "put_keys", "shares"]
+__all__ = [
+    "KeyForm",
+    "array_of",
+    "compared_alike",
+    "json_array",
+    "key_condition",
+    "key_family",
+    "key_list",
+    "put_keys",
+    "shares",
+]
+
+_GROUPS: Final = (frozenset({"integer", "unsigned", "decimal"}), frozenset({"date", "timestamp"}), frozenset({"text"}))
+"""Families of types whose values are compared as they are. Of a number and a text DuckDB converts the text; another
+engine may convert the number, or refuse."""
 
 _LARGEST_TEXT: Final = 16_000_000
 """Characters of all keys together that are still sent."""
@@ -116,6 +130,15 @@ def _texts(values: pa.Array, kind: str) -> list[str] | None:
         texts = [text for text in texts if "\x00" not in text]
         return texts if all(text.isascii() for text in texts) else None
     return texts
+
+
+def compared_alike(one: str, other: str) -> bool:
+    """Whether every engine means the same by the equality of values of two families.
+
+    >>> compared_alike("integer", "decimal"), compared_alike("integer", "text")
+    (True, False)
+    """
+    return any({one, other} <= group for group in _GROUPS)
 
 
 def shares(values: pa.Array, most: int) -> list[pa.Array]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tauro_nb.context import VirtualContext
+from tauro_nb.errors import ExecutionError
 from tests.servers import PostgresServer
 
 REDUCED = {
@@ -142,6 +143,36 @@ def test_too_many_keys_are_not_sent(context: VirtualContext, plain: duckdb.DuckD
     plain.register("given", many["given"])
     assert [tuple(row.values()) for row in result.rows()] == plain.execute(sql).fetchall()
     assert result.stats.keys_shipped == 0
+
+
+@pytest.mark.parametrize("table", ["items", "lite"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "SELECT k FROM given",
+        "SELECT order_id::VARCHAR AS k FROM orders",
+        "SELECT lpad(order_id::VARCHAR, 9, '0') AS k FROM orders",
+    ],
+)
+def test_a_text_beside_a_number_is_what_duckdb_makes_of_it(
+    context: VirtualContext, plain: duckdb.DuckDBPyConnection, table: str, keys: str
+) -> None:
+    given = {"given": pa.table({"k": ["10", "0077", " 2000", None]})}
+    plain.register("given", given["given"])
+    sql = f"SELECT o.k, i.id FROM ({keys}) o JOIN {table} i ON i.order_id = o.k"
+    expected = plain.execute(sql).fetchall()
+    assert sorted(tuple(row.values()) for row in context.query(sql, frames=given).rows()) == sorted(expected) != []
+    days = {"given": pa.table({"k": ["2020-01-05", "2020-03-18"]})}
+    plain.register("given", days["given"])
+    sql = f"SELECT count(*) AS n FROM given o JOIN {table} i ON i.shipped = o.k"
+    assert tuple(context.query(sql, frames=days).rows()[0].values()) == plain.execute(sql).fetchone()
+
+
+@pytest.mark.parametrize("table", ["items", "lite"])
+def test_a_text_that_is_no_number_fails_as_it_does_in_duckdb(context: VirtualContext, table: str) -> None:
+    given = {"given": pa.table({"k": [10, 77]})}
+    with pytest.raises(ExecutionError, match="converted"):
+        context.query(f"SELECT i.id FROM given o JOIN {table} i ON i.sku = o.k", frames=given).rows()
 
 
 def test_no_key_at_all(context: VirtualContext) -> None:

@@ -18,9 +18,9 @@ from tauro_nb.query.placement.sieve import sieve
 from tauro_nb.query.placement.tabular import is_tabular
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.secrecy import below_policy
-from tauro_nb.query.trees import bare, copied, every, type_node
+from tauro_nb.query.trees import alias_of, bare, copied, every, owner_of, type_node
 from tauro_nb.sources.capability import family
-from tauro_nb.sources.keys import KeyForm, key_condition
+from tauro_nb.sources.keys import KeyForm, compared_alike, key_condition
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -49,7 +49,7 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """An edge over which keys could be sent: the fragment's column it reaches, in what form, and what the source works.
+    """An edge over which keys could be sent: the fragment's column it reaches, of which family of types, in what form.
 
     What is found here holds while the SELECT is reduced: only relations as a whole become steps.
     """
@@ -57,6 +57,7 @@ class _Way:
     edge: Edge
     fragment: str
     column: str
+    family: str
     form: KeyForm
     conditions: tuple[exp.Expr, ...]
     restricted: bool
@@ -70,6 +71,7 @@ class _Choice:
     saved: float
     fragment: str
     target: str
+    family: str
     keys: float
     most: int
     share: float
@@ -148,23 +150,32 @@ class _Reducer:
         form = self._accepts(fragment, reached[1])
         if form is None or not (leaf_kind(reducer) == STEP or _stands_alone(reducer)):
             return None
+        kind = self._family(fragment, reached[1])
+        if (known := _known_family(reducer, edge.key)) is not None and not compared_alike(known, kind):
+            return None
         conditions = tuple(edge.reducer.conditions())
         restricted = bool(conditions) or bool(every(reducer, *_RESTRICTING))
-        return _Way(edge, fragment.id, reached[1], form, conditions, restricted)
+        return _Way(edge, fragment.id, reached[1], kind, form, conditions, restricted)
 
     def _accepts(self, fragment: Fragment, column: str) -> KeyForm | None:
         """How the fragment's source takes keys for a column; None when it does not."""
-        place = reach(fragment.tree, column)
         source = _source(fragment, self.planner)
-        if place is None or source.capability is None or source.capability.keys is None:
+        if source.capability is None or source.capability.keys is None:
             return None
         if any(self.planner.raw(name).decision.is_strict for name in fragment.tables):
             return None
+        form = source.capability.keys
+        return form if self._family(fragment, column) in form.families else None
+
+    def _family(self, fragment: Fragment, column: str) -> str:
+        """The family of a fragment's column at its source; `other` where no key can be compared with it."""
+        place = reach(fragment.tree, column)
+        if place is None:
+            return "other"
         kinds = {name.lower(): kind for name, kind in self.planner.raw(place.table).exact_types().items()}
         typed = exp.column("x")
         typed.type = type_node(kinds.get(place.origin.lower(), "UNKNOWN"))
-        form = source.capability.keys
-        return form if family(typed) in form.families else None
+        return family(typed)
 
     def _estimator(self) -> Estimator:
         """Estimates over what was chosen so far."""
@@ -209,7 +220,7 @@ class _Reducer:
         cheap = cheap and (way.restricted or self._was_restricted(reducer))
         if most < 1 or (saved < _WORTH and not cheap):
             return None
-        return _Choice(edge, saved, fragment.id, column, keys, most, share)
+        return _Choice(edge, saved, fragment.id, column, way.family, keys, most, share)
 
     def _burden(self, fragment: Fragment) -> tuple[float, float]:
         """Rows that a source stores of what a fragment reads, and the seconds it works on them, without keys."""
@@ -233,6 +244,7 @@ class _Reducer:
             step=step.id,
             column=edge.key,
             target=choice.target,
+            family=choice.family,
             mark=f"keys_{uuid.uuid4().hex}",
             tables=step.tables,
             most=choice.most,
@@ -313,6 +325,14 @@ def _source(fragment: Fragment, planner: Planner) -> Source:
     return source
 
 
+def _known_family(relation: exp.Expr, name: str) -> str | None:
+    """The family of a relation's column, if the relation says it; what comes out is looked at once more."""
+    query = relation.this if isinstance(relation, exp.Subquery) else None
+    items = query.selects if isinstance(query, exp.Select) else []
+    kinds = (family(item.unalias()) for item in items if item.alias_or_name.lower() == name.lower())
+    return next((kind for kind in kinds if kind != "other"), None)
+
+
 def _read(fragment: Fragment) -> exp.Expr:
     return leaf_table(fragment.id, FRAGMENT)
 
@@ -346,8 +366,8 @@ def _stands_alone(relation: exp.Expr) -> bool:
     if any(leaf_kind(table) is None for table in every(relation, exp.Table)) or not is_tabular(relation):
         return False
     inner = relation.this
-    own = {node.alias_or_name.lower() for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
-    return not any(column.table and column.table.lower() not in own for column in every(inner, exp.Column))
+    own = {alias_of(node) for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
+    return not any(column.table and owner_of(column) not in own for column in every(inner, exp.Column))
 
 
 def _is_looked_through(select: exp.Select) -> bool:

@@ -18,7 +18,7 @@ from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import Fragment
 from tauro_nb.query.secrecy import below_policy
-from tauro_nb.query.trees import copied, every
+from tauro_nb.query.trees import alias_of, copied, every, owner_of
 
 __all__ = ["sieve"]
 
@@ -81,11 +81,11 @@ def _can_wrap(relation: exp.Expr) -> bool:
     if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample", "joins")):
         return False
     own = _names(relation.this)
-    return all(not column.table or column.table.lower() in own for column in every(relation.this, exp.Column))
+    return all(not column.table or owner_of(column) in own for column in every(relation.this, exp.Column))
 
 
 def _names(tree: exp.Expr) -> Collection[str]:
-    return {node.alias_or_name.lower() for node in every(tree, exp.Table, exp.Subquery)}
+    return {alias_of(node) for node in every(tree, exp.Table, exp.Subquery)}
 
 
 def _has_keys(relation: exp.Expr, fragments: Mapping[str, Fragment]) -> bool:
