@@ -11,7 +11,18 @@ from sqlglot import exp
 
 from tauro_nb.query.given import name_parameters, write_parameters
 from tauro_nb.query.moment import fix_moment
-from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, is_leaf, leaf_kind
+from tauro_nb.query.names import (
+    ANSWERS,
+    FRAGMENT,
+    LOCAL,
+    RAW,
+    STEP,
+    frame_name,
+    handed_table,
+    is_leaf,
+    leaf_kind,
+    leaf_table,
+)
 from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
@@ -27,7 +38,7 @@ from tauro_nb.query.raw_columns import raw_columns
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
-from tauro_nb.query.trees import alias_of, bare, children, conjuncts, copied, every, owner_of, type_node
+from tauro_nb.query.trees import alias_of, bare, children, conjuncts, copied, every, owner_of, quoted_column, type_node
 from tauro_nb.sources.capability import Capability, carries_mask
 from tauro_nb.sources.guards import is_condition
 
@@ -184,9 +195,9 @@ class _Cutter:
         raw = leaf.args["from_"].this
         handed = _hand_masks(leaf, kept, source.capability) if self.pushdown else {}
         needed = sorted({column.name for part in (*leaf.expressions, *kept) for column in _columns_of(part, raw)})
-        selects = [exp.alias_(handed.get(name) or _inner(name, raw), name, quoted=True) for name in needed] or [
-            exp.alias_(exp.Literal.number(1), "~one", quoted=True)
-        ]
+        selects = [
+            exp.alias_(handed.get(name) or _inner(name, raw), name, quoted=True, copy=False) for name in needed
+        ] or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]
         unasked = set(needed) - _asked_for(leaf, needed, kept)
         for select in selects:
             if select.alias in unasked:
@@ -300,7 +311,7 @@ def _columns_of(part: exp.Expr, raw: exp.Expr) -> Iterator[exp.Column]:
 
 
 def _inner(name: str, raw: exp.Expr) -> exp.Column:
-    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(raw.alias, quoted=True))
+    return quoted_column(name, raw.alias)
 
 
 def _asked_for(leaf: exp.Select, needed: list[str], kept: list[exp.Expr]) -> set[str]:
@@ -533,12 +544,11 @@ def _answer(fragment: Fragment, names: list[str]) -> exp.Select:
     """SELECT of a fragment's columns, cast to the types the plan expects, under the names the query uses."""
     selects = [
         exp.alias_(
-            exp.Cast(this=exp.column(exp.to_identifier(column, quoted=True)), to=type_node(kind)),
+            exp.Cast(this=quoted_column(column), to=type_node(kind)),
             name,
             quoted=True,
             copy=False,
         )
         for name, (column, kind) in zip(names, fragment.schema.items(), strict=True)
     ]
-    table = exp.table_(exp.to_identifier(fragment.id, quoted=True), db=exp.to_identifier(FRAGMENT, quoted=True))
-    return exp.Select(expressions=selects).from_(table, copy=False)
+    return exp.Select(expressions=selects).from_(leaf_table(fragment.id, FRAGMENT), copy=False)

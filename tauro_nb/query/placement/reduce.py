@@ -18,7 +18,7 @@ from tauro_nb.query.placement.sieve import sieve
 from tauro_nb.query.placement.tabular import is_tabular
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.secrecy import below_policy
-from tauro_nb.query.trees import alias_of, bare, copied, every, owner_of, type_node
+from tauro_nb.query.trees import alias_of, bare, copied, every, known_type, owner_of
 from tauro_nb.sources.capability import family
 from tauro_nb.sources.keys import KeyForm, compared_alike, key_condition
 
@@ -173,8 +173,8 @@ class _Reducer:
         if place is None:
             return "other"
         kinds = {name.lower(): kind for name, kind in self.planner.raw(place.table).exact_types().items()}
-        typed = exp.column("x")
-        typed.type = type_node(kinds.get(place.origin.lower(), "UNKNOWN"))
+        typed = exp.Column()
+        typed.type = known_type(kinds.get(place.origin.lower(), "UNKNOWN"))
         return family(typed)
 
     def _estimator(self) -> Estimator:
@@ -262,7 +262,7 @@ class _Reducer:
         relation = copied(slot.relation)
         if not relation.alias_or_name:
             relation.set("alias", exp.TableAlias(this=exp.to_identifier("members", quoted=True)))
-        tree = exp.select("*").from_(bare(relation), copy=False)
+        tree = exp.Select(expressions=[exp.Star()]).from_(bare(relation), copy=False)
         if conditions:
             tree = tree.where(*(bare(copied(part)) for part in conditions), copy=False)
         step = Step(f"r{len(self.steps)}", tree, copied(tree), self._tables(tree), round(rows))

@@ -185,7 +185,7 @@ class _Judge:
             return exp.true()
         if isinstance(node, (exp.Column, exp.AggFunc, exp.Subquery, *_TOTAL)):
             values.append(node)
-            return exp.column(f"c{len(values) - 1}")
+            return exp.Column(this=exp.Identifier(this=f"c{len(values) - 1}"))
         query = node.args.get("query")
         if isinstance(node, exp.In) and isinstance(query, exp.Subquery):
             # `x IN (SELECT ...)` compares as `x = (SELECT ...)` does.
