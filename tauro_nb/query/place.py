@@ -233,7 +233,8 @@ class _Cutter:
         if entry.source is None:
             return
         schema = {select.alias_or_name: "" for select in leaf.expressions}
-        tree = copied(bare(leaf))
+        # Where nothing inside is cut any further, the tree and the fragment may share the leaf.
+        tree = copied(bare(leaf)) if every(leaf, exp.Query)[1:] else leaf
         made = self._fragment(entry.source, tree, schema, _LOCAL_REASON, below_policy(leaf))
         self.fragments.append(replace(made, tables=(entry.table.name,)))
 

@@ -53,6 +53,8 @@ def sieve(tree: exp.Expr, fragments: Mapping[str, Fragment], estimator: Estimato
     if any(scan.stream is not None or not scan.copyable for scan in scans):
         return
     for select in [node for node in every(tree, exp.Select) if not below_policy(node)]:
+        if all(estimator.rows(relation) < _ROWS for relation in relations(select).values()):
+            continue
         best: dict[str, _Sieve] = {}
         for edge in edges(select):
             found = _weigh(edge, select, fragments, estimator)

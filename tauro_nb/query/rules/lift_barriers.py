@@ -84,8 +84,10 @@ def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
     applied = [node for node in every(tree, *_APPLIED) if not _in_a_leaf(node)]
     if not all(isinstance(node, _PLAIN) and (not isinstance(node, _TOTAL) or _is_total(node)) for node in applied):
         return False
+    calculated = [node for node in applied if isinstance(node, _CALCULATING)]
+    if not calculated:
+        return True
     numbers = _Numbers.of(tree, planner)
-    calculated = (node for node in applied if isinstance(node, _CALCULATING))
     return all(numbers.holds(part) for node in calculated for part in node.iter_expressions())
 
 
