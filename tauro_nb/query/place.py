@@ -58,7 +58,8 @@ class _Cutter:
     """Walks a tree top-down and takes out the largest parts a single source can answer.
 
     Of a query that is not `qualified` nobody knows which relation a column is of: no part of a SELECT is moved. What
-    it `outlines` is for display: nothing is asked or known of tables with a policy.
+    it `outlines` is for display: nothing is asked or known of tables with a policy. Without a `choice` no source
+    of its tables can be asked.
     """
 
     planner: Planner
@@ -67,13 +68,9 @@ class _Cutter:
     qualified: bool = True
     policed: bool = False
     outlines: bool = False
+    choice: bool = True
     fragments: list[Fragment] = field(default_factory=list)
     _judged: dict[int, tuple[exp.Query, Source | None, str | None]] = field(default_factory=dict)
-
-    def has_choice(self, tree: exp.Expr) -> bool:
-        """Whether any table lives at a source that can be asked."""
-        sources = (self.planner.raw(t.name).source for t in every(tree, exp.Table) if leaf_kind(t) == RAW)
-        return any(source is not None and source.capability is not None for source in sources)
 
     def cut(self, node: exp.Expr) -> None:
         """Take `node` as one fragment, or look for smaller ones inside."""
@@ -124,6 +121,8 @@ class _Cutter:
     def _site(self, query: exp.Expr) -> Source | None:
         """The one source with a capability that holds every raw table below; None when there is no such."""
         found: Source | None = None
+        if not self.choice:
+            return None
         for table in every(query, exp.Table):
             if leaf_kind(table) != RAW:
                 if not _defined_below(table, query):
@@ -401,14 +400,23 @@ def _cut(query: Query, planner: Planner, *, outlines: bool = False) -> tuple[exp
     """The tree over fragments, these, and whether values of parameters are written in both."""
     tree = copied(query.tree)
     sealed = _misleads_scanners(tree)
-    cutter = _Cutter(planner, query.pushdown, sealed, query.qualified, policed=query.fenced, outlines=outlines)
+    choice = _has_choice(tree, planner)
+    cutter = _Cutter(
+        planner, query.pushdown, sealed, query.qualified, policed=query.fenced, outlines=outlines, choice=choice
+    )
     given = False
-    if query.qualified and cutter.has_choice(tree):
+    if query.qualified and choice:
         given = write_parameters(tree, query.params)
         tree = type_literals(typed(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     return bare(root.this), tuple(cutter.fragments), given
+
+
+def _has_choice(tree: exp.Expr, planner: Planner) -> bool:
+    """Whether any table lives at a source that can be asked."""
+    sources = (planner.raw(table.name).source for table in every(tree, exp.Table) if leaf_kind(table) == RAW)
+    return any(source is not None and source.capability is not None for source in sources)
 
 
 def _merged(leaves: tuple[Leaf, ...]) -> dict[str, tuple[str, ...]]:
