@@ -60,7 +60,7 @@ def leaf_table(name: str, kind: str, alias: str | None = None) -> exp.Table:
     >>> leaf_table("crm.customers", RAW, "c").sql("duckdb")
     '"~raw"."crm.customers" AS "c"'
     """
-    node = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True))
+    node = exp.Table(this=exp.Identifier(this=name, quoted=True), db=exp.Identifier(this=kind, quoted=True))
     if alias is not None:
         node.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
     return node

@@ -11,7 +11,18 @@ from sqlglot import exp
 
 from tauro_nb.query.given import name_parameters, write_parameters
 from tauro_nb.query.moment import fix_moment
-from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, is_leaf, leaf_kind
+from tauro_nb.query.names import (
+    ANSWERS,
+    FRAGMENT,
+    LOCAL,
+    RAW,
+    STEP,
+    frame_name,
+    handed_table,
+    is_leaf,
+    leaf_kind,
+    leaf_table,
+)
 from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
@@ -27,7 +38,7 @@ from tauro_nb.query.raw_columns import raw_columns
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
-from tauro_nb.query.trees import alias_of, bare, children, conjuncts, copied, every, owner_of, type_node
+from tauro_nb.query.trees import alias_of, bare, children, conjuncts, copied, every, owner_of, quoted_column, type_node
 from tauro_nb.sources.capability import Capability, carries_mask
 from tauro_nb.sources.guards import is_condition
 
@@ -47,7 +58,8 @@ class _Cutter:
     """Walks a tree top-down and takes out the largest parts a single source can answer.
 
     Of a query that is not `qualified` nobody knows which relation a column is of: no part of a SELECT is moved. What
-    it `outlines` is for display: nothing is asked or known of tables with a policy.
+    it `outlines` is for display: nothing is asked or known of tables with a policy. Without a `choice` no source
+    of its tables can be asked.
     """
 
     planner: Planner
@@ -56,13 +68,9 @@ class _Cutter:
     qualified: bool = True
     policed: bool = False
     outlines: bool = False
+    choice: bool = True
     fragments: list[Fragment] = field(default_factory=list)
     _judged: dict[int, tuple[exp.Query, Source | None, str | None]] = field(default_factory=dict)
-
-    def has_choice(self, tree: exp.Expr) -> bool:
-        """Whether any table lives at a source that can be asked."""
-        sources = (self.planner.raw(t.name).source for t in every(tree, exp.Table) if leaf_kind(t) == RAW)
-        return any(source is not None and source.capability is not None for source in sources)
 
     def cut(self, node: exp.Expr) -> None:
         """Take `node` as one fragment, or look for smaller ones inside."""
@@ -113,6 +121,8 @@ class _Cutter:
     def _site(self, query: exp.Expr) -> Source | None:
         """The one source with a capability that holds every raw table below; None when there is no such."""
         found: Source | None = None
+        if not self.choice:
+            return None
         for table in every(query, exp.Table):
             if leaf_kind(table) != RAW:
                 if not _defined_below(table, query):
@@ -186,9 +196,9 @@ class _Cutter:
         raw = leaf.args["from_"].this
         handed = _hand_masks(leaf, kept, source.capability) if self.pushdown else {}
         needed = sorted({column.name for part in (*leaf.expressions, *kept) for column in _columns_of(part, raw)})
-        selects = [exp.alias_(handed.get(name) or _inner(name, raw), name, quoted=True) for name in needed] or [
-            exp.alias_(exp.Literal.number(1), "~one", quoted=True)
-        ]
+        selects = [
+            exp.alias_(handed.get(name) or _inner(name, raw), name, quoted=True, copy=False) for name in needed
+        ] or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]
         unasked = set(needed) - _asked_for(leaf, needed, kept)
         for select in selects:
             if select.alias in unasked:
@@ -224,7 +234,8 @@ class _Cutter:
         if entry.source is None:
             return
         schema = {select.alias_or_name: "" for select in leaf.expressions}
-        tree = copied(bare(leaf))
+        # Where nothing inside is cut any further, the tree and the fragment may share the leaf.
+        tree = copied(bare(leaf)) if every(leaf, exp.Query)[1:] else leaf
         made = self._fragment(entry.source, tree, schema, _LOCAL_REASON, below_policy(leaf))
         self.fragments.append(replace(made, tables=(entry.table.name,)))
 
@@ -320,7 +331,7 @@ def _columns_of(part: exp.Expr, raw: exp.Expr) -> Iterator[exp.Column]:
 
 
 def _inner(name: str, raw: exp.Expr) -> exp.Column:
-    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(raw.alias, quoted=True))
+    return quoted_column(name, raw.alias)
 
 
 def _asked_for(leaf: exp.Select, needed: list[str], kept: list[exp.Expr]) -> set[str]:
@@ -409,14 +420,23 @@ def _cut(query: Query, planner: Planner, *, outlines: bool = False) -> tuple[exp
     """The tree over fragments, these, and whether values of parameters are written in both."""
     tree = copied(query.tree)
     sealed = _misleads_scanners(tree)
-    cutter = _Cutter(planner, query.pushdown, sealed, query.qualified, policed=query.fenced, outlines=outlines)
+    choice = _has_choice(tree, planner)
+    cutter = _Cutter(
+        planner, query.pushdown, sealed, query.qualified, policed=query.fenced, outlines=outlines, choice=choice
+    )
     given = False
-    if query.qualified and cutter.has_choice(tree):
+    if query.qualified and choice:
         given = write_parameters(tree, query.params)
         tree = type_literals(typed(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     return bare(root.this), tuple(cutter.fragments), given
+
+
+def _has_choice(tree: exp.Expr, planner: Planner) -> bool:
+    """Whether any table lives at a source that can be asked."""
+    sources = (planner.raw(table.name).source for table in every(tree, exp.Table) if leaf_kind(table) == RAW)
+    return any(source is not None and source.capability is not None for source in sources)
 
 
 def _merged(leaves: tuple[Leaf, ...]) -> dict[str, tuple[str, ...]]:
@@ -553,12 +573,11 @@ def _answer(fragment: Fragment, names: list[str]) -> exp.Select:
     """SELECT of a fragment's columns, cast to the types the plan expects, under the names the query uses."""
     selects = [
         exp.alias_(
-            exp.Cast(this=exp.column(exp.to_identifier(column, quoted=True)), to=type_node(kind)),
+            exp.Cast(this=quoted_column(column), to=type_node(kind)),
             name,
             quoted=True,
             copy=False,
         )
         for name, (column, kind) in zip(names, fragment.schema.items(), strict=True)
     ]
-    table = exp.table_(exp.to_identifier(fragment.id, quoted=True), db=exp.to_identifier(FRAGMENT, quoted=True))
-    return exp.Select(expressions=selects).from_(table, copy=False)
+    return exp.Select(expressions=selects).from_(leaf_table(fragment.id, FRAGMENT), copy=False)

@@ -29,6 +29,7 @@ __all__ = [
     "every_above",
     "known_type",
     "owner_of",
+    "quoted_column",
     "scanning_twice",
     "type_node",
     "written",
@@ -80,6 +81,19 @@ def owner_of(column: exp.Column) -> str:
     table = column.args.get("table")
     name: str = table.args["this"] if table.__class__ is exp.Identifier else column.table
     return name.lower()
+
+
+def quoted_column(name: str, table: str = "") -> exp.Column:
+    """A column by its exact name, and that of its relation.
+
+    >>> quoted_column("n").sql("duckdb"), quoted_column("n", "T").sql("duckdb")
+    ('"n"', '"T"."n"')
+    """
+    # `exp.column` would copy the names, and read what is no text.
+    column = exp.Column(this=exp.Identifier(this=name, quoted=True))
+    if table:
+        column.set("table", exp.Identifier(this=table, quoted=True))
+    return column
 
 
 @functools.lru_cache(maxsize=1024)

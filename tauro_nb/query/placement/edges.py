@@ -11,7 +11,7 @@ from tauro_nb.query.names import STEP, leaf_table
 from tauro_nb.query.placement.alike import implied, pair_of
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
 from tauro_nb.query.secrecy import below_policy, is_policy
-from tauro_nb.query.trees import IMMOVABLE, alias_of, conjuncts, every, every_above, owner_of
+from tauro_nb.query.trees import IMMOVABLE, alias_of, conjuncts, every, every_above, owner_of, quoted_column
 
 __all__ = ["Edge", "Slot", "edges"]
 
@@ -60,7 +60,7 @@ class Slot:
         if isinstance(self.scope, exp.Select):
             relation.replace(leaf_table(name, STEP, relation.alias))
             return
-        column = exp.column(exp.to_identifier(relation.this.selects[0].alias_or_name, quoted=True))
+        column = quoted_column(relation.this.selects[0].alias_or_name)
         step = leaf_table(name, STEP)
         members = exp.Select(expressions=[column]).from_(step, copy=False)
         members.meta[STEP] = step

@@ -17,7 +17,7 @@ from tauro_nb.query.plan import Fragment
 from tauro_nb.query.secrecy import is_policy
 from tauro_nb.query.trees import BARRIER, alias_of, conjuncts, disjuncts, every, owner_of
 
-__all__ = ["Estimator"]
+__all__ = ["Estimator", "is_decimal"]
 
 Statistics = Callable[[str], TableStatistics]
 Origin = tuple[str, ColumnStatistics | None]
@@ -333,6 +333,12 @@ class Estimator:
         columns, wanted = self._statistics(node.name).columns, name.lower()
         known = next((facts for key, facts in columns.items() if key.lower() == wanted), None)
         return node.name, known
+
+
+def is_decimal(node: exp.Expr) -> bool:
+    """Whether a node is known to be a DECIMAL; `is_type` would make a type to compare with."""
+    kind = node.type
+    return isinstance(kind, exp.DataType) and kind.this is exp.DType.DECIMAL
 
 
 def _output(select: exp.Select, name: str) -> exp.Column | None:

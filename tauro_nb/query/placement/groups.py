@@ -15,7 +15,7 @@ from sqlglot import exp
 from tauro_nb.query.placement.alike import pair_of
 from tauro_nb.query.placement.cost import LOOKUPS, WORKED_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.early import Early, Reads, early
-from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.estimate import Estimator, is_decimal
 from tauro_nb.query.trees import every, owner_of
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ class Weigher:
     def _bytes(self, columns: Iterator[exp.Column] | tuple[exp.Column, ...]) -> float:
         read = {(owner_of(column), column.name): column for column in columns}
         return sum(
-            self.estimator.width(self.around[alias], {name: "DECIMAL" if column.is_type(exp.DType.DECIMAL) else ""})
+            self.estimator.width(self.around[alias], {name: "DECIMAL" if is_decimal(column) else ""})
             for (alias, name), column in read.items()
         )
 

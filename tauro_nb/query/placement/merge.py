@@ -13,7 +13,7 @@ from tauro_nb.query.placement.early import Early, combined, outer_columns
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.groups import Group, RatesOf, Site, Weigher
 from tauro_nb.query.placement.reach import plain_joins, relations
-from tauro_nb.query.trees import alias_of, conjuncts, copied, every, every_above, owner_of
+from tauro_nb.query.trees import alias_of, conjuncts, copied, every, every_above, owner_of, quoted_column
 
 __all__ = ["CHOSEN", "merge_joins"]
 
@@ -98,10 +98,11 @@ def _together(select: exp.Select, group: Group, partial: Early | None) -> exp.Su
     # Names are short: a source cuts those that are too long for it.
     columns = list(_names(_needed(select, group, partial)).values())
     selects: list[exp.Expr] = [
-        _typed(exp.alias_(copied(column), f"c{number}", quoted=True), column) for number, column in enumerate(columns)
+        _typed(exp.alias_(copied(column), f"c{number}", quoted=True, copy=False), column)
+        for number, column in enumerate(columns)
     ]
     units = () if partial is None else tuple(dict.fromkeys(partial.units))
-    selects += [exp.alias_(copied(unit), f"a{number}", quoted=True) for number, unit in enumerate(units)]
+    selects += [exp.alias_(copied(unit), f"a{number}", quoted=True, copy=False) for number, unit in enumerate(units)]
     inner = exp.Select(expressions=selects or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)])
     first, *others = (copied(relations(select)[alias]) for alias in group.aliases)
     inner.set("from_", exp.From(this=first))
@@ -128,14 +129,10 @@ def _rewrite(select: exp.Select, group: Group, name: str, partial: Early | None)
     units = () if partial is None else partial.units
     order = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
     for unit, number in [(unit, order[unit]) for unit in units]:
-        unit.replace(combined(unit, _column(f"a{number}", name)))
+        unit.replace(combined(unit, quoted_column(f"a{number}", name)))
     for column in places:
-        column.replace(_typed(_column(f"c{numbers[owner_of(column), column.name]}", name), column))
+        column.replace(_typed(quoted_column(f"c{numbers[owner_of(column), column.name]}", name), column))
     _replace(select, group, merged)
-
-
-def _column(name: str, table: str) -> exp.Column:
-    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(table, quoted=True))
 
 
 def _typed(node: exp.Expr, like: exp.Expr) -> exp.Expr:

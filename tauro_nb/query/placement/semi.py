@@ -13,7 +13,7 @@ from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.groups import RatesOf, Site
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
 from tauro_nb.query.secrecy import is_policy
-from tauro_nb.query.trees import alias_of, conjuncts, copied, every, owner_of
+from tauro_nb.query.trees import alias_of, conjuncts, copied, every, owner_of, quoted_column
 
 __all__ = ["move_semi_joins"]
 
@@ -84,9 +84,7 @@ def _together(relation: exp.Expr, part: exp.Expr) -> exp.Subquery:
     alias = relation.args["alias"]
     selects = []
     for item in relation.this.selects:
-        column = exp.column(
-            exp.to_identifier(item.alias_or_name, quoted=True), table=exp.to_identifier(alias.name, quoted=True)
-        )
+        column = quoted_column(item.alias_or_name, alias.name)
         column.type = item.type
         selects.append(exp.alias_(column, item.alias_or_name, quoted=True, copy=False))
     inner = exp.Select(expressions=selects).from_(copied(relation), copy=False).where(copied(part), copy=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import TypeAnnotator
+from sqlglot.optimizer.scope import Scope
 from sqlglot.schema import MappingSchema, Schema
 
 from tauro_nb.query.names import RAW, leaf_kind
@@ -52,8 +53,17 @@ class _Annotator(TypeAnnotator):
         self._visited = {id(name): name for name in every(tree, exp.Identifier)}
         self._shared: dict[exp.DType, exp.DataType] = {}
 
+    def annotate_scope(self, scope: Scope) -> None:
+        """Type what a query says; a whole row as a value, of which sources are asked nothing, gets no type."""
+        self.annotate_expression(scope.expression, scope)
+        self._fixup_order_by_aliases(scope)
+
     def _set_type(self, expression: exp.Expr, target_type: exp.DataType | exp.DType | None) -> exp.Expr:
         if not isinstance(target_type, exp.DataType):
             kind = target_type or exp.DType.UNKNOWN
             target_type = self._shared.get(kind) or self._shared.setdefault(kind, kind.into_expr())
-        return super()._set_type(expression, target_type)
+        if expression._type is not None or target_type.this is exp.DType.NULL:  # noqa: SLF001 - the property takes long
+            return super()._set_type(expression, target_type)
+        expression._type = target_type  # noqa: SLF001
+        self._visited[id(expression)] = expression
+        return expression
