@@ -200,7 +200,8 @@ class VirtualContext(Oversight):
         query_id: str | None = None,
     ) -> QueryPlan:
         """Plan SQL text or a tree; what is refused is in the audit trail, whichever door it came through."""
-        return self._shown(self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id))
+        plan = self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id)
+        return self._or_refused(lambda: self._shown(plan), query_id, tree, params)
 
     def _shown(self, plan: QueryPlan) -> QueryPlan:
         """The plan as its principal may see it."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from sqlglot import exp
 
-__all__ = ["copied", "every"]
+__all__ = ["children", "copied", "every", "every_above"]
 
 Tree = TypeVar("Tree", bound=exp.Expr)
 
@@ -15,6 +16,7 @@ _CHILDLESS: Final[frozenset[type]] = frozenset({exp.Identifier, exp.Literal, exp
 """What a tree has most of, and nothing below it."""
 _VALUES: Final[frozenset[type]] = frozenset({str, bool, int, float, type(None)})
 """What stands in a tree and is no node."""
+_PASSED: Final = _VALUES | _CHILDLESS
 _NEW: Final = object.__new__
 
 
@@ -64,6 +66,48 @@ def every(tree: exp.Expr, *kinds: type[Tree]) -> list[Tree]:
                 nodes += [item for item in value if item.__class__ not in passed_over and isinstance(item, exp.Expr)]
             elif isinstance(value, exp.Expr):
                 nodes.append(value)
+    return found
+
+
+def every_above(tree: exp.Expr, is_end: Callable[[exp.Expr], bool], *kinds: type[Tree]) -> list[Tree]:
+    """What `every` gives, but for what is below an end; ends are looked at, and not looked into.
+
+    Neither names nor literals are sought.
+
+    >>> import sqlglot
+    >>> tree = sqlglot.parse_one("SELECT a FROM (SELECT b FROM t) AS s WHERE c = 1")
+    >>> [column.name for column in every_above(tree, lambda node: isinstance(node, exp.Subquery), exp.Column)]
+    ['a', 'c']
+    """
+    is_sought, _, _ = _search(kinds)
+    found: list[Tree] = []
+    nodes: list[Any] = [tree]
+    for node in nodes:
+        if is_sought[node.__class__]:
+            found.append(node)
+        if not is_end(node):
+            nodes += children(node)
+    return found
+
+
+def children(node: exp.Expr) -> list[exp.Expr]:
+    """The nodes right below one, in their order, without names, literals and what else has nothing below it.
+
+    >>> import sqlglot
+    >>> [child.sql() for child in children(sqlglot.parse_one("SELECT a, 1 FROM t"))]
+    ['a', 'FROM t']
+    >>> children(exp.column("a", "t"))
+    []
+    """
+    found: list[exp.Expr] = []
+    for value in node.args.values():
+        kind = value.__class__
+        if kind in _PASSED:
+            continue
+        if kind is list:
+            found += [item for item in value if item.__class__ not in _PASSED and isinstance(item, exp.Expr)]
+        elif isinstance(value, exp.Expr):
+            found.append(value)
     return found
 
 

@@ -15,6 +15,7 @@ from sqlglot import exp
 from tauro_nb.engine.ahead import Ahead
 from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.gate import Gate
+from tauro_nb.engine.handed import HandedStreams, OnceReadable
 from tauro_nb.engine.helped import Helped
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.marks import Written
@@ -237,6 +238,7 @@ class Execution:
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._reader: pa.RecordBatchReader | None = None
         self._gate = Gate()
+        self._handed = HandedStreams(self._gate)
         self._turns = Turns(plan, counted=meter is not None)
         self.shipped: Mapping[str, int] = {}
         """Join keys that were sent to sources, by mark of their filter."""
@@ -301,10 +303,8 @@ class Execution:
         self._cursor.execute(f"CREATE TEMP TABLE {kept} AS SELECT * FROM {read}")
         self._cursor.unregister(arriving)
 
-    def _watched(self, name: str, stream: Callable[[], pa.RecordBatchReader]) -> _Once:
+    def _watched(self, name: str, stream: Callable[[], pa.RecordBatchReader]) -> OnceReadable:
         """The stream, remembering its own error: DuckDB would only pass on its text."""
-        import pyarrow as pa
-
         if self._meter is not None:
             self._meter.asked(name)
         reader = stream()
@@ -322,7 +322,7 @@ class Execution:
                 self._failure = error
                 raise
 
-        return _Once(pa.RecordBatchReader.from_batches(reader.schema, batches()), self._refuse_a_second_reading)
+        return self._handed.give(reader.schema, batches(), self._refuse_a_second_reading)
 
     def _fetched(self, arriving: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         with self._gate.entered():
@@ -435,36 +435,17 @@ class Execution:
         if not left:
             self._feeds.interrupt()
             left = self._gate.close(_PATIENCE)
-        if left and self._reader is not None:
-            self._reader.close()
+        reader, self._reader = self._reader, None
+        if left and reader is not None:
+            reader.close()
+        del reader
         cursor.close()
         self._feeds.close(unread=left)
         for fetching in (self._ahead, self._parallel):
             if fetching is not None:
                 fetching.close()
         self._turns.give()
-
-
-class _Once:
-    """A stream for DuckDB that can be scanned once.
-
-    An optimizer of DuckDB's may turn one scan into two (`plan.switched_off` names those that are known to). Of a plain
-    reader the second scan would find nothing and say nothing.
-    """
-
-    def __init__(self, reader: pa.RecordBatchReader, refuse: Callable[[], TauroError]) -> None:
-        self._reader = reader
-        self._refuse = refuse
-        self._taken = False
-
-    def __arrow_c_schema__(self) -> object:
-        return self._reader.schema.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        if self._taken:
-            raise self._refuse()
-        self._taken = True
-        return self._reader.__arrow_c_stream__(requested_schema)
+        self._handed.wait(_PATIENCE)
 
 
 def _threads(instance: duckdb.DuckDBPyConnection) -> int:

@@ -52,6 +52,11 @@ class Gate:
                 self._inside -= 1
                 self._changed.notify_all()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody enters any more."""
+        return not self._open
+
     def close(self, patience: float) -> bool:
         """Let nobody in, and wait so many seconds for those inside; whether all of them left."""
         with self._changed:

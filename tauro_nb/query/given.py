@@ -35,6 +35,8 @@ def write_parameters(tree: exp.Expr, params: Mapping[str, Any]) -> bool:
     >>> name_parameters(tree).sql("duckdb")
     'SELECT $n AS n FROM t WHERE a = $n AND b > $x'
     """
+    if not params:
+        return False
     found = [
         node
         for node in every(tree, exp.Placeholder)

@@ -101,7 +101,7 @@ def bind_literals(tree: exp.Expr, params: Mapping[str, Any]) -> exp.Expr:
 
 def used_params(tree: exp.Expr, params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that `tree` names; DuckDB refuses values nobody asks for."""
-    return {node.name: params[node.name] for node in every(tree, exp.Placeholder)}
+    return {node.name: params[node.name] for node in every(tree, exp.Placeholder)} if params else {}
 
 
 def is_plain_date(text: str) -> bool:

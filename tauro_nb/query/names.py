@@ -60,7 +60,7 @@ def leaf_table(name: str, kind: str, alias: str | None = None) -> exp.Table:
     >>> leaf_table("crm.customers", RAW, "c").sql("duckdb")
     '"~raw"."crm.customers" AS "c"'
     """
-    node = exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(kind, quoted=True))
+    node = exp.Table(this=exp.Identifier(this=name, quoted=True), db=exp.Identifier(this=kind, quoted=True))
     if alias is not None:
         node.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
     return node
@@ -68,9 +68,9 @@ def leaf_table(name: str, kind: str, alias: str | None = None) -> exp.Table:
 
 def leaf_kind(node: exp.Expr) -> str | None:
     """The mark of a resolved relation, None for everything else."""
-    if isinstance(node, exp.Table) and node.db in _MARKS:
-        return node.db
-    return None
+    mark = node.args.get("db") if isinstance(node, exp.Table) else None
+    kind: str | None = mark.args["this"] if mark.__class__ is exp.Identifier else None
+    return kind if kind in _MARKS else None
 
 
 def is_leaf(node: exp.Expr | None) -> bool:

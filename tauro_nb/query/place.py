@@ -8,13 +8,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.annotate_types import annotate_types
-from sqlglot.schema import MappingSchema
 
 from tauro_nb.query.given import name_parameters, write_parameters
 from tauro_nb.query.moment import fix_moment
-from tauro_nb.query.names import ANSWERS, FRAGMENT, LOCAL, RAW, STEP, frame_name, handed_table, is_leaf, leaf_kind
+from tauro_nb.query.names import (
+    ANSWERS,
+    FRAGMENT,
+    LOCAL,
+    RAW,
+    STEP,
+    frame_name,
+    handed_table,
+    is_leaf,
+    leaf_kind,
+    leaf_table,
+)
 from tauro_nb.query.placement.cost import RATES
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.figures import figures
@@ -22,13 +30,15 @@ from tauro_nb.query.placement.merge import CHOSEN, merge_joins
 from tauro_nb.query.placement.reduce import Reduction, reduce_joins
 from tauro_nb.query.placement.repeated import fetched_once
 from tauro_nb.query.placement.semi import move_semi_joins
+from tauro_nb.query.placement.typed import typed
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
+from tauro_nb.query.raw_columns import raw_columns
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
-from tauro_nb.query.trees import bare, conjuncts, copied, every, known_type, type_node
+from tauro_nb.query.trees import alias_of, bare, children, conjuncts, copied, every, owner_of, quoted_column, type_node
 from tauro_nb.sources.capability import Capability, carries_mask
 from tauro_nb.sources.guards import is_condition
 
@@ -48,7 +58,8 @@ class _Cutter:
     """Walks a tree top-down and takes out the largest parts a single source can answer.
 
     Of a query that is not `qualified` nobody knows which relation a column is of: no part of a SELECT is moved. What
-    it `outlines` is for display: nothing is asked or known of tables with a policy.
+    it `outlines` is for display: nothing is asked or known of tables with a policy. Without a `choice` no source
+    of its tables can be asked.
     """
 
     planner: Planner
@@ -57,18 +68,15 @@ class _Cutter:
     qualified: bool = True
     policed: bool = False
     outlines: bool = False
+    choice: bool = True
     fragments: list[Fragment] = field(default_factory=list)
-
-    def has_choice(self, tree: exp.Expr) -> bool:
-        """Whether any table lives at a source that can be asked."""
-        sources = (self.planner.raw(t.name).source for t in every(tree, exp.Table) if leaf_kind(t) == RAW)
-        return any(source is not None and source.capability is not None for source in sources)
+    _judged: dict[int, tuple[exp.Query, Source | None, str | None]] = field(default_factory=dict)
 
     def cut(self, node: exp.Expr) -> None:
         """Take `node` as one fragment, or look for smaller ones inside."""
-        for query in list(_topmost_queries(node)):
-            source = self._site(query)
-            reason = _ELSEWHERE if source is None else self._refusal(query, source)
+        for query in _topmost_queries(node):
+            source, reason = self._judgement(query)
+            self._judged.pop(id(query), None)
             if source is not None and reason is None and not self._is_spared(query, source):
                 self._take(query, source, "the whole subtree can be answered there")
             elif is_leaf(query):
@@ -113,6 +121,8 @@ class _Cutter:
     def _site(self, query: exp.Expr) -> Source | None:
         """The one source with a capability that holds every raw table below; None when there is no such."""
         found: Source | None = None
+        if not self.choice:
+            return None
         for table in every(query, exp.Table):
             if leaf_kind(table) != RAW:
                 if not _defined_below(table, query):
@@ -130,8 +140,20 @@ class _Cutter:
             return None
         if not isinstance(relation.this, exp.Query):
             return None
-        source = self._site(relation.this)
-        return source if source is not None and self._refusal(relation.this, source) is None else None
+        source, reason = self._judgement(relation.this)
+        return source if reason is None else None
+
+    def _judgement(self, query: exp.Query) -> tuple[Source | None, str | None]:
+        """The one source of a query, and why it may not be asked for all of it; None when it may.
+
+        What is found while the query around is rearranged holds until the query itself is cut.
+        """
+        if id(query) not in self._judged:
+            source = self._site(query)
+            reason = _ELSEWHERE if source is None else self._refusal(query, source)
+            # The query is kept, so that no other can get its id.
+            self._judged[id(query)] = query, source, reason
+        return self._judged[id(query)][1:]
 
     def _refusal(self, query: exp.Query, source: Source) -> str | None:
         assert source.capability is not None
@@ -142,6 +164,8 @@ class _Cutter:
         names = [select.alias_or_name.lower() for select in query.selects]
         if len(set(names)) < len(names):
             return "two columns of its answer go by one name"
+        if not self.qualified and not _is_spelled_alike(query):
+            return "it writes one name in two ways, which the source may take for two names"
         tables = (self.planner.raw(t.name).table for t in every(query, exp.Table) if leaf_kind(t) == RAW)
         if every(query, exp.With) and any(table.query for table in tables):
             # The source's own SQL names tables without a mark: a CTE of the user's could take their place.
@@ -149,17 +173,18 @@ class _Cutter:
         return source.capability.refusal(query)
 
     def _take(self, query: exp.Query, source: Source, reason: str) -> None:
-        tree = copied(bare(query))
-        assert isinstance(tree, exp.Query)
-        schema = self.planner.describe_raw(tree)
+        policy, place = below_policy(query), exp.Select()
+        query.replace(place)
+        tree = bare(query)
+        schema = raw_columns(tree, source, self.planner)
         names = [
-            name if _is_unnamed(item) else item.alias_or_name for item, name in zip(query.selects, schema, strict=True)
+            name if _is_unnamed(item) else item.alias_or_name for item, name in zip(tree.selects, schema, strict=True)
         ]
         if any(map(_is_unnamed, tree.selects)):
             _name(tree)
-            schema = self.planner.describe_raw(tree)
-        fragment = self._asked(self._fragment(source, tree, schema, reason, below_policy(query)), source)
-        query.replace(_answer(fragment, names))
+            schema = raw_columns(tree, source, self.planner)
+        fragment = self._asked(self._fragment(source, tree, schema, reason, policy), source)
+        place.replace(_answer(fragment, names))
 
     def _take_leaf(self, leaf: exp.Select, source: Source, reason: str) -> None:
         """Give the source the conditions it can apply; masks and the rest stay above, in the engine."""
@@ -171,9 +196,9 @@ class _Cutter:
         raw = leaf.args["from_"].this
         handed = _hand_masks(leaf, kept, source.capability) if self.pushdown else {}
         needed = sorted({column.name for part in (*leaf.expressions, *kept) for column in _columns_of(part, raw)})
-        selects = [exp.alias_(handed.get(name) or _inner(name, raw), name, quoted=True) for name in needed] or [
-            exp.alias_(exp.Literal.number(1), "~one", quoted=True)
-        ]
+        selects = [
+            exp.alias_(handed.get(name) or _inner(name, raw), name, quoted=True, copy=False) for name in needed
+        ] or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)]
         unasked = set(needed) - _asked_for(leaf, needed, kept)
         for select in selects:
             if select.alias in unasked:
@@ -182,7 +207,7 @@ class _Cutter:
         if pushed:
             scan = scan.where(*(copied(part) for part in pushed), copy=False)
         reason = f"{reason}; the rest stays in the engine"
-        made = self._fragment(source, scan, self.planner.describe_raw(scan), reason, below_policy(leaf))
+        made = self._fragment(source, scan, raw_columns(scan, source, self.planner), reason, below_policy(leaf))
         fragment = self._asked(made, source)
         answer = _answer(fragment, list(fragment.schema))
         for select in answer.expressions:
@@ -209,7 +234,8 @@ class _Cutter:
         if entry.source is None:
             return
         schema = {select.alias_or_name: "" for select in leaf.expressions}
-        tree = copied(bare(leaf))
+        # Where nothing inside is cut any further, the tree and the fragment may share the leaf.
+        tree = copied(bare(leaf)) if every(leaf, exp.Query)[1:] else leaf
         made = self._fragment(entry.source, tree, schema, _LOCAL_REASON, below_policy(leaf))
         self.fragments.append(replace(made, tables=(entry.table.name,)))
 
@@ -250,6 +276,24 @@ class _Cutter:
         )
 
 
+def _is_spelled_alike(query: exp.Expr) -> bool:
+    """Whether every name is written in one way; of a query that is not qualified nobody has seen to that.
+
+    To DuckDB `a` and `"A"` are one name. PostgreSQL takes what is not quoted for lower case, and tells the rest apart;
+    what it answers is asked for by quoted names.
+
+    >>> from sqlglot import parse_one
+    >>> [_is_spelled_alike(parse_one(f"SELECT {names} FROM t")) for names in ('a + "a"', 'a + "A"', '"A"', "A")]
+    [True, False, True, False]
+    """
+    spellings: dict[str, str] = {}
+    for name in every(query, exp.Identifier):
+        plain = name.name.lower()
+        if spellings.setdefault(plain, name.name) != name.name or (not name.quoted and name.name != plain):
+            return False
+    return True
+
+
 def _is_unnamed(item: exp.Expr) -> bool:
     return not isinstance(item, (exp.Alias, exp.Column, exp.Star))
 
@@ -287,7 +331,7 @@ def _columns_of(part: exp.Expr, raw: exp.Expr) -> Iterator[exp.Column]:
 
 
 def _inner(name: str, raw: exp.Expr) -> exp.Column:
-    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(raw.alias, quoted=True))
+    return quoted_column(name, raw.alias)
 
 
 def _asked_for(leaf: exp.Select, needed: list[str], kept: list[exp.Expr]) -> set[str]:
@@ -376,14 +420,23 @@ def _cut(query: Query, planner: Planner, *, outlines: bool = False) -> tuple[exp
     """The tree over fragments, these, and whether values of parameters are written in both."""
     tree = copied(query.tree)
     sealed = _misleads_scanners(tree)
-    cutter = _Cutter(planner, query.pushdown, sealed, query.qualified, policed=query.fenced, outlines=outlines)
+    choice = _has_choice(tree, planner)
+    cutter = _Cutter(
+        planner, query.pushdown, sealed, query.qualified, policed=query.fenced, outlines=outlines, choice=choice
+    )
     given = False
-    if query.qualified and cutter.has_choice(tree):
+    if query.qualified and choice:
         given = write_parameters(tree, query.params)
-        tree = type_literals(_annotate(tree, planner))
+        tree = type_literals(typed(tree, planner))
     root = exp.Subquery(this=tree)
     cutter.cut(root)
     return bare(root.this), tuple(cutter.fragments), given
+
+
+def _has_choice(tree: exp.Expr, planner: Planner) -> bool:
+    """Whether any table lives at a source that can be asked."""
+    sources = (planner.raw(table.name).source for table in every(tree, exp.Table) if leaf_kind(table) == RAW)
+    return any(source is not None and source.capability is not None for source in sources)
 
 
 def _merged(leaves: tuple[Leaf, ...]) -> dict[str, tuple[str, ...]]:
@@ -466,25 +519,17 @@ def _misleads_scanners(tree: exp.Expr) -> bool:
     )
 
 
-def _annotate(tree: exp.Expr, planner: Planner) -> exp.Expr:
-    """Type every node; columns whose comparisons a source would decide differently get no type at all."""
-    names = {table.name for table in every(tree, exp.Table) if leaf_kind(table) == RAW}
-    types = {name: planner.raw(name).exact_types() for name in names}
-    known = {name: {column: known_type(kind) for column, kind in kinds.items()} for name, kinds in types.items()}
-    schema = MappingSchema({RAW: known}, dialect="duckdb", normalize=False)
-    try:
-        return annotate_types(tree, schema=schema, dialect="duckdb")
-    except SqlglotError:
-        return tree
-
-
-def _topmost_queries(node: exp.Expr) -> Iterator[exp.Query]:
-    """Queries at or below `node` that are not inside another one."""
-    if isinstance(node, exp.Query) and not isinstance(node, exp.Subquery):
-        yield node
-        return
-    for child in node.iter_expressions():
-        yield from _topmost_queries(child)
+def _topmost_queries(tree: exp.Expr) -> list[exp.Query]:
+    """Queries at or below a node that are not inside another one, as they are written."""
+    found: list[exp.Query] = []
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, exp.Query) and not isinstance(node, exp.Subquery):
+            found.append(node)
+        else:
+            stack += reversed(children(node))
+    return found
 
 
 def _defined_below(table: exp.Table, query: exp.Expr) -> bool:
@@ -496,38 +541,43 @@ def _defined_below(table: exp.Table, query: exp.Expr) -> bool:
 
 def _reaches_out(query: exp.Expr) -> bool:
     """Whether a column below belongs to a relation outside, or a scalar subquery depends on its own outside."""
-    return _has_strangers(query, frozenset()) or any(map(_correlated, every(query, exp.Subquery)))
+    return _has_strangers(query) or any(map(_correlated, every(query, exp.Subquery)))
 
 
-def _has_strangers(node: exp.Expr, known: frozenset[str]) -> bool:
-    """Whether a column below belongs to a relation that is none of `known`, nor of a SELECT between."""
-    if isinstance(node, exp.Column):
-        return bool(node.table) and node.table.lower() not in known
-    if isinstance(node, exp.Select):
-        places = (node.args.get("from_"), *(node.args.get("joins") or ()), *(node.args.get("laterals") or ()))
-        relations = (place.this if isinstance(place, (exp.From, exp.Join)) else place for place in places if place)
-        known = known | {relation.alias_or_name.lower() for relation in relations}
-    return any(_has_strangers(child, known) for child in node.iter_expressions())
+def _has_strangers(tree: exp.Expr) -> bool:
+    """Whether a column below belongs to a relation that no SELECT between it and the top reads."""
+    stack: list[tuple[exp.Expr, frozenset[str]]] = [(tree, frozenset())]
+    while stack:
+        node, known = stack.pop()
+        if isinstance(node, exp.Column):
+            if (owner := owner_of(node)) and owner not in known:
+                return True
+            continue
+        if isinstance(node, exp.Select):
+            places = (node.args.get("from_"), *(node.args.get("joins") or ()), *(node.args.get("laterals") or ()))
+            relations = (place.this if isinstance(place, (exp.From, exp.Join)) else place for place in places if place)
+            known = known | {alias_of(relation) for relation in relations}
+        stack += [(child, known) for child in children(node)]
+    return False
 
 
 def _correlated(subquery: exp.Subquery) -> bool:
     """A scalar subquery (not EXISTS, not IN) that reads an outer column: sources run it once a row."""
     if isinstance(subquery.parent, (exp.From, exp.Join, exp.CTE, exp.SetOperation, exp.In, exp.Exists)):
         return False
-    own = {node.alias_or_name.lower() for node in every(subquery, exp.Table, exp.Subquery)}
-    return any(column.table and column.table.lower() not in own for column in every(subquery, exp.Column))
+    own = {alias_of(node) for node in every(subquery, exp.Table, exp.Subquery)}
+    return any(column.table and owner_of(column) not in own for column in every(subquery, exp.Column))
 
 
 def _answer(fragment: Fragment, names: list[str]) -> exp.Select:
     """SELECT of a fragment's columns, cast to the types the plan expects, under the names the query uses."""
     selects = [
         exp.alias_(
-            exp.Cast(this=exp.column(exp.to_identifier(column, quoted=True)), to=type_node(kind)),
+            exp.Cast(this=quoted_column(column), to=type_node(kind)),
             name,
             quoted=True,
             copy=False,
         )
         for name, (column, kind) in zip(names, fragment.schema.items(), strict=True)
     ]
-    table = exp.table_(exp.to_identifier(fragment.id, quoted=True), db=exp.to_identifier(FRAGMENT, quoted=True))
-    return exp.Select(expressions=selects).from_(table, copy=False)
+    return exp.Select(expressions=selects).from_(leaf_table(fragment.id, FRAGMENT), copy=False)

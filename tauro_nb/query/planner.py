@@ -30,12 +30,9 @@ from tauro_nb.query.blame import about, reading_for
 from tauro_nb.query.cache import params_by_name, plan_key, same_values
 from tauro_nb.query.garbage import room_for_trees
 from tauro_nb.query.kept import KeptPlan, holds, keep
-from tauro_nb.query.literals import used_params
-from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.parse import limited, parse, parse_view
 from tauro_nb.query.place import outline, place
 from tauro_nb.query.placement.actuals import misjudged
-from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import QueryPlan, RuleFired, Walk
 from tauro_nb.query.query import Query
 from tauro_nb.query.required import require_filters
@@ -43,7 +40,7 @@ from tauro_nb.query.rules import RULES
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.tables import Physical, Services, TableEntry, cast_relation
 from tauro_nb.query.template import template_names
-from tauro_nb.query.trees import every, written
+from tauro_nb.query.trees import written
 from tauro_nb.security.encryption import searched_keys, stored_types
 from tauro_nb.security.relations import INVOKER, OWNER
 from tauro_nb.security.sight import Sight, seen_statistics
@@ -502,41 +499,6 @@ class Planner:
             return {row[0]: row[1] for row in cursor.execute("DESCRIBE SELECT * FROM frame").fetchall()}
         finally:
             cursor.close()
-
-    def describe_raw(self, tree: exp.Query) -> dict[str, str]:
-        """Output columns of a fragment over raw tables."""
-        for table in every(tree, exp.Table):
-            if table.db == RAW:
-                entry = self.raw(table.name)
-                self.binder.ensure(entry.table.name, RAW, entry.held)
-        return self._plain_columns(tree) or self.binder.describe(written(tree), used_params(tree, self.params))
-
-    def _plain_columns(self, tree: exp.Expr) -> dict[str, str]:
-        """Output columns of a query that takes columns of raw tables as they are; empty for any other."""
-        if not isinstance(tree, exp.Select) or tree.args.get("from_") is None or tree.args.get("with_"):
-            return {}
-        around = relations(tree)
-        held = {alias: self._held_by(relation) for alias, relation in around.items()}
-        if len(held) <= len(tree.args.get("joins") or []) or tree.args.get("laterals"):
-            return {}
-        only = next(iter(held)) if len(held) == 1 else ""
-        selects = [(select.alias_or_name, select.unalias()) for select in tree.selects]
-        columns = {
-            name: held.get(value.table.lower() or only, {}).get(value.name.lower(), "")
-            for name, value in selects
-            if isinstance(value, exp.Column)
-        }
-        return columns if all(columns.values()) and len(columns) == len(selects) else {}
-
-    def _held_by(self, relation: exp.Expr) -> Mapping[str, str]:
-        """Types of a relation's columns, by lower-case name; empty if it is neither a raw table nor a plain query."""
-        if relation.alias_column_names:
-            return {}
-        if leaf_kind(relation) == RAW:
-            return self.binder.columns(relation.name, RAW)
-        if isinstance(relation, exp.Subquery) and not relation.args.get("pivots"):
-            return {name.lower(): kind for name, kind in self._plain_columns(relation.this).items()}
-        return {}
 
     def row_count(self, name: str) -> int | None:
         """Rows of a table, as far as its source's own catalog knows."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tauro_nb.errors import UsageError
+from tauro_nb.errors import UsageError, told
 from tauro_nb.html import table as html_table
 from tauro_nb.query.python_values import as_dicts, converted
 
@@ -71,8 +71,18 @@ class Result:
 
     @cached_property
     def plan(self) -> QueryPlan:
-        """The plan it came from."""
-        return self._plan()
+        """The plan it came from.
+
+        Raises
+        ------
+        QueryCancelled
+            The user pressed Ctrl-C while its steps were walked again.
+        """
+        try:
+            return self._plan()
+        except BaseException as error:  # noqa: BLE001 - raised below without what it was made from
+            failure = told(error)
+        raise failure
 
     @property
     def columns(self) -> list[str]:

@@ -11,7 +11,7 @@ from sqlglot import exp
 from tauro_nb.query.cache import PlanCache
 from tauro_nb.query.placement.actuals import Actuals
 from tauro_nb.query.placement.knowledge import LIFETIME, Knowledge
-from tauro_nb.query.trees import copied, type_node
+from tauro_nb.query.trees import copied, quoted_column, type_node
 from tauro_nb.security.encryption import stored_types
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def cast_relation(relation: exp.Expr, columns: Mapping[str, str], facts: Mapping
     selects = []
     for name, kind in columns.items():
         physical, given = actual[name.lower()]
-        node: exp.Expr = exp.column(exp.to_identifier(physical, quoted=True))
+        node: exp.Expr = quoted_column(physical)
         if given != kind:
             node = exp.Cast(this=node, to=type_node(kind))
-        selects.append(exp.alias_(node, name, quoted=True))
+        selects.append(exp.alias_(node, name, quoted=True, copy=False))
     return exp.Subquery(this=exp.Select(expressions=selects).from_(copied(relation)))

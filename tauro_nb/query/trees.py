@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from tauro_nb.walks import copied, every
+from tauro_nb.walks import children, copied, every, every_above
 
 __all__ = [
     "BARRIER",
@@ -18,13 +18,18 @@ __all__ = [
     "KEPT",
     "PARAMETER",
     "POLICY",
+    "alias_of",
     "bare",
+    "children",
     "conjuncts",
     "copied",
     "cuts_below_join",
     "disjuncts",
     "every",
+    "every_above",
     "known_type",
+    "owner_of",
+    "quoted_column",
     "scanning_twice",
     "type_node",
     "written",
@@ -50,6 +55,45 @@ Tree = TypeVar("Tree", bound=exp.Expr)
 def written(tree: exp.Expr, dialect: str = "duckdb") -> str:
     """The SQL of a tree; writing takes trees apart, so that it works on a copy."""
     return copied(tree).sql(dialect, copy=False)
+
+
+def alias_of(node: exp.Expr) -> str:
+    """What `node.alias_or_name.lower()` gives, in a third of the time.
+
+    >>> import sqlglot
+    >>> tree = sqlglot.parse_one("SELECT x AS N FROM T, t AS U")
+    >>> [alias_of(node) for node in every(tree, exp.Alias, exp.Table)]
+    ['n', 't', 'u']
+    """
+    alias = node.args.get("alias")
+    if alias.__class__ is exp.TableAlias:
+        alias = alias.args.get("this")
+    name: str = alias.args["this"] if alias.__class__ is exp.Identifier else ""
+    return name.lower() or node.alias_or_name.lower()
+
+
+def owner_of(column: exp.Column) -> str:
+    """What `column.table.lower()` gives, in a third of the time.
+
+    >>> owner_of(exp.column("x", "T")), owner_of(exp.column("x"))
+    ('t', '')
+    """
+    table = column.args.get("table")
+    name: str = table.args["this"] if table.__class__ is exp.Identifier else column.table
+    return name.lower()
+
+
+def quoted_column(name: str, table: str = "") -> exp.Column:
+    """A column by its exact name, and that of its relation.
+
+    >>> quoted_column("n").sql("duckdb"), quoted_column("n", "T").sql("duckdb")
+    ('"n"', '"T"."n"')
+    """
+    # `exp.column` would copy the names, and read what is no text.
+    column = exp.Column(this=exp.Identifier(this=name, quoted=True))
+    if table:
+        column.set("table", exp.Identifier(this=table, quoted=True))
+    return column
 
 
 @functools.lru_cache(maxsize=1024)

@@ -93,9 +93,9 @@ class AttachedSource:
         if len(parts) > 2:
             raise UsageError(f"table `{table.name}`: `{table.table_name}` has too many parts.")
         schema = parts[0] if len(parts) == 2 else self.default_schema
-        node = exp.table_(exp.to_identifier(parts[-1], quoted=True))
+        node = exp.Table(this=exp.Identifier(this=parts[-1], quoted=True))
         if schema:
-            node.set("db", exp.to_identifier(schema, quoted=True))
+            node.set("db", exp.Identifier(this=schema, quoted=True))
         return node
 
     def relation(self, table: VirtualTable) -> exp.Expr:

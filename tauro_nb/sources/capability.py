@@ -11,7 +11,7 @@ from sqlglot import exp
 from tauro_nb.sources.keys import KeyForm
 from tauro_nb.walks import copied, every
 
-__all__ = ["MASK", "Capability", "Guard", "always", "carries_mask", "families", "family", "operands"]
+__all__ = ["MASK", "Capability", "Guard", "always", "carries_mask", "families", "family", "mask_of", "operands"]
 
 MASK = "mask"
 """Key of a node's `meta` under which the root of a masking tree says which mask it is."""
@@ -83,6 +83,10 @@ class Mark(Protocol):
     def column(self) -> str:
         """The column that it masks."""
 
+    @property
+    def type(self) -> str:
+        """The DuckDB type of that column."""
+
     def compile_for(self, dialect: str) -> exp.Expr:
         """The mask as a tree of a dialect."""
 
@@ -146,9 +150,12 @@ class Capability:
 
     def refusal(self, tree: exp.Expr) -> str | None:
         """Why `tree` (with types annotated) may not be pushed; None when it may."""
-        for node in tree.walk(prune=self.masks_alike):
+        nodes = [tree]
+        for node in nodes:
             if self.masks_alike(node):
                 continue
+            # The list grows while it is read, as in a walk by levels.
+            nodes += node.iter_expressions()
             guard = self.nodes.get(type(node))
             if guard is None:
                 return f"{node.key.upper()} is not on the list for {self.dialect}"

@@ -218,6 +218,9 @@ def translate(tree: exp.Query, schema: Mapping[str, str], tables: Mapping[str, R
     if alone and all(isinstance(item.unalias(), (exp.Column, exp.Literal)) for item in tree.selects):
         return _scan(tree, tables)
     raws = [node for node in tree.find_all(exp.Table) if node.db == RAW]
+    for cte in tree.find_all(exp.CTE):
+        # A hint that the server does not know; it decides that by itself.
+        cte.set("materialized", None)
     # What an index serves is gathered first: bytes find none.
     gathered = [(node, _own_conditions(node, tables[node.name])) for node in raws]
     _in_bytes(tree)

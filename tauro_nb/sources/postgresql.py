@@ -14,7 +14,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SchemaMismatch, UnknownTable
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
-from tauro_nb.query.trees import every, type_node
+from tauro_nb.query.trees import every, quoted_column, type_node
 from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
 from tauro_nb.sources.base import (
@@ -319,7 +319,7 @@ class PostgreSQLSource(AttachedSource):
                 physical.set("alias", node.args.get("alias"))
                 node.replace(physical)
         selects = [
-            exp.alias_(_output(exp.column(exp.to_identifier(name, quoted=True)), kind), name, quoted=True)
+            exp.alias_(_output(quoted_column(name), kind), name, quoted=True, copy=False)
             for name, kind in fragment.schema.items()
         ]
         if all(_output(exp.Null(), kind) == exp.Null() for kind in fragment.schema.values()):

@@ -15,6 +15,9 @@ import psycopg
 import pytest
 
 from tauro_nb.context import VirtualContext
+from tauro_nb.engine.gate import Gate
+from tauro_nb.engine.handed import HandedStreams
+from tauro_nb.errors import TauroError
 from tests.mariadb import MariaDBServer
 
 # Far more than the buffers on the way hold, so that the server still sends when the rows are dropped.
@@ -56,6 +59,40 @@ def test_the_server_is_left_alone(places: dict[str, Any], max_bytes: str | None)
             while sending() and time.monotonic() < deadline:
                 time.sleep(0.02)
             assert not sending()
+
+
+ENDS: dict[str, Callable[[VirtualContext], object]] = {
+    "read": lambda ctx: ctx.query("SELECT count(*) AS n FROM long", max_bytes="10GB").rows(),
+    "limited": lambda ctx: ctx.query("SELECT id FROM long LIMIT 3", max_bytes="10GB").rows(),
+    "dropped": lambda ctx: next(iter(ctx.query("SELECT * FROM long", max_bytes="10GB").to_batches())),
+    "failed here": lambda ctx: ctx.query("SELECT CAST(text AS INTEGER) FROM long", max_bytes="10GB").rows(),
+    "failed there": lambda ctx: ctx.query("SELECT id, bad FROM failing", max_bytes="10GB").rows(),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.usefixtures("without_collector")
+def test_nothing_keeps_a_stream(places: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A thread of Arrow's that asks for rows while Python ends never comes back, and Arrow waits for it for ever."""
+    given: list[HandedStreams] = []
+    made = HandedStreams.__init__
+
+    def noted(self: HandedStreams, gate: Gate) -> None:
+        made(self, gate)
+        given.append(self)
+
+    monkeypatch.setattr(HandedStreams, "__init__", noted)
+    failing = "SELECT i AS id, 1 / (i - 150000) AS bad FROM generate_series(1, 200000) t(i)"
+    tables = {"long": LONG, "failing": {"connection": "pg", "query": failing}}
+    with VirtualContext({**config(places), "virtual_tables": tables}) as ctx:
+        failed = None
+        try:
+            ENDS[name](ctx)
+        except TauroError as error:
+            failed = error
+        assert (failed is not None) == name.startswith("failed")
+        assert given
+        assert all(streams.wait(0.0) for streams in given)
 
 
 @LIMITS

@@ -83,3 +83,16 @@ def test_statistics_come_from_its_catalog(shop: VirtualContext, mariadb_server: 
     assert indexed.distinct_count in estimates
     assert known.columns["sku"].indexed is False
     assert known.columns["sku"].distinct_count is None
+
+
+@pytest.mark.parametrize("hint", ["MATERIALIZED", "NOT MATERIALIZED"])
+def test_a_hint_that_the_server_does_not_know(
+    shop: VirtualContext, plain: duckdb.DuckDBPyConnection, hint: str
+) -> None:
+    sql = f"WITH w AS {hint} (SELECT a.id FROM items a JOIN items b ON a.id = b.order_id) SELECT id FROM w WHERE id < 9"
+    with plain.cursor() as cursor:
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE items AS {ITEMS}")
+        expected = sorted(cursor.execute(sql).fetchall())
+    result = shop.query(sql)
+    assert sorted(tuple(row.values()) for row in result.rows()) == expected
+    assert "w" in str(result.plan.fragments[0].scan.sql)

@@ -7,8 +7,8 @@ import sqlglot
 from sqlglot import exp
 
 from tauro_nb.query.literals import bind_literals
-from tauro_nb.query.trees import bare
-from tauro_nb.walks import copied, every
+from tauro_nb.query.trees import alias_of, bare, owner_of
+from tauro_nb.walks import children, copied, every, every_above
 
 TEXTS = (
     "SELECT a, t.*, count(*), CAST(b AS DECIMAL(10, 2)) FROM t WHERE a IN (1, 2) AND NOT b IS NULL /* why */",
@@ -28,6 +28,28 @@ def test_every_finds_what_find_all_finds_in_its_order(text: str) -> None:
     tree = sqlglot.parse_one(text, dialect="duckdb")
     for kinds in KINDS:
         assert list(map(id, every(tree, *kinds))) == list(map(id, tree.find_all(*kinds)))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_above_finds_what_a_pruned_walk_finds_in_its_order(text: str) -> None:
+    tree = sqlglot.parse_one(text, dialect="duckdb")
+
+    def is_end(node: exp.Expr) -> bool:
+        return isinstance(node, exp.Subquery)
+
+    for kinds in ((exp.Column,), (exp.Table, exp.Subquery), (exp.Query,)):
+        walked = [node for node in tree.walk(prune=is_end) if isinstance(node, kinds)]
+        assert list(map(id, every_above(tree, is_end, *kinds))) == list(map(id, walked))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_children_names_and_owners_are_what_sqlglot_says(text: str) -> None:
+    plain = (exp.Identifier, exp.Literal, exp.Boolean, exp.Null)
+    for node in sqlglot.parse_one(text, dialect="duckdb").walk():
+        assert children(node) == [child for child in node.iter_expressions() if type(child) not in plain]
+        assert alias_of(node) == node.alias_or_name.lower()
+        if isinstance(node, exp.Column):
+            assert owner_of(node) == node.table.lower()
 
 
 @pytest.mark.parametrize("text", TEXTS)

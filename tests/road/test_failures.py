@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,8 +244,23 @@ def test_interrupted_while_planning(folder: Path, monkeypatch: pytest.MonkeyPatc
         works(ctx)
 
 
-def _interrupt(*_: Any, **__: Any) -> None:
-    raise KeyboardInterrupt
+@pytest.mark.parametrize("word", [KeyboardInterrupt(), RuntimeError("Query interrupted")], ids=["Python", "DuckDB"])
+def test_interrupted_while_a_plan_is_explained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, word: BaseException
+) -> None:
+    with VirtualContext(configuration(folder)) as ctx:
+        result = ctx.query("SELECT a FROM numbers")
+        with monkeypatch.context() as patch:
+            patch.setattr(type(ctx.planner), "explained", partial(_interrupt, word=word))
+            refused(ctx, lambda: ctx.plan("SELECT a FROM numbers"), QueryCancelled, "interrupted", status="CANCELLED")
+            with pytest.raises(QueryCancelled, match="interrupted"):
+                result.plan  # noqa: B018 - made when it is looked at
+        assert result.plan.sql == "SELECT a FROM numbers"
+        works(ctx)
+
+
+def _interrupt(*_: Any, word: BaseException | None = None, **__: Any) -> None:
+    raise word or KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")

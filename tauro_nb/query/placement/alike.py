@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from sqlglot import exp
 
-from tauro_nb.query.trees import copied
+from tauro_nb.query.trees import copied, owner_of
 
 __all__ = ["implied", "pair_of"]
 
@@ -33,11 +33,11 @@ def implied(parts: Iterable[exp.Expr]) -> Iterator[exp.EQ]:
     pairs = [pair for pair in known_pairs if pair is not None and pair[0].type == pair[1].type]
     classes: list[dict[tuple[str, str], exp.Column]] = []
     for pair in pairs:
-        found = {(column.table.lower(), column.name.lower()): column for column in pair}
+        found = {(owner_of(column), column.name.lower()): column for column in pair}
         met = [one for one in classes if one.keys() & found.keys()]
         classes = [one for one in classes if one not in met]
         classes.append({name: column for one in (*met, found) for name, column in one.items()})
-    known = {frozenset((column.table.lower(), column.name.lower()) for column in pair) for pair in pairs}
+    known = {frozenset((owner_of(column), column.name.lower()) for column in pair) for pair in pairs}
     for members in classes:
         for (left, one), (right, other) in itertools.combinations(members.items(), 2):
             if left[0] != right[0] and frozenset((left, right)) not in known:

@@ -13,7 +13,7 @@ from typing import Final
 from sqlglot import exp
 
 from tauro_nb.query.placement.reach import relations
-from tauro_nb.query.trees import every
+from tauro_nb.query.trees import every, every_above, owner_of
 
 __all__ = ["Early", "Reads", "combined", "early", "outer_columns"]
 
@@ -95,7 +95,7 @@ def early(reads: Reads, aliases: Collection[str], conditions: Collection[exp.Exp
         return None
     inside = {id(column) for node in (*units, *conditions) for column in every(node, exp.Column)}
     outside = [column for column in reads.columns if id(column) not in inside]
-    keys = {(column.table.lower(), column.name): column for column in outside if column.table.lower() in aliases}
+    keys = {(owner_of(column), column.name): column for column in outside if owner_of(column) in aliases}
     # Without keys a partial result is one row even of no rows: a group that nobody asked for.
     return Early(units, tuple(keys.values())) if keys or not reads.grouped else None
 
@@ -103,9 +103,7 @@ def early(reads: Reads, aliases: Collection[str], conditions: Collection[exp.Exp
 def outer_columns(select: exp.Select) -> Iterator[exp.Column]:
     """Columns that a SELECT reads anywhere but inside the relations of its own FROM."""
     bodies = {id(relation) for relation in relations(select).values()}
-    for child in select.walk(prune=lambda found: id(found) in bodies):
-        if isinstance(child, exp.Column):
-            yield child
+    yield from every_above(select, lambda found: id(found) in bodies, exp.Column)
 
 
 def _own(select: exp.Select, kind: type[exp.Expr]) -> list[exp.Expr]:
@@ -125,4 +123,4 @@ def _is_decomposable(unit: exp.Expr, aliases: Collection[str]) -> bool:
     function = _function(unit)
     plain = type(function) in _COMBINED and not function.expressions and not every(function, exp.Distinct, exp.Order)
     plain = plain and not isinstance(unit.parent, exp.WithinGroup) and not every(unit, exp.Query)
-    return plain and all(column.table.lower() in aliases for column in every(unit, exp.Column))
+    return plain and all(owner_of(column) in aliases for column in every(unit, exp.Column))

@@ -11,7 +11,7 @@ from tauro_nb.query.names import STEP, leaf_table
 from tauro_nb.query.placement.alike import implied, pair_of
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
 from tauro_nb.query.secrecy import below_policy, is_policy
-from tauro_nb.query.trees import IMMOVABLE, conjuncts, every
+from tauro_nb.query.trees import IMMOVABLE, alias_of, conjuncts, every, every_above, owner_of, quoted_column
 
 __all__ = ["Edge", "Slot", "edges"]
 
@@ -51,8 +51,7 @@ class Slot:
         return [
             part
             for part in conjuncts(where.this if where is not None else None)
-            if not every(part, *IMMOVABLE)
-            and {column.table.lower() for column in every(part, exp.Column)} == {self.alias}
+            if {owner_of(column) for column in every(part, exp.Column)} == {self.alias} and not every(part, *IMMOVABLE)
         ]
 
     def put_step(self, name: str) -> None:
@@ -61,7 +60,7 @@ class Slot:
         if isinstance(self.scope, exp.Select):
             relation.replace(leaf_table(name, STEP, relation.alias))
             return
-        column = exp.column(exp.to_identifier(relation.this.selects[0].alias_or_name, quoted=True))
+        column = quoted_column(relation.this.selects[0].alias_or_name)
         step = leaf_table(name, STEP)
         members = exp.Select(expressions=[column]).from_(step, copy=False)
         members.meta[STEP] = step
@@ -99,7 +98,7 @@ def edges(select: exp.Select) -> Iterator[Edge]:
         yield from _both(select, left, right)
     followed = list(implied(_lasting(select)))
     for left, right in filter(None, map(pair_of, followed)):
-        if {left.table.lower(), right.table.lower()} <= relations(select).keys():
+        if {owner_of(left), owner_of(right)} <= relations(select).keys():
             yield from _both(select, left, right)
     for part in conjuncts(condition):
         if not is_policy(part):
@@ -120,12 +119,12 @@ def _lasting(select: exp.Select) -> Iterator[exp.Expr]:
 
 
 def _joined(select: exp.Select, join: exp.Join) -> Iterator[Edge]:
-    own, side = join.this.alias_or_name.lower(), join.side.upper()
+    own, side = alias_of(join.this), join.side.upper()
     for left, right in _equalities(join.args.get("on"), select):
         if not side:
             yield from _both(select, left, right)
-        elif own in (left.table.lower(), right.table.lower()):
-            inner, outer = (left, right) if left.table.lower() == own else (right, left)
+        elif own in (owner_of(left), owner_of(right)):
+            inner, outer = (left, right) if owner_of(left) == own else (right, left)
             if side == "LEFT":
                 yield _edge(select, outer, select, inner)
             elif side == "RIGHT":
@@ -158,8 +157,12 @@ def _exists(select: exp.Select, query: exp.Expr, *, negated: bool) -> Iterator[E
 def _scalar(select: exp.Select) -> Iterator[exp.Select]:
     """Queries of one value in the clauses of a SELECT: each row looks only at what its own columns are equal to."""
     bodies = {id(relation) for relation in relations(select).values()}
-    for node in select.walk(prune=lambda found: id(found) in bodies or (found is not select and _is_query(found))):
-        query = node.this if isinstance(node, exp.Subquery) and id(node) not in bodies else None
+
+    def is_end(found: exp.Expr) -> bool:
+        return id(found) in bodies or (found is not select and _is_query(found))
+
+    for node in every_above(select, is_end, exp.Subquery):
+        query = node.this if id(node) not in bodies else None
         if not isinstance(query, exp.Select) or isinstance(node.parent, (exp.In, exp.Exists, exp.SetOperation)):
             continue
         if plain_joins(query) and not query.args.get("sample") and not below_policy(query):
@@ -181,20 +184,20 @@ def _correlated(select: exp.Select, query: exp.Select) -> Iterator[Edge]:
         if not isinstance(node.expression, exp.Column):
             continue
         for own, outer in ((node.this, node.expression), (node.expression, node.this)):
-            name = outer.table.lower()
-            if own.table.lower() in inside and name in outside and name not in inside:
+            name = owner_of(outer)
+            if owner_of(own) in inside and name in outside and name not in inside:
                 yield _edge(select, outer, query, own)
 
 
 def _member(select: exp.Select, node: exp.In) -> Iterator[Edge]:
     column, query = node.this, node.args["query"]
-    if not isinstance(column, exp.Column) or column.table.lower() not in relations(select):
+    if not isinstance(column, exp.Column) or owner_of(column) not in relations(select):
         return
     if not isinstance(query, exp.Subquery) or not isinstance(query.this, exp.Select) or len(query.this.selects) != 1:
         return
     inside, name = Slot.of(node), query.this.selects[0].alias_or_name
     for member in _equal_to(column, select):
-        outside = Slot.of(select, member.table.lower())
+        outside = Slot.of(select, owner_of(member))
         yield Edge(inside, name, outside, member.name)
         yield Edge(outside, member.name, inside, name)
 
@@ -204,13 +207,13 @@ def _equal_to(column: exp.Column, select: exp.Select) -> list[exp.Column]:
     parts = list(_lasting(select))
     pairs = [pair for pair in map(pair_of, (*parts, *implied(parts))) if pair is not None and column in pair]
     others = [right if left == column else left for left, right in pairs if left.type == right.type]
-    return [column, *(other for other in others if other.table.lower() in relations(select))]
+    return [column, *(other for other in others if owner_of(other) in relations(select))]
 
 
 def _equalities(condition: exp.Expr | None, select: exp.Select) -> Iterator[tuple[exp.Column, exp.Column]]:
     known = relations(select)
     for left, right in filter(None, map(pair_of, conjuncts(condition))):
-        aliases = {left.table.lower(), right.table.lower()}
+        aliases = {owner_of(left), owner_of(right)}
         if len(aliases) == 2 and aliases <= known.keys():
             yield left, right
 
@@ -221,4 +224,4 @@ def _both(select: exp.Select, left: exp.Column, right: exp.Column) -> Iterator[E
 
 
 def _edge(scope: exp.Select, reducer: exp.Column, other: exp.Select, target: exp.Column) -> Edge:
-    return Edge(Slot.of(scope, reducer.table.lower()), reducer.name, Slot.of(other, target.table.lower()), target.name)
+    return Edge(Slot.of(scope, owner_of(reducer)), reducer.name, Slot.of(other, owner_of(target)), target.name)

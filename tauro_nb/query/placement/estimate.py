@@ -15,9 +15,9 @@ from tauro_nb.query.placement.met import Met
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import Fragment
 from tauro_nb.query.secrecy import is_policy
-from tauro_nb.query.trees import BARRIER, conjuncts, disjuncts, every
+from tauro_nb.query.trees import BARRIER, alias_of, conjuncts, disjuncts, every, owner_of
 
-__all__ = ["Estimator"]
+__all__ = ["Estimator", "is_decimal"]
 
 Statistics = Callable[[str], TableStatistics]
 Origin = tuple[str, ColumnStatistics | None]
@@ -84,6 +84,7 @@ class Estimator:
         self._blind = blind
         self._rows: dict[int, float] = {}
         self._origins: dict[tuple[int, str], Origin | None] = {}
+        self._different: dict[tuple[int, str], float] = {}
         self._met: dict[int, Met] = {}
         self._kept: list[exp.Expr] = []
 
@@ -143,7 +144,7 @@ class Estimator:
             if isinstance(node, _HALVES):
                 ranges.setdefault(sides[0] if sides else node, []).append(self.keeps(node, around))
             elif isinstance(node, exp.EQ) and len(sides) == 2:
-                joins.setdefault(frozenset(side.table.lower() for side in sides), []).append(node)
+                joins.setdefault(frozenset(owner_of(side) for side in sides), []).append(node)
             else:
                 kept *= self.keeps(part, around)
         for halves in ranges.values():
@@ -157,7 +158,7 @@ class Estimator:
         """A key of several columns has no more values than its table has rows: their equalities are not independent."""
         values: dict[str, float] = {}
         for column in (side for pair in pairs for side in (pair.this, pair.expression)):
-            alias = column.table.lower()
+            alias = owner_of(column)
             stored = self.stored(around[alias]) if alias in around else _ROWS
             values[alias] = min(values.get(alias, 1.0) * self.distinct_of(column, around), max(stored, 1.0))
         return 1.0 / min(values.values())
@@ -212,7 +213,7 @@ class Estimator:
 
     def distinct_of(self, column: exp.Column, around: Mapping[str, exp.Expr]) -> float:
         """Different values of a column of one of the relations around it."""
-        relation = around.get(column.table.lower())
+        relation = around.get(owner_of(column))
         return _ROWS if relation is None else self.distinct(relation, column.name)
 
     def _stored_distinct(self, column: exp.Column, around: Mapping[str, exp.Expr]) -> float:
@@ -223,7 +224,11 @@ class Estimator:
 
     def distinct(self, relation: exp.Expr, name: str) -> float:
         """Different values of a relation's column: never more than it has rows, or than what is equal to it has."""
-        return max(min(self._distinct(relation, name), self._met_values(relation, name)), 1.0)
+        key = (id(relation), name)
+        if key not in self._different:
+            self._kept.append(relation)
+            self._different[key] = max(min(self._distinct(relation, name), self._met_values(relation, name)), 1.0)
+        return self._different[key]
 
     def _met_values(self, node: exp.Expr, name: str) -> float:
         """Values that the joins inside a relation leave of its column."""
@@ -232,7 +237,7 @@ class Estimator:
         if select is None or column is None:
             return math.inf
         around = relations(select)
-        alias = column.table.lower() if column.table else next(iter(around), "")
+        alias = owner_of(column) or next(iter(around), "")
         if alias not in around:
             return math.inf
         if len(around) == 1:
@@ -244,9 +249,10 @@ class Estimator:
 
     def _below(self, node: exp.Expr) -> exp.Select | None:
         """The SELECT that a relation's rows come from."""
-        if leaf_kind(node) == FRAGMENT:
+        kind = leaf_kind(node)
+        if kind == FRAGMENT:
             node = self._fragments[node.name].tree
-        elif leaf_kind(node) == STEP and node.name in self._steps:
+        elif kind == STEP and node.name in self._steps:
             return self._below(self._steps[node.name])
         node = node.this if isinstance(node, exp.Subquery) else node
         return node if isinstance(node, exp.Select) else None
@@ -295,7 +301,7 @@ class Estimator:
         return found is None or found[1] is None or found[1].indexed is not False
 
     def _facts(self, column: exp.Column, around: Mapping[str, exp.Expr]) -> ColumnStatistics | None:
-        relation = around.get(column.table.lower())
+        relation = around.get(owner_of(column))
         found = None if relation is None else self._origin(relation, column.name)
         return None if found is None else found[1]
 
@@ -315,22 +321,30 @@ class Estimator:
             if column is None:
                 return None
             inside = relations(node)
-            below = inside.get(column.table.lower()) or (next(iter(inside.values())) if len(inside) == 1 else None)
+            below = inside.get(owner_of(column)) or (next(iter(inside.values())) if len(inside) == 1 else None)
             return None if below is None else self._origin(below, column.name)
-        if leaf_kind(node) == FRAGMENT:
+        kind = leaf_kind(node)
+        if kind == FRAGMENT:
             return self._origin(self._fragments[node.name].tree, name)
-        if leaf_kind(node) == STEP and node.name in self._steps:
+        if kind == STEP and node.name in self._steps:
             return self._origin(self._steps[node.name], name)
-        if leaf_kind(node) != RAW:
+        if kind != RAW:
             return None
-        columns = self._statistics(node.name).columns
-        known = next((facts for key, facts in columns.items() if key.lower() == name.lower()), None)
+        columns, wanted = self._statistics(node.name).columns, name.lower()
+        known = next((facts for key, facts in columns.items() if key.lower() == wanted), None)
         return node.name, known
+
+
+def is_decimal(node: exp.Expr) -> bool:
+    """Whether a node is known to be a DECIMAL; `is_type` would make a type to compare with."""
+    kind = node.type
+    return isinstance(kind, exp.DataType) and kind.this is exp.DType.DECIMAL
 
 
 def _output(select: exp.Select, name: str) -> exp.Column | None:
     """The column that a SELECT hands out under a name as it is, but for its type."""
-    item = next((item for item in select.expressions if item.alias_or_name.lower() == name.lower()), None)
+    wanted = name.lower()
+    item = next((item for item in select.expressions if alias_of(item) == wanted), None)
     column = None if item is None else item.unalias()
     column = column.this if isinstance(column, exp.Cast) else column
     return column if isinstance(column, exp.Column) else None

@@ -58,12 +58,13 @@ def _estimated(
     entries = [planner.raw(name) for name in fragment.tables]
     relation = leaf_table(fragment.id, FRAGMENT)
     rows = estimator.rows(relation)
-    fragment = replace(fragment, expected_rows=rows, stored_rows=estimator.stored(fragment.tree))
-    by = _estimated_by(fragment, statistics)
+    stored, by = estimator.stored(fragment.tree), _estimated_by(fragment, statistics)
     if not by or any(entry.decision.filter_tree is not None for entry in entries):
-        return replace(fragment, estimated_rows=None, estimated_bytes=None)
+        return replace(fragment, expected_rows=rows, stored_rows=stored, estimated_rows=None, estimated_bytes=None)
     return replace(
         fragment,
+        expected_rows=rows,
+        stored_rows=stored,
         estimated_rows=_whole(rows),
         estimated_bytes=_whole(rows * estimator.width(relation, fragment.schema)),
         estimated_by=by,

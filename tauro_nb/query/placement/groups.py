@@ -15,8 +15,8 @@ from sqlglot import exp
 from tauro_nb.query.placement.alike import pair_of
 from tauro_nb.query.placement.cost import LOOKUPS, WORKED_ROW, Rates, asked, scanned
 from tauro_nb.query.placement.early import Early, Reads, early
-from tauro_nb.query.placement.estimate import Estimator
-from tauro_nb.query.trees import every
+from tauro_nb.query.placement.estimate import Estimator, is_decimal
+from tauro_nb.query.trees import every, owner_of
 
 if TYPE_CHECKING:
     from tauro_nb.sources.base import Source
@@ -89,7 +89,8 @@ class Weigher:
     implied: tuple[exp.EQ, ...]
     estimator: Estimator
     rates: RatesOf
-    _equal: list[tuple[exp.Column, exp.Column]] = field(init=False, repr=False)
+    _partners: dict[str, list[tuple[exp.Column, exp.Column]]] = field(default_factory=dict, repr=False)
+    _prices: dict[tuple[str, ...], _Price] = field(default_factory=dict, repr=False)
     _gains: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[float, Group] | None] = field(
         default_factory=dict, repr=False
     )
@@ -101,8 +102,10 @@ class Weigher:
         return Reads.of(self.select)
 
     def __post_init__(self) -> None:
-        pairs = [pair for part in (*self.parts, *self.implied) if (pair := pair_of(part)) is not None]
-        object.__setattr__(self, "_equal", pairs)
+        for left, right in filter(None, map(pair_of, (*self.parts, *self.implied))):
+            for own, other in ((left, right), (right, left)):
+                if owner_of(other) in self.around:
+                    self._partners.setdefault(owner_of(own), []).append((own, other))
 
     def best(self, groups: list[Group]) -> tuple[Group, Group, Group] | None:
         """The two groups that gain most when they are asked for together."""
@@ -159,12 +162,15 @@ class Weigher:
         if len(merged.aliases) < 3 or self._rows(small) > _CONSTANTS or self._rows(large) < _MANY:
             return False
         own = {id(column) for part in merged.conditions for column in every(part, exp.Column)}
-        read = (column for column in self.reads.columns if column.table.lower() in small.aliases)
+        read = (column for column in self.reads.columns if owner_of(column) in small.aliases)
         return all(id(column) in own for column in read)
 
     def _price(self, group: Group) -> _Price:
-        plain, partial = self._plain(group), self._partial(group)
-        return partial[1] if partial is not None and partial[1].is_better(plain) else plain
+        if group.aliases not in self._prices:
+            plain, partial = self._plain(group), self._partial(group)
+            better = partial is not None and partial[1].is_better(plain)
+            self._prices[group.aliases] = partial[1] if partial is not None and better else plain
+        return self._prices[group.aliases]
 
     def _plain(self, group: Group) -> _Price:
         """All rows, or those that keys of other relations leave."""
@@ -205,11 +211,11 @@ class Weigher:
 
     def _homes(self, group: Group, key: exp.Column) -> dict[str, exp.Column]:
         """A column, and those of the group that are equal to it, by alias."""
-        homes = {key.table.lower(): key}
+        homes = {owner_of(key): key}
         for left, right in filter(None, map(pair_of, group.conditions)):
             if key in (left, right):
                 other = right if left == key else left
-                homes.setdefault(other.table.lower(), other)
+                homes.setdefault(owner_of(other), other)
         return homes
 
     def _work(self, group: Group) -> float:
@@ -231,7 +237,7 @@ class Weigher:
 
         Planners take such columns for independent, expect a handful of rows, and look up the next relation row by row.
         """
-        crossing = Counter(frozenset((left.table.lower(), right.table.lower()))
+        crossing = Counter(frozenset((owner_of(left), owner_of(right)))
                            for left, right in filter(None, map(pair_of, group.conditions)))  # fmt: skip
         return len(group.aliases) > 2 and max(crossing.values(), default=0) > 1
 
@@ -263,8 +269,8 @@ class Weigher:
 
     def _find_share(self, alias: str, without: frozenset[str], depth: int) -> _Share:
         best = _Share()
-        for own, other in self._partners(alias):
-            partner = other.table.lower()
+        for own, other in self._partners.get(alias, ()):
+            partner = owner_of(other)
             if partner in without or depth == 0:
                 continue
             relation = self.around[partner]
@@ -275,32 +281,23 @@ class Weigher:
                 best = _Share(share, keys, partner)
         return best
 
-    def _partners(self, alias: str) -> Iterator[tuple[exp.Column, exp.Column]]:
-        for left, right in self._equal:
-            if left.table.lower() == alias and right.table.lower() in self.around:
-                yield left, right
-            if right.table.lower() == alias and left.table.lower() in self.around:
-                yield right, left
-
     def _width(self, group: Group) -> float:
         """Bytes of the columns that are needed outside of the group."""
         inside = {id(column) for part in group.conditions for column in every(part, exp.Column)}
         return self._bytes(
-            column
-            for column in self.reads.columns
-            if column.table.lower() in group.aliases and id(column) not in inside
+            column for column in self.reads.columns if owner_of(column) in group.aliases and id(column) not in inside
         )
 
     def _bytes(self, columns: Iterator[exp.Column] | tuple[exp.Column, ...]) -> float:
-        read = {(column.table.lower(), column.name): column for column in columns}
+        read = {(owner_of(column), column.name): column for column in columns}
         return sum(
-            self.estimator.width(self.around[alias], {name: "DECIMAL" if column.is_type(exp.DType.DECIMAL) else ""})
+            self.estimator.width(self.around[alias], {name: "DECIMAL" if is_decimal(column) else ""})
             for (alias, name), column in read.items()
         )
 
 
 def _used(part: exp.Expr) -> set[str]:
-    return {column.table.lower() for column in every(part, exp.Column)}
+    return {owner_of(column) for column in every(part, exp.Column)}
 
 
 def _crosses(used: set[str], left: Group, right: Group) -> bool:

@@ -13,7 +13,7 @@ from tauro_nb.query.placement.early import Early, combined, outer_columns
 from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.groups import Group, RatesOf, Site, Weigher
 from tauro_nb.query.placement.reach import plain_joins, relations
-from tauro_nb.query.trees import conjuncts, copied, every
+from tauro_nb.query.trees import alias_of, conjuncts, copied, every, every_above, owner_of, quoted_column
 
 __all__ = ["CHOSEN", "merge_joins"]
 
@@ -59,7 +59,7 @@ def merge_joins(select: exp.Select, site: Site, estimator: Estimator, rates: Rat
 
 def _free_names(select: exp.Select) -> Iterator[str]:
     """Names that no relation has: one of a query inside could be taken for the one it speaks of."""
-    taken = {node.alias_or_name.lower() for node in every(select.root(), exp.Table, exp.Subquery)}
+    taken = {alias_of(node) for node in every(select.root(), exp.Table, exp.Subquery)}
     return (name for number in count() if (name := f"group {number}") not in taken)
 
 
@@ -75,13 +75,11 @@ def _is_clear(select: exp.Select) -> bool:
     around = relations(select)
     bodies = {id(relation) for relation in around.values()}
     inner = {
-        node.alias_or_name.lower()
-        for node in select.walk(prune=lambda found: id(found) in bodies)
-        if isinstance(node, (exp.Table, exp.Subquery)) and id(node) not in bodies
+        alias_of(node)
+        for node in every_above(select, lambda found: id(found) in bodies, exp.Table, exp.Subquery)
+        if id(node) not in bodies
     }
-    reaching = any(
-        column.table.lower() in around for relation in around.values() for column in every(relation, exp.Column)
-    )
+    reaching = any(owner_of(column) in around for relation in around.values() for column in every(relation, exp.Column))
     named = all(isinstance(item, exp.Alias) for item in select.expressions)
     return named and not reaching and not inner & around.keys()
 
@@ -91,7 +89,7 @@ def _needed(select: exp.Select, group: Group, partial: Early | None) -> list[exp
     units = () if partial is None else partial.units
     inside = {id(column) for part in (*group.conditions, *units) for column in every(part, exp.Column)}
     return [
-        column for column in outer_columns(select) if column.table.lower() in group.aliases and id(column) not in inside
+        column for column in outer_columns(select) if owner_of(column) in group.aliases and id(column) not in inside
     ]
 
 
@@ -100,10 +98,11 @@ def _together(select: exp.Select, group: Group, partial: Early | None) -> exp.Su
     # Names are short: a source cuts those that are too long for it.
     columns = list(_names(_needed(select, group, partial)).values())
     selects: list[exp.Expr] = [
-        _typed(exp.alias_(copied(column), f"c{number}", quoted=True), column) for number, column in enumerate(columns)
+        _typed(exp.alias_(copied(column), f"c{number}", quoted=True, copy=False), column)
+        for number, column in enumerate(columns)
     ]
     units = () if partial is None else tuple(dict.fromkeys(partial.units))
-    selects += [exp.alias_(copied(unit), f"a{number}", quoted=True) for number, unit in enumerate(units)]
+    selects += [exp.alias_(copied(unit), f"a{number}", quoted=True, copy=False) for number, unit in enumerate(units)]
     inner = exp.Select(expressions=selects or [exp.alias_(exp.Literal.number(1), "~one", quoted=True)])
     first, *others = (copied(relations(select)[alias]) for alias in group.aliases)
     inner.set("from_", exp.From(this=first))
@@ -118,7 +117,7 @@ def _together(select: exp.Select, group: Group, partial: Early | None) -> exp.Su
 
 def _names(places: list[exp.Column]) -> dict[tuple[str, str], exp.Column]:
     """One of the places of each column."""
-    return {(column.table.lower(), column.name): column for column in reversed(places)}
+    return {(owner_of(column), column.name): column for column in reversed(places)}
 
 
 def _rewrite(select: exp.Select, group: Group, name: str, partial: Early | None) -> None:
@@ -130,14 +129,10 @@ def _rewrite(select: exp.Select, group: Group, name: str, partial: Early | None)
     units = () if partial is None else partial.units
     order = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
     for unit, number in [(unit, order[unit]) for unit in units]:
-        unit.replace(combined(unit, _column(f"a{number}", name)))
+        unit.replace(combined(unit, quoted_column(f"a{number}", name)))
     for column in places:
-        column.replace(_typed(_column(f"c{numbers[column.table.lower(), column.name]}", name), column))
+        column.replace(_typed(quoted_column(f"c{numbers[owner_of(column), column.name]}", name), column))
     _replace(select, group, merged)
-
-
-def _column(name: str, table: str) -> exp.Column:
-    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(table, quoted=True))
 
 
 def _typed(node: exp.Expr, like: exp.Expr) -> exp.Expr:

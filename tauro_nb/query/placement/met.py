@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from tauro_nb.query.placement.alike import pair_of
 from tauro_nb.query.placement.reach import relations
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import conjuncts, owner_of
 
 __all__ = ["Met"]
 
@@ -56,7 +56,7 @@ class Met:
         parts = [] if any(join.side for join in joins) else [part for one in conditions for part in conjuncts(one)]
         around = relations(select)
         pairs = (pair for part in parts if (pair := pair_of(part)) is not None)
-        inside = (pair for pair in pairs if all(column.table.lower() in around for column in pair))
+        inside = (pair for pair in pairs if all(owner_of(column) in around for column in pair))
         return cls(around, tuple(inside), rows, distinct)
 
     def values(self, alias: str, name: str) -> float:
@@ -66,13 +66,13 @@ class Met:
 
     def _of(self, alias: str) -> Iterator[tuple[exp.Column, exp.Column]]:
         for left, right in self.pairs:
-            if left.table.lower() == alias:
+            if owner_of(left) == alias:
                 yield left, right
-            if right.table.lower() == alias:
+            if owner_of(right) == alias:
                 yield right, left
 
     def _keys(self, column: exp.Column, without: frozenset[str], depth: int) -> float:
-        alias = column.table.lower()
+        alias = owner_of(column)
         relation = self.around[alias]
         return min(self.distinct(relation, column.name), self.rows(relation) * self._left(alias, without, depth))
 
@@ -82,6 +82,6 @@ class Met:
         shares = (
             self._keys(other, beyond, depth - 1) / max(self.distinct(self.around[alias], own.name), 1.0)
             for own, other in self._of(alias)
-            if other.table.lower() not in beyond
+            if owner_of(other) not in beyond
         )
         return min(1.0, min(shares, default=1.0)) if depth else 1.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from tauro_nb.query.names import FRAGMENT, RAW, leaf_kind
-from tauro_nb.query.trees import BARRIER, every
+from tauro_nb.query.trees import BARRIER, alias_of, every, owner_of
 
 __all__ = ["Place", "fragment_column", "null_supplied", "plain_joins", "reach", "relations"]
 
@@ -35,10 +35,11 @@ class Place:
 
 def relations(select: exp.Select) -> dict[str, exp.Expr]:
     """What a SELECT reads, by lower-case alias, in the order it is joined."""
-    source = select.args.get("from_")
-    nodes = [source.this] if source is not None else []
-    nodes += [join.this for join in select.args.get("joins") or []]
-    return {node.alias_or_name.lower(): node for node in nodes}
+    args = select.args
+    source = args.get("from_")
+    nodes = [] if source is None else [source.args["this"]]
+    nodes += [join.args["this"] for join in args.get("joins") or ()]
+    return {alias_of(node): node for node in nodes}
 
 
 def null_supplied(select: exp.Select) -> set[str]:
@@ -66,9 +67,9 @@ def plain_joins(select: exp.Select) -> bool:
 def _sides(select: exp.Select) -> Iterator[tuple[str, str]]:
     source = select.args.get("from_")
     if source is not None:
-        yield source.this.alias_or_name.lower(), ""
+        yield alias_of(source.this), ""
     for join in select.args.get("joins") or []:
-        yield join.this.alias_or_name.lower(), join.side.upper()
+        yield alias_of(join.this), join.side.upper()
 
 
 def passes(select: exp.Expr, name: str) -> exp.Column | None:
@@ -82,13 +83,19 @@ def passes(select: exp.Expr, name: str) -> exp.Column | None:
     limit, distinct = select.args.get("limit"), select.args.get("distinct")
     if (limit is not None and not _is_barrier(limit)) or (distinct is not None and distinct.args.get("on")):
         return None
-    if any(every(item, exp.Window) for item in select.expressions):
+    if any(every(item, exp.Window) for item in select.expressions if not _is_plain(item)):
         return None
-    item = next((item for item in select.expressions if item.alias_or_name.lower() == name.lower()), None)
+    item = next((item for item in select.expressions if alias_of(item) == name.lower()), None)
     column = None if item is None else item.unalias()
     if isinstance(column, exp.Cast) and _reads_fragment(select):
         column = column.this
     return column if isinstance(column, exp.Column) and _is_key(select, column) else None
+
+
+def _is_plain(item: exp.Expr) -> bool:
+    """Whether an output is a column, cast or not: there is nothing else in it."""
+    value = item.unalias()
+    return isinstance(value.this if isinstance(value, exp.Cast) else value, exp.Column)
 
 
 def _is_barrier(limit: exp.Expr) -> bool:
@@ -104,14 +111,15 @@ def _is_key(select: exp.Select, column: exp.Column) -> bool:
     """Whether a column is one of those that are grouped by, if anything is."""
     group = select.args.get("group")
     if group is None:
-        return not any(_aggregates(item) for item in select.expressions) and select.args.get("having") is None
+        return select.args.get("having") is None and not any(map(_aggregates, select.expressions))
     if any(group.args.get(kind) for kind in ("all", "rollup", "cube", "grouping_sets", "totals")):
         return False
     return any(part == column for part in group.expressions)
 
 
 def _aggregates(item: exp.Expr) -> bool:
-    return any(node.find_ancestor(exp.Query) is item.find_ancestor(exp.Query) for node in every(item, exp.AggFunc))
+    found = () if _is_plain(item) else every(item, exp.AggFunc)
+    return any(node.find_ancestor(exp.Query) is item.find_ancestor(exp.Query) for node in found)
 
 
 def fragment_column(relation: exp.Expr, name: str) -> tuple[str, str] | None:
@@ -123,8 +131,8 @@ def fragment_column(relation: exp.Expr, name: str) -> tuple[str, str] | None:
             return None
         if _reads_fragment(select):
             return select.args["from_"].this.name, column.name
-        inner = relations(select).get(column.table.lower())
-        if inner is None or column.table.lower() in null_supplied(select) or not isinstance(inner, exp.Subquery):
+        inner = relations(select).get(owner_of(column))
+        if inner is None or owner_of(column) in null_supplied(select) or not isinstance(inner, exp.Subquery):
             return None
         select, name = inner.this, column.name
     return None
@@ -136,7 +144,7 @@ def reach(query: exp.Expr, name: str) -> Place | None:
     if column is None:
         return None
     assert isinstance(query, exp.Select)
-    inner = relations(query).get(column.table.lower())
+    inner = relations(query).get(owner_of(column))
     if inner is None:
         return None
     if leaf_kind(inner) == RAW:
@@ -144,6 +152,6 @@ def reach(query: exp.Expr, name: str) -> Place | None:
     if not isinstance(inner, exp.Subquery):
         return None
     below = reach(inner.this, column.name)
-    if below is not None and column.table.lower() in null_supplied(query):
+    if below is not None and owner_of(column) in null_supplied(query):
         return Place(query, column, below.table, below.origin)
     return below

@@ -18,7 +18,7 @@ from tauro_nb.query.placement.sieve import sieve
 from tauro_nb.query.placement.tabular import is_tabular
 from tauro_nb.query.plan import Fragment, KeyFilter, Step
 from tauro_nb.query.secrecy import below_policy
-from tauro_nb.query.trees import bare, copied, every, type_node
+from tauro_nb.query.trees import alias_of, bare, copied, every, known_type, owner_of
 from tauro_nb.sources.capability import family
 from tauro_nb.sources.keys import KeyForm, compared_alike, key_condition
 
@@ -61,6 +61,23 @@ class _Way:
     form: KeyForm
     conditions: tuple[exp.Expr, ...]
     restricted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What can run first: conditions that may be asked of it alone, and whether it leaves out rows."""
+
+    conditions: tuple[exp.Expr, ...]
+    restricted: bool
+
+    @classmethod
+    def of(cls, slot: Slot) -> _Side | None:
+        """What stands in a place; None if it reads something from outside."""
+        relation = slot.relation
+        if leaf_kind(relation) != STEP and not _stands_alone(relation):
+            return None
+        conditions = tuple(slot.conditions())
+        return cls(conditions, bool(conditions) or bool(every(relation, *_RESTRICTING)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +130,8 @@ class _Reducer:
     def _in_select(self, select: exp.Select) -> None:
         if below_policy(select):
             return
-        ways = [way for edge in dict.fromkeys(edges(select)) if (way := self._way(edge)) is not None]
+        sides: dict[Slot, _Side | None] = {}
+        ways = [way for edge in dict.fromkeys(edges(select)) if (way := self._way(edge, sides)) is not None]
         while ways:
             choices = [choice for way in ways if (choice := self._price(way)) is not None]
             if not choices:
@@ -141,31 +159,33 @@ class _Reducer:
             if self._estimator().rows(relation) <= _SETTLED_ROWS:
                 self._make_step(Slot.of(select, alias))
 
-    def _way(self, edge: Edge) -> _Way | None:
-        reducer, target = edge.reducer.relation, edge.target.relation
+    def _way(self, edge: Edge, sides: dict[Slot, _Side | None]) -> _Way | None:
+        target = edge.target.relation
         reached = None if leaf_kind(target) == STEP else fragment_column(target, edge.column)
         if reached is None:
             return None
         fragment = self.fragments[reached[0]]
-        form = self._accepts(fragment, reached[1])
-        if form is None or not (leaf_kind(reducer) == STEP or _stands_alone(reducer)):
+        accepted = self._accepts(fragment, reached[1])
+        if accepted is None:
             return None
-        kind = self._family(fragment, reached[1])
-        if (known := _known_family(reducer, edge.key)) is not None and not compared_alike(known, kind):
+        if edge.reducer not in sides:
+            sides[edge.reducer] = _Side.of(edge.reducer)
+        side, (form, kind) = sides[edge.reducer], accepted
+        if side is None:
             return None
-        conditions = tuple(edge.reducer.conditions())
-        restricted = bool(conditions) or bool(every(reducer, *_RESTRICTING))
-        return _Way(edge, fragment.id, reached[1], kind, form, conditions, restricted)
+        if (known := _known_family(edge.reducer.relation, edge.key)) is not None and not compared_alike(known, kind):
+            return None
+        return _Way(edge, fragment.id, reached[1], kind, form, side.conditions, side.restricted)
 
-    def _accepts(self, fragment: Fragment, column: str) -> KeyForm | None:
-        """How the fragment's source takes keys for a column; None when it does not."""
+    def _accepts(self, fragment: Fragment, column: str) -> tuple[KeyForm, str] | None:
+        """How the fragment's source takes keys for a column, and of which family; None when it does not."""
         source = _source(fragment, self.planner)
         if source.capability is None or source.capability.keys is None:
             return None
         if any(self.planner.raw(name).decision.is_strict for name in fragment.tables):
             return None
-        form = source.capability.keys
-        return form if self._family(fragment, column) in form.families else None
+        form, kind = source.capability.keys, self._family(fragment, column)
+        return (form, kind) if kind in form.families else None
 
     def _family(self, fragment: Fragment, column: str) -> str:
         """The family of a fragment's column at its source; `other` where no key can be compared with it."""
@@ -173,8 +193,8 @@ class _Reducer:
         if place is None:
             return "other"
         kinds = {name.lower(): kind for name, kind in self.planner.raw(place.table).exact_types().items()}
-        typed = exp.column("x")
-        typed.type = type_node(kinds.get(place.origin.lower(), "UNKNOWN"))
+        typed = exp.Column()
+        typed.type = known_type(kinds.get(place.origin.lower(), "UNKNOWN"))
         return family(typed)
 
     def _estimator(self) -> Estimator:
@@ -262,7 +282,7 @@ class _Reducer:
         relation = copied(slot.relation)
         if not relation.alias_or_name:
             relation.set("alias", exp.TableAlias(this=exp.to_identifier("members", quoted=True)))
-        tree = exp.select("*").from_(bare(relation), copy=False)
+        tree = exp.Select(expressions=[exp.Star()]).from_(bare(relation), copy=False)
         if conditions:
             tree = tree.where(*(bare(copied(part)) for part in conditions), copy=False)
         step = Step(f"r{len(self.steps)}", tree, copied(tree), self._tables(tree), round(rows))
@@ -366,8 +386,8 @@ def _stands_alone(relation: exp.Expr) -> bool:
     if any(leaf_kind(table) is None for table in every(relation, exp.Table)) or not is_tabular(relation):
         return False
     inner = relation.this
-    own = {node.alias_or_name.lower() for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
-    return not any(column.table and column.table.lower() not in own for column in every(inner, exp.Column))
+    own = {alias_of(node) for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}
+    return not any(column.table and owner_of(column) not in own for column in every(inner, exp.Column))
 
 
 def _is_looked_through(select: exp.Select) -> bool:

@@ -38,7 +38,7 @@ def fetched_once(
             if fragment.keys:
                 continue
             if node.name not in made:
-                first = exp.select("*").from_(leaf_table(node.name, FRAGMENT), copy=False)
+                first = exp.Select(expressions=[exp.Star()]).from_(leaf_table(node.name, FRAGMENT), copy=False)
                 rows = None if fragment.expected_rows is None else round(fragment.expected_rows)
                 step = Step(f"r{len(steps) + len(made)}", first, copied(first), fragment.tables, rows)
                 made[node.name] = step

@@ -14,7 +14,7 @@ from tauro_nb.query.placement.groups import RatesOf, Site
 from tauro_nb.query.placement.reach import null_supplied, plain_joins, relations
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.secrecy import is_policy
-from tauro_nb.query.trees import conjuncts, copied, every
+from tauro_nb.query.trees import alias_of, conjuncts, copied, every, owner_of, quoted_column
 
 __all__ = ["move_semi_joins"]
 
@@ -74,8 +74,8 @@ def _looked_through(part: exp.Expr) -> exp.Select | None:
 
 def _spoken_of(part: exp.Expr, around: Mapping[str, exp.Expr]) -> str | None:
     """The one relation of a SELECT that a condition reads, besides what it looks through."""
-    own = {node.alias_or_name.lower() for node in every(part, exp.Table, exp.Subquery) if node.alias_or_name}
-    used = {column.table.lower() for column in every(part, exp.Column)} - own
+    own = {alias_of(node) for node in every(part, exp.Table, exp.Subquery) if node.alias_or_name}
+    used = {owner_of(column) for column in every(part, exp.Column)} - own
     if own & around.keys() or len(used) != 1:
         return None
     alias = next(iter(used))
@@ -88,9 +88,7 @@ def _together(relation: exp.Expr, part: exp.Expr) -> exp.Subquery:
     alias = relation.args["alias"]
     selects = []
     for item in relation.this.selects:
-        column = exp.column(
-            exp.to_identifier(item.alias_or_name, quoted=True), table=exp.to_identifier(alias.name, quoted=True)
-        )
+        column = quoted_column(item.alias_or_name, alias.name)
         column.type = item.type
         selects.append(exp.alias_(column, item.alias_or_name, quoted=True, copy=False))
     inner = exp.Select(expressions=selects).from_(copied(relation), copy=False).where(copied(part), copy=False)
@@ -102,7 +100,7 @@ def _pays(
 ) -> bool:
     """Whether the source decides sooner than it hands over what the condition looks through."""
     inner = relations(looked)
-    keys = [column for column in _keys(looked, part, alias) if column.table.lower() in inner]
+    keys = [column for column in _keys(looked, part, alias) if owner_of(column) in inner]
     if not keys:
         return False
     rows, many = estimator.rows(relation), sum(map(estimator.rows, inner.values()))
@@ -120,7 +118,7 @@ def _keys(looked: exp.Select, part: exp.Expr, alias: str) -> list[exp.Column]:
     """The columns looked through that must be equal to one of the relation."""
     where = looked.args.get("where")
     pairs = [pair for one in conjuncts(where.this if where is not None else None) if (pair := pair_of(one)) is not None]
-    keys = [right if left.table.lower() == alias else left for left, right in pairs if alias in _tables(left, right)]
+    keys = [right if owner_of(left) == alias else left for left, right in pairs if alias in _tables(left, right)]
     member = part.unnest()
     if isinstance(member, exp.In) and isinstance(member.this, exp.Column):
         keys += [value for item in looked.selects[:1] if isinstance(value := item.unalias(), exp.Column)]
@@ -128,4 +126,4 @@ def _keys(looked: exp.Select, part: exp.Expr, alias: str) -> list[exp.Column]:
 
 
 def _tables(*columns: exp.Column) -> set[str]:
-    return {column.table.lower() for column in columns}
+    return {owner_of(column) for column in columns}

@@ -18,7 +18,7 @@ from tauro_nb.query.placement.estimate import Estimator
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.plan import Fragment
 from tauro_nb.query.secrecy import below_policy
-from tauro_nb.query.trees import copied, every
+from tauro_nb.query.trees import alias_of, copied, every, owner_of, quoted_column
 
 __all__ = ["sieve"]
 
@@ -53,6 +53,8 @@ def sieve(tree: exp.Expr, fragments: Mapping[str, Fragment], estimator: Estimato
     if any(scan.stream is not None or not scan.copyable for scan in scans):
         return
     for select in [node for node in every(tree, exp.Select) if not below_policy(node)]:
+        if all(estimator.rows(relation) < _ROWS for relation in relations(select).values()):
+            continue
         best: dict[str, _Sieve] = {}
         for edge in edges(select):
             found = _weigh(edge, select, fragments, estimator)
@@ -81,11 +83,11 @@ def _can_wrap(relation: exp.Expr) -> bool:
     if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample", "joins")):
         return False
     own = _names(relation.this)
-    return all(not column.table or column.table.lower() in own for column in every(relation.this, exp.Column))
+    return all(not column.table or owner_of(column) in own for column in every(relation.this, exp.Column))
 
 
 def _names(tree: exp.Expr) -> Collection[str]:
-    return {node.alias_or_name.lower() for node in every(tree, exp.Table, exp.Subquery)}
+    return {alias_of(node) for node in every(tree, exp.Table, exp.Subquery)}
 
 
 def _has_keys(relation: exp.Expr, fragments: Mapping[str, Fragment]) -> bool:
@@ -100,15 +102,11 @@ def _put(edge: Edge) -> None:
     step.set("alias", exp.TableAlias(this=exp.to_identifier("keys", quoted=True)))
     inner = copied(target)
     inner.set("alias", exp.TableAlias(this=exp.to_identifier("whole", quoted=True)))
-    equal = exp.EQ(this=_column(edge.column, "whole"), expression=_column(edge.key, "keys"))
+    equal = exp.EQ(this=quoted_column(edge.column, "whole"), expression=quoted_column(edge.key, "keys"))
     # Every key is equal to itself: only of a side with a condition DuckDB makes a Bloom filter.
-    every_key = exp.EQ(this=_column(edge.key, "keys"), expression=_column(edge.key, "keys"))
-    keys = exp.select(_column(edge.key, "keys")).from_(step, copy=False).where(every_key, copy=False)
+    every_key = exp.EQ(this=quoted_column(edge.key, "keys"), expression=quoted_column(edge.key, "keys"))
+    keys = exp.select(quoted_column(edge.key, "keys")).from_(step, copy=False).where(every_key, copy=False)
     keys_read = exp.Subquery(this=keys, alias=exp.TableAlias(this=exp.to_identifier("keys", quoted=True)))
-    read = exp.select("*").from_(inner, copy=False)
+    read = exp.Select(expressions=[exp.Star()]).from_(inner, copy=False)
     read.set("joins", [exp.Join(this=keys_read, kind="SEMI", on=equal)])
     target.replace(exp.Subquery(this=read, alias=alias))
-
-
-def _column(name: str, table: str) -> exp.Column:
-    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(table, quoted=True))

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from tauro_nb.query.names import is_leaf
 from tauro_nb.query.placement.cost import LOOKUPS, Rates, asked, scanned
-from tauro_nb.query.placement.estimate import Estimator
+from tauro_nb.query.placement.estimate import Estimator, is_decimal
 from tauro_nb.query.placement.reach import relations
 from tauro_nb.query.trees import BARRIER, every
 
@@ -60,5 +60,5 @@ def _rows_worked(select: exp.Select, estimator: Estimator) -> float:
 def _width(select: exp.Select, estimator: Estimator) -> float:
     return estimator.width(
         select,
-        {item.alias_or_name: "DECIMAL" if item.is_type(exp.DType.DECIMAL) else "" for item in select.expressions},
+        {item.alias_or_name: "DECIMAL" if is_decimal(item) else "" for item in select.expressions},
     )

@@ -84,8 +84,10 @@ def _applies_plain_things(tree: exp.Expr, planner: Planner) -> bool:
     applied = [node for node in every(tree, *_APPLIED) if not _in_a_leaf(node)]
     if not all(isinstance(node, _PLAIN) and (not isinstance(node, _TOTAL) or _is_total(node)) for node in applied):
         return False
+    calculated = [node for node in applied if isinstance(node, _CALCULATING)]
+    if not calculated:
+        return True
     numbers = _Numbers.of(tree, planner)
-    calculated = (node for node in applied if isinstance(node, _CALCULATING))
     return all(numbers.holds(part) for node in calculated for part in node.iter_expressions())
 
 
@@ -185,7 +187,7 @@ class _Judge:
             return exp.true()
         if isinstance(node, (exp.Column, exp.AggFunc, exp.Subquery, *_TOTAL)):
             values.append(node)
-            return exp.column(f"c{len(values) - 1}")
+            return exp.Column(this=exp.Identifier(this=f"c{len(values) - 1}"))
         query = node.args.get("query")
         if isinstance(node, exp.In) and isinstance(query, exp.Subquery):
             # `x IN (SELECT ...)` compares as `x = (SELECT ...)` does.

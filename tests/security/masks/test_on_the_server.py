@@ -58,6 +58,18 @@ def test_every_listed_mask_is_tested() -> None:
     assert MASK == MARK, "the mask's mark is the one that sources look for"
 
 
+@pytest.mark.parametrize(
+    "masker", [masker for masker in MASKS if masker.form in POSTGRES.masks | SQLITE.masks], ids=name_of
+)
+def test_a_mask_that_a_source_answers_is_a_text_for_the_engine(
+    engine: duckdb.DuckDBPyConnection, masker: Masker
+) -> None:
+    # A fragment's types are read off such masks, and not asked for.
+    engine.execute("CREATE OR REPLACE TABLE texts (v VARCHAR)")
+    (kind,) = engine.sql(f"SELECT {masker.compile('v', 'VARCHAR').sql('duckdb')} FROM texts").types
+    assert str(kind) == "VARCHAR"
+
+
 @pytest.fixture(scope="module")
 def server(postgres_uri: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(postgres_uri, autocommit=True) as connection:
