@@ -82,7 +82,7 @@ _FORMS: Mapping[type[exp.Expr], Callable[[exp.Expr], bool]] = MappingProxyType({
 })  # fmt: skip
 
 # Functions that the parser has no class for.
-_NAMES = frozenset({"NOW", "TODAY", "CURRENT_DATE", "ISFINITE", "HOUR", "MINUTE", "SECOND", "LTRIM", "RTRIM"})
+_NAMES = frozenset({"NOW", "TODAY", "CURRENT_DATE", "ISFINITE", "HOUR", "MINUTE", "SECOND", "LTRIM", "RTRIM", "STRLEN"})
 _KNOWN = frozenset(_NAMES | {name for kind in _FUNCTIONS if issubclass(kind, exp.Func) for name in kind.sql_names()})
 
 

@@ -162,6 +162,10 @@ def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Ex
     _check_markers(tree, slots, once=True)
     refuse_strangers(tree)
     if dialect != "duckdb":
+        for length in list(tree.find_all(exp.Length)):
+            if length.args.get("binary"):
+                # MySQL's counts bytes. sqlglot would have DuckDB look at the type of each value.
+                length.replace(exp.Anonymous(this="strlen", expressions=[length.this]))
         tree = _expression(sqlglot.parse_one(tree.sql("duckdb"), read="duckdb"))
         _check_markers(tree, slots, once=False)
         refuse_strangers(tree)

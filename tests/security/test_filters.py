@@ -53,6 +53,7 @@ def bound(text: str, principal: Principal | None = None) -> str:
             "signup_date >= DATE_SUB(NOW(), INTERVAL 1 YEAR)",
             "(\"signup_date\" >= (NOW() - INTERVAL '1' YEAR))",
         ),
+        ("`region` <> 'a' AND LENGTH(region) > 5", '("region" <> \'a\' AND STRLEN("region") > 5)'),
         ("region ~ '^N'", "(REGEXP_MATCHES(\"region\", '^N'))"),
         ("region::INTEGER = 5", '(TRY_CAST("region" AS INT) = 5)'),
         ("region::BOOLEAN", '(TRY_CAST("region" AS BOOLEAN))'),
