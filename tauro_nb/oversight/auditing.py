@@ -7,7 +7,7 @@ import uuid
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tauro_nb.errors import AccessDenied, TauroError
 from tauro_nb.security.audit import AuditLog, Verification
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from tauro_nb.security.principal import Principal
 
 __all__ = ["AuditDoor"]
+
+# Numbers between the own ones would tell what others do, and that keys were sent, which goes by hidden rows; by a hash
+# somebody could try whether a policy is the one they guess.
+_NOT_TOLD: Final[dict[str, Any]] = {"policy_columns": (), "policy_hash": "", "policy_version": "", "sequence": 0}
 
 
 class AuditDoor:
@@ -41,8 +45,8 @@ class AuditDoor:
     ) -> list[AuditLog]:
         """Find audit records, oldest first.
 
-        Whoever holds none of the roles in `audit.readers` finds the own ones, without what only the policy reads and
-        without numbers; an auditor with a tenant finds those of the tenant.
+        Whoever holds none of the roles in `audit.readers` finds the own ones, without what only the policy reads,
+        hashes of policies and numbers; an auditor with a tenant finds those of the tenant.
 
         Parameters
         ----------
@@ -63,10 +67,7 @@ class AuditDoor:
         found = self.layer.audit_trail.records(table_name, who, start_time, end_time, status)
         tenant = self.principal.tenant
         mine = [log for log in found if (reads and tenant is None) or log.tenant == tenant]
-        # Numbers between the own ones would tell what others do, and that keys were sent, which goes by hidden rows.
-        return (
-            mine if reads else [replace(log, policy_columns=(), sequence=0) for log in mine if not log.is_policy_only]
-        )
+        return mine if reads else [replace(log, **_NOT_TOLD) for log in mine if not log.is_policy_only]
 
     def export_audit(self, format: str = "jsonl", **filters: Any) -> str:
         """Audit records as `json`, `jsonl` or `csv`; who exported them is recorded.

@@ -168,8 +168,9 @@ def test_own_records_are_shown_without_what_only_the_policy_reads(ctx: VirtualCo
     ctx.query("SELECT id FROM people").rows()
     ana.query("SELECT id FROM people").rows()
     (mine,) = ana.audit_logs()
-    assert (mine.principal, mine.policy_columns) == ("ana", ())
+    assert (mine.principal, mine.policy_columns, mine.policy_hash, mine.policy_version) == ("ana", (), "", "")
     assert last(ctx, "people").policy_columns == ("note", "salary")
+    assert last(ctx, "people").policy_hash
     for refused in (
         lambda: ana.audit_logs(principal="admin"),
         ana.export_audit,
