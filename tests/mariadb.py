@@ -123,6 +123,8 @@ def start_mariadb() -> MariaDBServer:
         command = [
             _program("mariadbd"), "--no-defaults", f"--datadir={folder}/data", f"--port={port}", "--skip-name-resolve",
             f"--socket={folder}/socket", f"--pid-file={folder}/pid", "--skip-log-bin", "--local-infile=1", *settings,
+            # A server that starts deletes the temporary tables that it finds, those of its neighbours among them.
+            f"--tmpdir={folder}",
         ]  # fmt: skip
         server = MariaDBServer(launch(command, folder), folder, port)
         _wait_until_ready(server, "root", "")
