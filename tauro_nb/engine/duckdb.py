@@ -338,6 +338,7 @@ class Execution:
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
         """Run `work` interruptibly; engine errors come out redacted."""
+        self._gate.require_open()
         try:
             return self._worker.call(work)
         except duckdb.Error as error:
@@ -360,6 +361,7 @@ class Execution:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
+        self._gate.require_open()
         schema = self.schema
         rows = 0
         try:
@@ -381,9 +383,9 @@ class Execution:
     def _next(self) -> pa.RecordBatch | None:
         import pyarrow as pa
 
-        assert self._reader is not None
         try:
             with self._gate.entered():
+                assert self._reader is not None
                 return self._reader.read_next_batch()
         except StopIteration:
             return None
@@ -435,6 +437,7 @@ class Execution:
         if not left:
             self._feeds.interrupt()
             left = self._gate.close(_PATIENCE)
+        # The reader keeps the streams: it goes before they are waited for.
         reader, self._reader = self._reader, None
         if left and reader is not None:
             reader.close()

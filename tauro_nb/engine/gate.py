@@ -42,8 +42,7 @@ class Gate:
             It is closed.
         """
         with self._changed:
-            if not self._open:
-                raise QueryCancelled("the query was closed before its rows were read.")
+            self.require_open()
             self._inside += 1
         try:
             yield
@@ -56,6 +55,17 @@ class Gate:
     def closed(self) -> bool:
         """Whether nobody enters any more."""
         return not self._open
+
+    def require_open(self) -> None:
+        """Refuse what would only begin now.
+
+        Raises
+        ------
+        QueryCancelled
+            It is closed.
+        """
+        if not self._open:
+            raise QueryCancelled("the query was closed before its rows were read.")
 
     def close(self, patience: float) -> bool:
         """Let nobody in, and wait so many seconds for those inside; whether all of them left."""

@@ -259,6 +259,16 @@ def test_interrupted_while_a_plan_is_explained(
         works(ctx)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_result_of_a_closed_context(begun: bool) -> None:
+    with VirtualContext({"virtual_tables": {"many": {"query": "SELECT i FROM range(1_000_000) t(i)"}}}) as ctx:
+        batches = iter(ctx.query("SELECT i FROM many").to_batches())
+        if begun:
+            assert next(batches).num_rows > 0
+    with pytest.raises(QueryCancelled, match="closed before its rows were read"):
+        list(batches)
+
+
 def _interrupt(*_: Any, word: BaseException | None = None, **__: Any) -> None:
     raise word or KeyboardInterrupt
 
