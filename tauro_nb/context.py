@@ -5,50 +5,42 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
 from tauro_nb.catalog.registry import SchemaRegistry
-from tauro_nb.catalog.snapshot import CatalogSnapshot
 from tauro_nb.config import load_config
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError, told
 from tauro_nb.layer import VirtualDataLayer
+from tauro_nb.looking import Looking
 from tauro_nb.monitor import QueryMonitor
-from tauro_nb.oversight import Oversight
-from tauro_nb.query.budget import require_within
+from tauro_nb.query.budget import is_policed, require_within
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
-from tauro_nb.security.sight import Sight
-from tauro_nb.seen import SeenRegistry
+from tauro_nb.seen import SeenRegistry, seen_table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
     from tauro_nb.allowed import WhileAllowed
-    from tauro_nb.catalog.lineage import LineageGraph
-    from tauro_nb.catalog.statistics import TableStatistics
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.engine.meter import Meter
     from tauro_nb.interop.ibis import Backend
-    from tauro_nb.profile import TableProfile
     from tauro_nb.progress import Listener
     from tauro_nb.query.limits import Limits
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.query.planner import Planner
     from tauro_nb.query.result import Result
-    from tauro_nb.query.tables import TableEntry
-    from tauro_nb.security.decision import TableDecision
 
 T = TypeVar("T")
 
 __all__ = ["VirtualContext"]
 
 
-class VirtualContext(Oversight):
+class VirtualContext(Looking):
     """One principal's door to a virtual data layer.
 
     Every query, from whatever door, goes through `plan` and `query` here.
@@ -99,8 +91,12 @@ class VirtualContext(Oversight):
 
     @property
     def policy_version(self) -> str:
-        """Content hash of all policies in force: equal for equal rules, wherever and in what order they are written."""
-        return self.layer.security.version()
+        """Content hash of all policies in force: equal for equal rules, wherever and in what order they are written.
+
+        Empty for whoever may not read policies: a guess at what they say could be tried by it.
+        """
+        security = self.layer.security
+        return security.version() if self.reads_policies or security.book.closed else ""
 
     # --- the catalog
 
@@ -110,11 +106,6 @@ class VirtualContext(Oversight):
         if self.reads_policies:
             return self.layer.schema_registry
         return SeenRegistry(self.layer, self.principal, self._lineage())
-
-    @property
-    def sight(self) -> Sight:
-        """What this principal may know of the catalog."""
-        return Sight(self.layer.schema_registry, self.layer.security, self.principal)
 
     @property
     def virtual_layer(self) -> VirtualDataLayer:
@@ -132,9 +123,14 @@ class VirtualContext(Oversight):
         return self.layer.monitor if self.reads_policies else self.layer.monitor.of(self.principal.name)
 
     def get_table(self, name: str) -> VirtualTable | None:
-        """The virtual table of that name; None when there is none that this principal may know of."""
+        """The virtual table of that name; None when there is none that this principal may know of.
+
+        Whoever may not read policies gets a copy, as from `schema_registry`.
+        """
         table = self.layer.schema_registry.get_table(name)
-        return None if table is None or self.sight.closed(table) else table
+        if table is None or self.sight.closed(table):
+            return None
+        return table if self.reads_policies else seen_table(self.layer, self.principal, table)
 
     def as_principal(
         self,
@@ -360,11 +356,13 @@ class VirtualContext(Oversight):
         measure: bool = False,
         progress: Listener | None = None,
     ) -> Result:
+        from tauro_nb.engine.meter import Meter
         from tauro_nb.progress import Teller
         from tauro_nb.record import Record
 
-        self._or_refused(partial(require_within, plan, limits), query_id, plan.tree, plan.params)
-        meter = self._meter(plan, limits) if limits or measure else None
+        hidden = is_policed(plan) and not self.reads_policies
+        self._or_refused(partial(require_within, plan, limits, hidden=hidden), query_id, plan.tree, plan.params)
+        meter = Meter(plan, limits, hidden=hidden) if limits or measure else None
         record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
         try:
             record.intent()
@@ -374,12 +372,6 @@ class VirtualContext(Oversight):
             raise interrupted from None
         tell = None if progress is None else Teller(progress, meter).tell
         return record.run(partial(self._while_allowed, meter=meter, tell=tell), self._shown, meter)
-
-    def _meter(self, plan: QueryPlan, limits: Limits) -> Meter:
-        from tauro_nb.engine.meter import Meter
-
-        policed = any(decision.needs_barrier for decision in plan.decisions.values())
-        return Meter(plan, limits, hidden=policed and not self.reads_policies)
 
     def _while_allowed(
         self, plan: QueryPlan, meter: Meter | None = None, tell: Callable[[], None] | None = None
@@ -449,141 +441,6 @@ class VirtualContext(Oversight):
                 f"`{name}` cannot be read without its policy by {self.principal.name!r}.",
                 hint="apply_security=False never bypasses a policy that applies to you.",
             )
-
-    # --- looking around
-
-    def catalog(self) -> CatalogSnapshot:
-        """The catalog as this principal may see it. Asks no source: unknown schemas stay unknown."""
-        return snapshot_catalog(self.layer, self.principal, closed=self._sees_closed)
-
-    @property
-    def _sees_closed(self) -> bool:
-        """Whether the catalog lists what it denies."""
-        return self.layer.config.security.list_denied or self.reads_policies
-
-    def describe(self, name: str) -> TableDescription:
-        """One table in full; asks the source for its columns where the catalog does not declare them.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied, SourceUnavailable
-            There is no such table, it is denied, or its source does not answer.
-        """
-        entry = self._entry(name)
-        graph = self._lineage()
-        return TableDescription(
-            snapshot_table(self.layer, self.principal, entry.table, entry.columns, closed=self._sees_closed),
-            graph.upstream(entry.table.name),
-            graph.downstream(entry.table.name),
-        )
-
-    def statistics(self, name: str) -> TableStatistics:
-        """What this principal may know of a table's size and values, as its source's own catalog has it.
-
-        Behind a row filter that is nothing; of columns that are masked, encrypted or denied neither.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied, SourceUnavailable
-            There is no such table, it is denied, or its source does not answer.
-        """
-        return self.planner.shown_statistics(self._entry(name).table.name)
-
-    def decision(self, name: str) -> TableDecision:
-        """What was decided for this principal on a table, as it is now.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied, SourceUnavailable
-            There is no such table, it is denied, or its source does not answer.
-        """
-        return self._entry(name).decision
-
-    def profile(self, name: str, columns: Sequence[str] | None = None, sample: int | None = None) -> TableProfile:
-        """Profile a table: nulls, distinct values, extremes, quantiles and the most frequent values of each column.
-
-        One query, over what this principal may see: filtered rows are not counted, and masked values are profiled
-        masked. It is recorded as every query is.
-
-        Parameters
-        ----------
-        columns
-            Only these.
-        sample
-            Look at this many rows, chosen at random (the same ones each time, as long as the table stays the same).
-
-        Raises
-        ------
-        TauroError
-            The road refuses: no such table or column, denied, or the source does not answer.
-
-        Examples
-        --------
-        >>> ctx = VirtualContext({"virtual_tables": {"t": {"query": "SELECT i % 3 AS a FROM range(10) AS r(i)"}}})
-        >>> profile = ctx.profile("t")
-        >>> profile.rows, profile["a"].distinct, profile["a"].top[0]
-        (10, 3, (0, 4))
-        """
-        from tauro_nb.profile import profile_table
-
-        return profile_table(self, name, columns, sample)
-
-    def visible_schema(self, name: str) -> dict[str, str]:
-        """Columns this principal may read, with DuckDB types.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied, SourceUnavailable
-            There is no such table, it is denied, or its source does not answer.
-        """
-        decision = self.decision(name)
-        return {column: decision.columns[column].shown_type for column in decision.visible_columns}
-
-    def _entry(self, name: str) -> TableEntry:
-        """One table as it is now; a refusal leaves a record, as that of a query does."""
-        try:
-            entry = self.planner.fresh_entry(name)
-            entry.decision.require()
-        except TauroError as error:
-            self._record_refusal(error)
-            raise
-        return entry
-
-    def lineage(self, name: str | None = None) -> LineageGraph:
-        """The lineage of the whole catalog, or of everything around one table, as far as this principal may see it.
-
-        Closed tables are not in it. Names that the sources use, and queries of others, are for whoever may read
-        policies.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied
-            There is no such table, or it is denied.
-        """
-        graph = self._lineage()
-        return graph if name is None else graph.around(self.require_open(name))
-
-    def _lineage(self) -> LineageGraph:
-        asked, me = self.layer.asked, self.principal.name
-        own = None if self.reads_policies else lambda query: me in asked.get(query, ())
-        return self.sight.lineage(own)
-
-    def require_open(self, name: str) -> str:
-        """The name of a table as the catalog spells it; asks no source. A refusal is recorded.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied
-            There is no such table, or it is denied.
-        """
-        try:
-            table = self.sight.resolve(name)
-            if reason := self.sight.closed(table):
-                raise AccessDenied(reason, table=table.name)
-        except TauroError as error:
-            self._record_refusal(error)
-            raise
-        return table.name
 
     def close(self) -> None:
         """Close the layer, for all principals that share it; may be called twice."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tauro_nb.layer import VirtualDataLayer
     from tauro_nb.security.principal import Principal
 
-__all__ = ["SeenRegistry"]
+__all__ = ["SeenRegistry", "seen_table"]
 
 
 class SeenRegistry(SchemaRegistry):
@@ -63,6 +63,13 @@ class SeenRegistry(SchemaRegistry):
         )
 
     register_table = update_table = delete_table = record_statistics = add_lineage_edge = _refuse
+
+
+def seen_table(layer: VirtualDataLayer, principal: Principal, table: VirtualTable) -> VirtualTable:
+    """One open table as the principal may see it: a copy, for the catalog's own could be changed through it."""
+    decision = layer.security.decide(table.name, table.schema, principal)
+    names = Sight(layer.schema_registry, layer.security, principal).names() if table.source_tables else ()
+    return _seen(table, frozenset(decision.visible_columns), frozenset(names))
 
 
 def _seen(table: VirtualTable, columns: frozenset[str], names: frozenset[str]) -> VirtualTable:
