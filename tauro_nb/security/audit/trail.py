@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tauro_nb.errors import AuditUnavailable, UsageError
-from tauro_nb.security.audit.chain import Fixed, plain
+from tauro_nb.security.audit.chain import Fixed, plain, stamp
 from tauro_nb.security.audit.codec import Asked, Results, access_event, logs_of
 from tauro_nb.security.audit.formats import to_csv, to_json, to_jsonl
 from tauro_nb.security.audit.keys import AuditKeys, Ring, key_from_file
-from tauro_nb.security.audit.log import DENIED, SUCCESS, AuditLog, check_status, stamp
+from tauro_nb.security.audit.log import DENIED, SUCCESS, AuditLog, check_status
 from tauro_nb.security.audit.segments import LogFiles
 from tauro_nb.security.audit.settings import AuditSettings
 from tauro_nb.security.audit.table import audit_reader
