@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -282,7 +282,7 @@ class VirtualContext(Oversight):
     ) -> Result:
         """Run SQL text or a tree, with the frames it names: where all doors meet. `measure` counts what arrives."""
         limits = self.layer.config.limits.with_asked(max_bytes)
-        query_id = uuid.uuid4().hex
+        query_id = secrets.token_hex(16)
         started = time.perf_counter()
         plan = self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id)
         return self._run(plan, query_id, started, limits, measure=measure, progress=progress)
@@ -338,7 +338,7 @@ class VirtualContext(Oversight):
         plan = whole(plan)
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
-        query_id = query_id or uuid.uuid4().hex
+        query_id = query_id or secrets.token_hex(16)
         self._or_refused(lambda: self.planner.require_unchanged(plan), query_id, plan.tree, plan.params)
         return self._run(plan, query_id, time.perf_counter(), self.layer.config.limits)
 
@@ -378,7 +378,7 @@ class VirtualContext(Oversight):
     def _meter(self, plan: QueryPlan, limits: Limits) -> Meter:
         from tauro_nb.engine.meter import Meter
 
-        policed = any(decision.needs_barrier for decision in plan.decisions.values())
+        policed = plan.policed
         return Meter(plan, limits, hidden=policed and not self.reads_policies)
 
     def _while_allowed(

@@ -10,7 +10,18 @@ from typing import Any, Final
 from tauro_nb.errors import UsageError
 from tauro_nb.security.policy import Operation
 
-__all__ = ["CANCELLED", "DENIED", "FAILED", "POLICY_ONLY", "STARTED", "STATUSES", "SUCCESS", "AuditLog", "check_status"]
+__all__ = [
+    "CANCELLED",
+    "DENIED",
+    "FAILED",
+    "POLICY_ONLY",
+    "STARTED",
+    "STATUSES",
+    "SUCCESS",
+    "AuditLog",
+    "check_status",
+    "stamp",
+]
 
 STARTED, SUCCESS, DENIED, FAILED, CANCELLED = "STARTED", "SUCCESS", "DENIED", "FAILED", "CANCELLED"
 STATUSES: Final = (STARTED, SUCCESS, DENIED, FAILED, CANCELLED)
@@ -139,7 +150,7 @@ class AuditLog:
         """The record as plain values."""
         values = {name: getattr(self, name) for name in self.__slots__}
         values["operation"] = self.operation.value
-        values["timestamp"] = self.timestamp.isoformat(timespec="microseconds")
+        values["timestamp"] = stamp(self.timestamp)
         return {name: _plain(value) for name, value in values.items()}
 
 
@@ -149,6 +160,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as records have it: always with microseconds.
+
+    >>> stamp(datetime(2026, 1, 2, tzinfo=UTC))
+    '2026-01-02T00:00:00.000000+00:00'
+    """
+    # Not to ask for them is cheaper, and right but for one moment in a million.
+    return moment.isoformat() if moment.microsecond else moment.isoformat(timespec="microseconds")
 
 
 def check_status(status: str) -> None:
