@@ -39,7 +39,7 @@ class Fixed:
     @classmethod
     def of(cls, value: Any) -> Fixed:
         """A value, and how it is written."""
-        return cls(value, _ENCODER.encode(value))
+        return cls(value, _written(value))
 
 
 class Form:
