@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import statistics
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +66,7 @@ def _added(folder: Path) -> dict[str, Any]:
         plan, who = whole(ana.plan(SQL)), ana.principal
 
         def audited(asked: QueryPlan) -> None:
-            record = Record(ctx.layer, who, asked, uuid.uuid4().hex, time.perf_counter())
+            record = Record(ctx.layer, who, asked, secrets.token_hex(16), time.perf_counter())
             record.intent()
             record.ended()
 

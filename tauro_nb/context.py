@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.config import load_config
+from tauro_nb.discovery import Discovery
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError, told
 from tauro_nb.layer import VirtualDataLayer
-from tauro_nb.looking import Looking
 from tauro_nb.monitor import QueryMonitor
-from tauro_nb.query.budget import is_policed, require_within
+from tauro_nb.oversight import Oversight
+from tauro_nb.query.budget import require_within
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
+from tauro_nb.security.sight import Sight
 from tauro_nb.seen import SeenRegistry, seen_table
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.engine.meter import Meter
     from tauro_nb.interop.ibis import Backend
+    from tauro_nb.profile import TableProfile
     from tauro_nb.progress import Listener
     from tauro_nb.query.limits import Limits
     from tauro_nb.query.plan import QueryPlan
@@ -40,7 +43,7 @@ T = TypeVar("T")
 __all__ = ["VirtualContext"]
 
 
-class VirtualContext(Looking):
+class VirtualContext(Discovery, Oversight):
     """One principal's door to a virtual data layer.
 
     Every query, from whatever door, goes through `plan` and `query` here.
@@ -106,6 +109,11 @@ class VirtualContext(Looking):
         if self.reads_policies:
             return self.layer.schema_registry
         return SeenRegistry(self.layer, self.principal, self._lineage())
+
+    @property
+    def sight(self) -> Sight:
+        """What this principal may know of the catalog."""
+        return Sight(self.layer.schema_registry, self.layer.security, self.principal)
 
     @property
     def virtual_layer(self) -> VirtualDataLayer:
@@ -278,7 +286,7 @@ class VirtualContext(Looking):
     ) -> Result:
         """Run SQL text or a tree, with the frames it names: where all doors meet. `measure` counts what arrives."""
         limits = self.layer.config.limits.with_asked(max_bytes)
-        query_id = uuid.uuid4().hex
+        query_id = secrets.token_hex(16)
         started = time.perf_counter()
         plan = self._plan(tree, frames, params, limit, pushdown=pushdown, query_id=query_id)
         return self._run(plan, query_id, started, limits, measure=measure, progress=progress)
@@ -334,7 +342,7 @@ class VirtualContext(Looking):
         plan = whole(plan)
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
-        query_id = query_id or uuid.uuid4().hex
+        query_id = query_id or secrets.token_hex(16)
         self._or_refused(lambda: self.planner.require_unchanged(plan), query_id, plan.tree, plan.params)
         return self._run(plan, query_id, time.perf_counter(), self.layer.config.limits)
 
@@ -360,7 +368,7 @@ class VirtualContext(Looking):
         from tauro_nb.progress import Teller
         from tauro_nb.record import Record
 
-        hidden = is_policed(plan) and not self.reads_policies
+        hidden = plan.policed and not self.reads_policies
         self._or_refused(partial(require_within, plan, limits, hidden=hidden), query_id, plan.tree, plan.params)
         meter = Meter(plan, limits, hidden=hidden) if limits or measure else None
         record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
@@ -426,6 +434,36 @@ class VirtualContext(Looking):
             who.require_unrestricted(name)
         quoted = ".".join(f'"{part}"' for part in who.sight.resolve(name).name.split("."))
         return who.query(f"SELECT * FROM {quoted}").rows()
+
+    def profile(self, name: str, columns: Sequence[str] | None = None, sample: int | None = None) -> TableProfile:
+        """Profile a table: nulls, distinct values, extremes, quantiles and the most frequent values of each column.
+
+        One query, over what this principal may see: filtered rows are not counted, and masked values are profiled
+        masked. It is recorded as every query is.
+
+        Parameters
+        ----------
+        columns
+            Only these.
+        sample
+            Look at this many rows, chosen at random: the same ones each time, as long as the table stays the same and
+            no policy stands on it (`query.samples`).
+
+        Raises
+        ------
+        TauroError
+            The road refuses: no such table or column, denied, or the source does not answer.
+
+        Examples
+        --------
+        >>> ctx = VirtualContext({"virtual_tables": {"t": {"query": "SELECT i % 3 AS a FROM range(10) AS r(i)"}}})
+        >>> profile = ctx.profile("t")
+        >>> profile.rows, profile["a"].distinct, profile["a"].top[0]
+        (10, 3, (0, 4))
+        """
+        from tauro_nb.profile import profile_table
+
+        return profile_table(self, name, columns, sample)
 
     def require_unrestricted(self, name: str) -> None:
         """Refuse if any policy stands between this principal and the raw table.

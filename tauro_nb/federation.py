@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -142,7 +142,7 @@ class FederationEngine:
         ExecutionError
             While reading: a residual predicate speaks of a column that the rows do not have.
         """
-        query_id = query_id or uuid.uuid4().hex
+        query_id = query_id or secrets.token_hex(16)
         if self.context is not None:
             if executor_func is not None:
                 raise UsageError("an engine with a context reads the sources itself.", hint="Leave out the executor.")

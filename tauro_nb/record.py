@@ -12,7 +12,7 @@ from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, told
 from tauro_nb.monitor import QueryStatistics
 from tauro_nb.query.fingerprint import fingerprint
 from tauro_nb.query.result import Result, ResultStats
-from tauro_nb.recorded import asked_of, described, key_flows, key_uses, parts_of, run_of, shape_of
+from tauro_nb.recorded import Recorded, asked_of, params_of, parts_of, recorded, shape_of
 from tauro_nb.security.audit import AuditLog, AuditTrail
 from tauro_nb.security.principal import Principal
 
@@ -90,23 +90,25 @@ class Record:
         """
         trail, plan, who = self._layer.audit_trail, self._plan, self._principal
         values = trail.value_keys()
-        asked = plan.once("described", lambda: described(plan, values))
-        if asked is None:
+        known: Recorded = plan.once("recorded", lambda: recorded(plan, values))
+        if known.asked is None:
             return
-        used, sent = plan.once("key uses", lambda: key_uses(plan)), key_flows(plan)
         asker = self._caller or who.name
-        shared = {"roles": who.roles, "tenant": who.tenant, "query": self._query_id}
         trail.begin(
             asker,
-            asked,
+            known.asked,
             roles=who.roles,
             query_id=self._query_id,
-            about={**asked_of(who, self._caller), **run_of(plan, values)},
-            along=[
-                *([trail.event("key.use", asker, **shared, columns=used)] if used else []),
-                *([trail.event("join.keys", asker, **shared, flows=sent)] if sent else []),
-            ],
+            params=params_of(plan, values),
+            about={**asked_of(who, self._caller), "backends": known.backends},
+            along=self._keys(asker, known) if known.used or known.sent else (),
         )
+
+    def _keys(self, asker: str, known: Recorded) -> list[dict[str, Any]]:
+        """Events of the keys that a query uses, and of those that its joins send."""
+        facts = (("key.use", "columns", known.used), ("join.keys", "flows", known.sent))
+        about = {"roles": self._principal.roles, "tenant": self._principal.tenant, "query": self._query_id}
+        return [AuditTrail.event(event, asker, **about, **{name: found}) for event, name, found in facts if found]
 
     def run(
         self,
@@ -145,8 +147,7 @@ class Record:
     def stats(self) -> ResultStats:
         """Figures so far."""
         elapsed = ((self._ended or time.perf_counter()) - self._started) * 1000
-        policed = any(decision.needs_barrier for decision in self._plan.decisions.values())
-        keys = 0 if policed else sum(self._shipped.values())
+        keys = 0 if self._plan.policed else sum(self._shipped.values())
         return ResultStats(self._rows, self._bytes, self._plan.plan_ms, elapsed, keys)
 
     def _note_lineage(self) -> None:
@@ -190,24 +191,24 @@ class Record:
     def ended(self, status: str = "SUCCESS", reason: str = "") -> None:
         """Record how it ended."""
         self._ended = time.perf_counter()
-        stats = self.stats()
+        elapsed_ms = (self._ended - self._started) * 1e3
         self._layer.audit_trail.result(
             self._query_id,
-            row_count=stats.rows,
-            byte_count=stats.bytes,
+            row_count=self._rows,
+            byte_count=self._bytes,
             status=status,
             reason=reason,
             error_class=reason if status in ("FAILED", "CANCELLED") else "",
-            duration_ms=stats.elapsed_ms,
+            duration_ms=elapsed_ms,
         )
         self._layer.monitor.record(
             QueryStatistics(
                 query_id=self._query_id,
                 table_name=self._plan.tables[0] if self._plan.tables else "",
-                execution_time_ms=stats.elapsed_ms,
-                rows_returned=stats.rows,
-                bytes_scanned=stats.bytes,
-                plan_time_ms=stats.plan_ms,
+                execution_time_ms=elapsed_ms,
+                rows_returned=self._rows,
+                bytes_scanned=self._bytes,
+                plan_time_ms=self._plan.plan_ms,
                 status=status,
                 tables=self._plan.tables,
                 principal=self._principal.name,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,16 +15,15 @@ from tauro_nb.query.fingerprint import VALUES, fingerprint, statement_of
 from tauro_nb.query.parse import parse
 from tauro_nb.query.uses import TableUse, table_uses
 from tauro_nb.security.audit import POLICY_ONLY
-from tauro_nb.security.audit.codec import asked_members
+from tauro_nb.security.audit.codec import Asked
 
 if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.security.audit import AuditKeys
-    from tauro_nb.security.audit.chain import Fixed
     from tauro_nb.security.decision import ColumnDecision, TableDecision
     from tauro_nb.security.principal import Principal
 
-__all__ = ["asked_of", "described", "key_flows", "key_uses", "parts_of", "run_of", "shape_of"]
+__all__ = ["Recorded", "asked_of", "params_of", "parts_of", "recorded", "shape_of"]
 
 _MOST_LITERALS: Final = 50
 """So many literals are recorded one by one; of a longer list (`IN` over thousands) the rest is recorded as one."""
@@ -41,16 +41,41 @@ def shape_of(plan: QueryPlan) -> str:
     return statement
 
 
-def described(plan: QueryPlan, keys: AuditKeys | None) -> dict[str, Fixed] | None:
-    """What every intent of a plan says, written once; None when nothing of it is recorded.
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is recorded of every run of a plan, whoever asks for it.
 
-    The query's shape is in it in clear, its literals under the audit key.
+    Parameters
+    ----------
+    asked
+        What every intent says; None when nothing of it is recorded.
+    used
+        Columns, with their tables, that are decrypted or encrypted.
+    sent
+        Which tables' values may leave for which connection as join keys.
+    backends
+        The connections that are read.
     """
+
+    asked: Asked | None
+    used: Sequence[str]
+    sent: Sequence[Mapping[str, Any]]
+    backends: tuple[str, ...]
+
+
+def recorded(plan: QueryPlan, keys: AuditKeys | None) -> Recorded:
+    """What is recorded of a plan, worked out once."""
+    backends = tuple(sorted({part.source for part in plan.fragments}))
+    return Recorded(_asked(plan, keys), _key_uses(plan), _key_flows(plan), backends)
+
+
+def _asked(plan: QueryPlan, keys: AuditKeys | None) -> Asked | None:
+    """The query's shape is in it in clear, its literals under the audit key."""
     columns, objects = objects_of(plan)
     if plan.columns and not columns:
         return None
     statement = shape_of(plan)
-    return asked_members(
+    return Asked.of(
         # A query that reads no table is one all the same.
         columns or {"": ()},
         objects,
@@ -61,12 +86,9 @@ def described(plan: QueryPlan, keys: AuditKeys | None) -> dict[str, Fixed] | Non
     )
 
 
-def run_of(plan: QueryPlan, keys: AuditKeys | None) -> dict[str, Any]:
-    """What one run of a plan adds: its parameters under the audit key, and the connections that are read."""
-    return {
-        "params": {name: _value(keys, value) for name, value in plan.params.items()} if keys is not None else {},
-        "backends": tuple(sorted({part.source for part in plan.fragments})),
-    }
+def params_of(plan: QueryPlan, keys: AuditKeys | None) -> dict[str, str]:
+    """The parameters of one run, under the audit key."""
+    return {} if keys is None else {name: _value(keys, value) for name, value in plan.params.items()}
 
 
 def parts_of(asked: str | exp.Expr | None, params: Any) -> dict[str, Any]:
@@ -121,7 +143,7 @@ def _only_policy(use: TableUse, decision: TableDecision, used: Iterable[ColumnDe
     return sorted(name for name in decision.columns if name.lower() in unseen) if unseen else []
 
 
-def key_uses(plan: QueryPlan) -> list[str]:
+def _key_uses(plan: QueryPlan) -> list[str]:
     """Columns, with their tables, that are decrypted or encrypted for this query."""
     found = []
     for name, columns in plan.columns.items():
@@ -131,7 +153,7 @@ def key_uses(plan: QueryPlan) -> list[str]:
     return found
 
 
-def key_flows(plan: QueryPlan) -> list[dict[str, Any]]:
+def _key_flows(plan: QueryPlan) -> list[dict[str, Any]]:
     """Which tables' values may leave for which connection as join keys: what a plan that runs may send."""
     return [
         {"tables": list(key.tables), "column": key.column, "to": fragment.source, "into": list(fragment.tables)}

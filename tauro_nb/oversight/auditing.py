@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import uuid
+import secrets
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -141,5 +141,5 @@ class AuditDoor:
         """A query that never ran leaves a record all the same."""
         from tauro_nb.record import record_refusal
 
-        trail, made = self.layer.audit_trail, query_id or uuid.uuid4().hex
+        trail, made = self.layer.audit_trail, query_id or secrets.token_hex(16)
         record_refusal(trail, self.principal, error, made, asked, params, self._caller)

@@ -11,14 +11,9 @@ if TYPE_CHECKING:
     from tauro_nb.query.limits import Limits
     from tauro_nb.query.plan import Fragment, QueryPlan
 
-__all__ = ["estimated_traffic", "is_policed", "require_within"]
+__all__ = ["estimated_traffic", "require_within"]
 
 _CURE = "Ask for fewer rows or columns, or for an aggregate; or raise the limit."
-
-
-def is_policed(plan: QueryPlan) -> bool:
-    """Whether a policy stands on a table of a plan: what moves may then go by rows that it hides."""
-    return any(decision.needs_barrier for decision in plan.decisions.values())
 
 
 def require_within(plan: QueryPlan, limits: Limits, *, hidden: bool = False) -> None:

@@ -34,7 +34,7 @@ from tauro_nb.query.placement.typed import typed
 from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
-from tauro_nb.query.raw_columns import raw_columns
+from tauro_nb.query.raw_columns import raw_columns, untyped_columns
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
@@ -184,7 +184,7 @@ class _Cutter:
             _name(tree)
             schema = raw_columns(tree, source, self.planner)
         fragment = self._asked(self._fragment(source, tree, schema, reason, policy), source)
-        place.replace(_answer(fragment, names))
+        place.replace(_answer(fragment, names, untyped_columns(tree, schema, self.planner)))
 
     def _take_leaf(self, leaf: exp.Select, source: Source, reason: str) -> None:
         """Give the source the conditions it can apply; masks and the rest stay above, in the engine."""
@@ -569,11 +569,14 @@ def _correlated(subquery: exp.Subquery) -> bool:
     return any(column.table and owner_of(column) not in own for column in every(subquery, exp.Column))
 
 
-def _answer(fragment: Fragment, names: list[str]) -> exp.Select:
-    """SELECT of a fragment's columns, cast to the types the plan expects, under the names the query uses."""
+def _answer(fragment: Fragment, names: list[str], untyped: frozenset[str] = frozenset()) -> exp.Select:
+    """SELECT of a fragment's columns, cast to the types the plan expects, under the names the query uses.
+
+    What is `untyped` stays a NULL of no type: a cast would decide what it becomes beside others.
+    """
     selects = [
         exp.alias_(
-            exp.Cast(this=quoted_column(column), to=type_node(kind)),
+            exp.Null() if column in untyped else exp.Cast(this=quoted_column(column), to=type_node(kind)),
             name,
             quoted=True,
             copy=False,

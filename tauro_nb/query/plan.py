@@ -348,6 +348,12 @@ class QueryPlan:
         return frozenset(off.union(*map(scanning_twice, trees)) if once else off)
 
     @property
+    def policed(self) -> bool:
+        """Whether a row filter or mask of any table decided what is read, so that its figures tell of hidden rows."""
+        found: bool = self.once("policed", lambda: any(found.needs_barrier for found in self.decisions.values()))
+        return found
+
+    @property
     def decisions(self) -> dict[str, Any]:
         """What was decided for each table, those below views included."""
         return {name: entry.decision for name, entry in self.entries.items()}

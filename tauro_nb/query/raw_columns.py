@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
 
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import RAW, leaf_kind
 from tauro_nb.query.placement.reach import relations
-from tauro_nb.query.trees import every, written
+from tauro_nb.query.placement.tabular import is_tabular
+from tauro_nb.query.trees import copied, every, quoted_column, written
 from tauro_nb.security.types import is_text
 from tauro_nb.sources.capability import mask_of
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
     from tauro_nb.sources.base import Source
 
-__all__ = ["raw_columns"]
+__all__ = ["raw_columns", "untyped_columns"]
+
+_OF_NULL: Final = "INTEGER"
 
 
 def raw_columns(tree: exp.Query, source: Source, planner: Planner) -> dict[str, str]:
@@ -32,6 +35,27 @@ def raw_columns(tree: exp.Query, source: Source, planner: Planner) -> dict[str, 
             binder.ensure(entry.table.name, RAW, entry.held)
     masks: frozenset[str] = frozenset() if source.capability is None else source.capability.masks
     return _Reader(binder, masks).columns(tree) or binder.describe(written(tree), used_params(tree, planner.params))
+
+
+def untyped_columns(tree: exp.Query, schema: Mapping[str, str], planner: Planner) -> frozenset[str]:
+    """Output columns that are NULL alone. DuckDB says INTEGER of them, and takes them for whatever fits beside them.
+
+    Parameters
+    ----------
+    schema
+        What `raw_columns` gave for the same tree.
+    """
+    asked = [name for name, kind in schema.items() if kind == _OF_NULL]
+    if not asked or is_tabular(tree, planner.params):
+        return frozenset()
+    # Beside a number this text is one, beside a NULL it stays a text.
+    beside = [
+        exp.alias_(exp.func("COALESCE", quoted_column(name), exp.Literal.string("")), name, quoted=True)
+        for name in asked
+    ]
+    probe = exp.Select(expressions=beside).from_(copied(tree).subquery("answer", copy=False), copy=False)
+    found = planner.binder.describe(written(probe), used_params(tree, planner.params))
+    return frozenset(name for name, kind in found.items() if kind != _OF_NULL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,10 +71,10 @@ class _Side:
     restricted: bool
 
     @classmethod
-    def of(cls, slot: Slot) -> _Side | None:
+    def of(cls, slot: Slot, params: Mapping[str, Any]) -> _Side | None:
         """What stands in a place; None if it reads something from outside."""
         relation = slot.relation
-        if leaf_kind(relation) != STEP and not _stands_alone(relation):
+        if leaf_kind(relation) != STEP and not _stands_alone(relation, params):
             return None
         conditions = tuple(slot.conditions())
         return cls(conditions, bool(conditions) or bool(every(relation, *_RESTRICTING)))
@@ -154,7 +154,7 @@ class _Reducer:
             return
         for alias, relation in around.items():
             arriving = [self.fragments[node.name] for node in every(relation, exp.Table) if leaf_kind(node) == FRAGMENT]
-            if not any(map(_is_asked, arriving)) or not _stands_alone(relation):
+            if not any(map(_is_asked, arriving)) or not _stands_alone(relation, self.planner.params):
                 continue
             if self._estimator().rows(relation) <= _SETTLED_ROWS:
                 self._make_step(Slot.of(select, alias))
@@ -169,7 +169,7 @@ class _Reducer:
         if accepted is None:
             return None
         if edge.reducer not in sides:
-            sides[edge.reducer] = _Side.of(edge.reducer)
+            sides[edge.reducer] = _Side.of(edge.reducer, self.planner.params)
         side, (form, kind) = sides[edge.reducer], accepted
         if side is None:
             return None
@@ -377,13 +377,13 @@ def _is_asked(fragment: Fragment) -> bool:
     return bool(fragment.keys) or (scan is not None and (scan.relation is not None or scan.stream is not None))
 
 
-def _stands_alone(relation: exp.Expr) -> bool:
+def _stands_alone(relation: exp.Expr, params: Mapping[str, Any]) -> bool:
     """Whether a relation can run before the query it is in: it reads no CTE and no column from outside, and fits."""
     if leaf_kind(relation) == LOCAL:
         return True
     if not isinstance(relation, exp.Subquery) or any(relation.args.get(name) for name in ("pivots", "sample", "joins")):
         return False
-    if any(leaf_kind(table) is None for table in every(relation, exp.Table)) or not is_tabular(relation):
+    if any(leaf_kind(table) is None for table in every(relation, exp.Table)) or not is_tabular(relation, params):
         return False
     inner = relation.this
     own = {alias_of(node) for node in every(inner, exp.Table, exp.Subquery) if node.alias_or_name}

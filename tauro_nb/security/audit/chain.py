@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any, Final
 
-__all__ = ["Fixed", "canonical", "keyed", "mac", "mac_of", "plain", "seal", "unseal"]
+__all__ = ["LINK", "Filled", "Fixed", "Form", "Keyed", "canonical", "mac_of", "plain", "seal", "stamp", "unseal"]
 
+LINK: Final = ("prev", "seq", "v")
+"""Members that only the log itself knows: they chain a record to the one before it."""
 _NAME: Final = b',"mac":"'
 _HEX: Final = 64
+_BLOCK: Final = 64
 _TAIL: Final = len(_NAME) + _HEX + len(b'"}')
 
 
@@ -34,10 +39,56 @@ class Fixed:
     @classmethod
     def of(cls, value: Any) -> Fixed:
         """A value, and how it is written."""
-        return cls(value, _ENCODER.encode(value))
+        return cls(value, _written(value))
 
 
-def canonical(record: Mapping[str, Any]) -> bytes:
+class Form:
+    """How records are written that have most members in common: those once, the open ones for each.
+
+    Parameters
+    ----------
+    fixed
+        Members that all of them have.
+    names
+        Open members, all of which every record has.
+
+    Examples
+    --------
+    >>> form = Form({"b": "100 %"}, ["c", "a"])
+    >>> canonical(form.filled({"a": 1, "c": 2}))
+    b'{"a":1,"b":"100 %","c":2}'
+    """
+
+    __slots__ = ("_names", "_text", "fixed")
+
+    def __init__(self, fixed: Mapping[str, Any], names: Iterable[str]) -> None:
+        self.fixed = dict(fixed)
+        self._names = tuple(sorted(names))
+        known = {name: _member(name, value).replace("%", "%%") for name, value in fixed.items()}
+        opened = {name: f"{encode_basestring_ascii(name).replace('%', '%%')}:%s" for name in self._names}
+        self._text = ",".join([text for _, text in sorted({**known, **opened}.items())])
+
+    def filled(self, values: Mapping[str, Any]) -> Filled:
+        """The record with these open members."""
+        return Filled(self, values)
+
+    def members(self, values: Mapping[str, Any]) -> str:
+        """All members as they are written, without the braces."""
+        return self._text % tuple([_written(values[name]) for name in self._names])
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A record of a form."""
+
+    form: Form
+    values: Mapping[str, Any]
+
+    def __or__(self, more: Mapping[str, Any]) -> Filled:
+        return Filled(self.form, {**self.values, **more})
+
+
+def canonical(record: Mapping[str, Any] | Filled) -> bytes:
     r"""The one way to write a record: sorted members, no blanks, printable ASCII.
 
     Examples
@@ -45,22 +96,23 @@ def canonical(record: Mapping[str, Any]) -> bytes:
     >>> canonical({"b": "\n\x7f", "a": [1]})
     b'{"a":[1],"b":"\\n\\u007f"}'
     """
-    return f"{{{_members(record)}}}".replace("\x7f", "\\u007f").encode("ascii")
+    members = record.form.members(record.values) if isinstance(record, Filled) else _members(record)
+    return f"{{{members}}}".replace("\x7f", "\\u007f").encode("ascii")
 
 
-def plain(record: Mapping[str, Any]) -> dict[str, Any]:
+def plain(record: Mapping[str, Any] | Filled) -> dict[str, Any]:
     """A record whose members are values only."""
-    return {name: value.value if isinstance(value, Fixed) else value for name, value in record.items()}
+    members = {**record.form.fixed, **record.values} if isinstance(record, Filled) else record
+    return {name: value.value if isinstance(value, Fixed) else value for name, value in members.items()}
 
 
 def _members(record: Mapping[str, Any]) -> str:
     # By hand as far as records go: the library's encoder takes longer to begin than most values take.
-    return ",".join(
-        [
-            f"{encode_basestring_ascii(name)}:{value.text if type(value := record[name]) is Fixed else _written(value)}"
-            for name in sorted(record)
-        ]
-    )
+    return ",".join([_member(name, record[name]) for name in sorted(record)])
+
+
+def _member(name: str, value: Any) -> str:
+    return f"{encode_basestring_ascii(name)}:{value.text if type(value) is Fixed else _written(value)}"
 
 
 def _written(value: Any) -> str:
@@ -76,40 +128,61 @@ def _written(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-def keyed(key: bytes) -> hmac.HMAC:
-    """The MAC of nothing yet under a key: copied for each record, because to begin one takes longer than a record."""
-    return hmac.new(key, digestmod="sha256")
+def stamp(moment: datetime) -> str:
+    """A moment as records have it: always with microseconds.
+
+    >>> from datetime import UTC
+    >>> stamp(datetime(2026, 1, 2, tzinfo=UTC))
+    '2026-01-02T00:00:00.000000+00:00'
+    """
+    # Not to ask for them is cheaper, and right but for one moment in a million.
+    return moment.isoformat() if moment.microsecond else moment.isoformat(timespec="microseconds")
 
 
-def mac(begun: hmac.HMAC, body: bytes) -> str:
-    """The MAC of some bytes, as hexadecimal text.
+class Keyed:
+    """HMAC-SHA256 (RFC 2104) under one key; both of its hashes have taken in the key already, and are copied.
 
-    >>> mac(keyed(b"k"), b"body") == hmac.digest(b"k", b"body", "sha256").hex()
+    The library's own object takes in the key for each MAC, or is slower to copy than a record is to hash.
+
+    Examples
+    --------
+    >>> Keyed(b"k").mac(b"body") == hmac.digest(b"k", b"body", "sha256").hex()
     True
     """
-    code = begun.copy()
-    code.update(body)
-    return code.hexdigest()
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def mac(self, body: bytes) -> str:
+        """The MAC of some bytes, as hexadecimal text."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(body)
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
 
-def seal(begun: hmac.HMAC, record: Mapping[str, Any]) -> tuple[bytes, str]:
+def seal(key: Keyed, record: Mapping[str, Any] | Filled) -> tuple[bytes, str]:
     """The line of a record, and its MAC; the record names that of the one before it as `prev`.
 
     Parameters
     ----------
-    begun
-        What `keyed` gave for the key of the chain.
+    key
+        The key of the chain.
 
     Examples
     --------
-    >>> line, mac = seal(keyed(b"k"), {"prev": "", "seq": 1})
-    >>> unseal(keyed(b"k"), line) == {"prev": "", "seq": 1, "mac": mac}
+    >>> line, mac = seal(Keyed(b"k"), {"prev": "", "seq": 1})
+    >>> unseal(Keyed(b"k"), line) == {"prev": "", "seq": 1, "mac": mac}
     True
-    >>> unseal(keyed(b"k"), line.replace(b"1", b"2", 1)) is None
+    >>> unseal(Keyed(b"k"), line.replace(b"1", b"2", 1)) is None
     True
     """
     body = canonical(record)
-    code = mac(begun, body)
+    code = key.mac(body)
     return body[:-1] + _NAME + code.encode("ascii") + b'"}', code
 
 
@@ -119,11 +192,11 @@ def mac_of(line: bytes) -> str:
     return line[-_HEX - 2 : -2].decode("ascii", "replace") if whole else ""
 
 
-def unseal(begun: hmac.HMAC, line: bytes) -> dict[str, Any] | None:
+def unseal(key: Keyed, line: bytes) -> dict[str, Any] | None:
     """The record of a line, or None when it is not as it was written."""
     claimed = mac_of(line)
     body = line[:-_TAIL] + b"}"
-    if not claimed or not hmac.compare_digest(mac(begun, body).encode(), claimed.encode()):
+    if not claimed or not hmac.compare_digest(key.mac(body).encode(), claimed.encode()):
         return None
     record: dict[str, Any] = json.loads(line)
     return record

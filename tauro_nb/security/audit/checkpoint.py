@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tauro_nb.security.audit.chain import canonical
+from tauro_nb.security.audit.chain import canonical, stamp
 from tauro_nb.security.audit.keys import AuditKeys, check_signature
 
 __all__ = ["Checkpoint", "read_checkpoints"]
@@ -53,7 +53,7 @@ class Checkpoint:
 
     def sign(self, keys: AuditKeys) -> Checkpoint:
         """The checkpoint with time, key and signature."""
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        now = stamp(datetime.now(UTC))
         stamped = replace(self, time=now, key=keys.public, signature="")
         return replace(stamped, signature=keys.sign(stamped.message()))
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from tauro_nb.security.audit.chain import Fixed
+from tauro_nb.security.audit.chain import LINK, Filled, Fixed, Form, stamp
 from tauro_nb.security.audit.log import STARTED, AuditLog
 from tauro_nb.security.policy import Operation
 
-__all__ = ["ACCESSES", "access_event", "asked_members", "intent_event", "logs_of", "result_event"]
+__all__ = ["ACCESSES", "Asked", "Results", "access_event", "logs_of"]
 
 # Attribute of AuditLog -> member of the record. What is empty is left out.
 _SHARED: Final = {
@@ -45,71 +45,107 @@ def access_event(event: str, logs: Sequence[AuditLog]) -> dict[str, Any]:
     first = logs[0]
     return {
         "event": event,
-        "time": first.timestamp.isoformat(timespec="microseconds"),
+        "time": stamp(first.timestamp),
         "operation": first.operation.value,
         **_members({name: getattr(first, name) for name in _SHARED}, _SHARED),
         "objects": [_members({name: getattr(log, name) for name in _OBJECT}, _OBJECT) or {"name": ""} for log in logs],
     }
 
 
-def asked_members(
-    tables: Mapping[str, Iterable[str]],
-    objects: Mapping[str, Mapping[str, Any]],
-    *,
-    operation: Operation = Operation.SELECT,
-    **about: Any,
-) -> dict[str, Fixed]:
+class Asked:
     """What the intents of a query have in common, whoever asks it and however often.
-
-    Parameters
-    ----------
-    tables
-        Each with the columns that are read.
-    objects
-        Further attributes of `AuditLog` for single tables.
-    about
-        Those for the whole query.
 
     Examples
     --------
-    >>> asked_members({"t": ["a"]}, {}, statement="SELECT ?")["objects"].text
-    '[{"columns":["a"],"name":"t"}]'
+    >>> asked = Asked.of({"t": ["a"]}, {}, statement="SELECT ?")
+    >>> event = asked.intent(datetime(2026, 1, 1), "q1", {}, {"principal": "ana"})
+    >>> event.form.fixed["objects"].text, event.form.fixed["principal"], event.values["query"]
+    ('[{"columns":["a"],"name":"t"}]', 'ana', 'q1')
     """
-    parts = (
-        {"table_name": name, "field_names": tuple(columns), **objects.get(name, {})} for name, columns in tables.items()
-    )
-    members = {
-        "event": "query.intent",
-        "operation": operation.value,
-        **_members({"mode": "embedded", "status": STARTED, **about}, _SHARED),
-        "objects": [_members(part, _OBJECT) or {"name": ""} for part in parts],
-    }
-    return {name: Fixed.of(value) for name, value in members.items()}
+
+    def __init__(self, members: Mapping[str, Fixed]) -> None:
+        self._members = members
+        # Of the last one who asked: most queries that are asked again are asked by the same.
+        self._form: tuple[Mapping[str, Any], bool, Form] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tables: Mapping[str, Iterable[str]],
+        objects: Mapping[str, Mapping[str, Any]],
+        *,
+        operation: Operation = Operation.SELECT,
+        **about: Any,
+    ) -> Asked:
+        """What intents say of a query.
+
+        Parameters
+        ----------
+        tables
+            Each with the columns that are read.
+        objects
+            Further attributes of `AuditLog` for single tables.
+        about
+            Those for the whole query.
+        """
+        parts = (
+            {"table_name": name, "field_names": tuple(columns), **objects.get(name, {})}
+            for name, columns in tables.items()
+        )
+        members = {
+            "event": "query.intent",
+            "operation": operation.value,
+            **_members({"mode": "embedded", "status": STARTED, **about}, _SHARED),
+            "objects": [_members(part, _OBJECT) or {"name": ""} for part in parts],
+        }
+        return cls({name: Fixed.of(value) for name, value in members.items()})
+
+    def intent(self, time: datetime, query_id: str, params: Mapping[str, str], about: Mapping[str, Any]) -> Filled:
+        """The record of one intent.
+
+        Parameters
+        ----------
+        params
+            The parameters of this one, under the audit key.
+        about
+            Attributes of `AuditLog` that are the same when the same principal asks again.
+        """
+        values = {"time": stamp(time), "query": query_id}
+        known, given = self._form, bool(params)
+        if known is None or known[0] != about or known[1] is not given:
+            names = (*values, *LINK, *(["params"] if given else []))
+            known = self._form = about, given, Form({**_members(about, _SHARED), **self._members}, names)
+        return Filled(known[2], {**values, "params": params} if given else values)
 
 
-def intent_event(asked: Mapping[str, Fixed], time: datetime, **about: Any) -> dict[str, Any]:
-    """The record of one intent: what all intents of the query say, and attributes of `AuditLog` for this one."""
-    return {"time": time.isoformat(timespec="microseconds"), **_members(about, _SHARED), **asked}
+class Results:
+    """Records of how queries ended.
 
+    Examples
+    --------
+    >>> ended = Results().event("q1", "ana", datetime(2026, 1, 1), {"status": "SUCCESS", "row_count": 0})
+    >>> sorted(ended.values)
+    ['outcome', 'principal', 'query', 'rows', 'time']
+    """
 
-def result_event(query_id: str, principal: str, time: datetime, **about: Any) -> dict[str, Any]:
-    """The record of how a query ended, by attributes of `AuditLog`."""
-    return {
-        "event": "query.result",
-        "time": time.isoformat(timespec="microseconds"),
-        "query": query_id,
-        "principal": principal,
-        **_members(about, _SHARED),
-    }
+    def __init__(self) -> None:
+        # By the members they have, of which there are a handful of sets.
+        self._forms: dict[tuple[str, ...], Form] = {}
+
+    def event(self, query_id: str, principal: str, time: datetime, about: Mapping[str, Any]) -> Filled:
+        """How one query ended, by attributes of `AuditLog`."""
+        values = _members(about, _SHARED)
+        values["time"], values["query"], values["principal"] = stamp(time), query_id, principal
+        names = tuple(values)
+        form = self._forms.get(names)
+        if form is None:
+            form = self._forms[names] = Form({"event": "query.result"}, (*names, *LINK))
+        return Filled(form, values)
 
 
 def _members(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     # 0 rows is an answer, None is none.
-    return {
-        names[name]: value
-        for name, value in values.items()
-        if value is not None and value is not False and value not in ("", (), {})
-    }
+    return {names[name]: value for name, value in values.items() if value or (value == 0 and value is not False)}
 
 
 def logs_of(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditLog]:

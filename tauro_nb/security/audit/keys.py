@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tauro_nb.errors import TauroError
-from tauro_nb.security.audit.chain import keyed, mac
+from tauro_nb.security.audit.chain import Keyed
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -66,9 +66,9 @@ class AuditKeys:
         return self._derive(b"chain")
 
     @cached_property
-    def links(self) -> hmac.HMAC:
+    def links(self) -> Keyed:
         """What each record's MAC begins with."""
-        return keyed(self.chain)
+        return Keyed(self.chain)
 
     @cached_property
     def values(self) -> bytes:
@@ -76,8 +76,8 @@ class AuditKeys:
         return self._derive(b"values")
 
     @cached_property
-    def _of_values(self) -> hmac.HMAC:
-        return keyed(self.values)
+    def _of_values(self) -> Keyed:
+        return Keyed(self.values)
 
     @cached_property
     def _signer(self) -> Ed25519PrivateKey:
@@ -101,7 +101,7 @@ class AuditKeys:
 
     def value(self, kind: str, value: str) -> str:
         """What is recorded of a value: 64 bits under a key, so that nobody without it can try values out."""
-        return mac(self._of_values, f"{kind}\0{value}".encode(errors="surrogatepass"))[:16]
+        return self._of_values.mac(f"{kind}\0{value}".encode(errors="surrogatepass"))[:16]
 
 
 def check_signature(public: str, signature: str, message: bytes) -> bool:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tauro_nb.errors import UsageError
+from tauro_nb.security.audit.chain import stamp
 from tauro_nb.security.policy import Operation
 
 __all__ = ["CANCELLED", "DENIED", "FAILED", "POLICY_ONLY", "STARTED", "STATUSES", "SUCCESS", "AuditLog", "check_status"]
@@ -139,7 +140,7 @@ class AuditLog:
         """The record as plain values."""
         values = {name: getattr(self, name) for name in self.__slots__}
         values["operation"] = self.operation.value
-        values["timestamp"] = self.timestamp.isoformat(timespec="microseconds")
+        values["timestamp"] = stamp(self.timestamp)
         return {name: _plain(value) for name, value in values.items()}
 
 

@@ -20,19 +20,23 @@ class MerkleTree:
     '6e340b9cffb37a98'
     """
 
-    __slots__ = ("_parts", "size")
+    __slots__ = ("_leaf", "_node", "_parts", "size")
 
     def __init__(self) -> None:
         self.size = 0
+        # Begun once and copied: to begin a hash takes longer than to hash a record.
+        self._leaf = hashlib.sha256(b"\x00")
+        self._node = hashlib.sha256(b"\x01")
         # Roots of complete subtrees, the largest first; their sizes are the bits of `size`.
         self._parts: list[bytes] = []
 
     def append(self, record: bytes) -> None:
         """Add one record."""
-        node = hashlib.sha256(b"\x00" + record).digest()
-        size = self.size
+        leaf = self._leaf.copy()
+        leaf.update(record)
+        node, size = leaf.digest(), self.size
         while size & 1:
-            node = hashlib.sha256(b"\x01" + self._parts.pop() + node).digest()
+            node = self._joined(self._parts.pop(), node)
             size >>= 1
         self._parts.append(node)
         self.size += 1
@@ -44,5 +48,10 @@ class MerkleTree:
         parts = iter(reversed(self._parts))
         node = next(parts)
         for part in parts:
-            node = hashlib.sha256(b"\x01" + part + node).digest()
+            node = self._joined(part, node)
         return node
+
+    def _joined(self, left: bytes, right: bytes) -> bytes:
+        joined = self._node.copy()
+        joined.update(left + right)
+        return joined.digest()

@@ -22,6 +22,34 @@ class LogBusy(OSError):
     """Another process did not let go of the log."""
 
 
+class _Hold:
+    """The lock while it is held. Not a generator: every record goes through it twice."""
+
+    __slots__ = ("_handle", "_kind")
+
+    def __init__(self, handle: int, kind: int) -> None:
+        self._handle = handle
+        self._kind = kind | fcntl.LOCK_NB
+
+    def __enter__(self) -> None:
+        try:
+            fcntl.flock(self._handle, self._kind)
+        except BlockingIOError:
+            self._wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            time.sleep(_PAUSE)
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self._handle, self._kind)
+                return
+        raise LogBusy(11, "another process holds the log")
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+
 class LogFiles:
     """Names and lock of one log; every writer and reader of any process goes through `locked`.
 
@@ -57,14 +85,13 @@ class LogFiles:
         """A file that belongs to the log."""
         return self.path.with_name(self.path.name + ending)
 
-    @contextlib.contextmanager
-    def locked(self, *, shared: bool = False) -> Iterator[None]:
-        """Hold the log, alone or among readers.
+    def locked(self, *, shared: bool = False) -> _Hold:
+        """Hold the log, alone or among readers, for the length of a `with`.
 
         Raises
         ------
         OSError
-            The lock file cannot be opened, or somebody holds it for seconds.
+            The lock file cannot be opened, or, on entering, somebody holds it for seconds.
         """
         if self._owner != os.getpid():
             # A lock belongs to the open file, which a forked child shares with its parent.
@@ -72,12 +99,7 @@ class LogFiles:
             self._owner = os.getpid()
         if self._handle is None:
             self._handle = os.open(self.beside(".lock"), _LOCK, 0o600)
-        _acquire(self._handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            if self._handle is not None:
-                fcntl.flock(self._handle, fcntl.LOCK_UN)
+        return _Hold(self._handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
     def snapshot(self) -> list[tuple[Path, bytes]]:
         """Content of every segment at one moment, the oldest first."""
@@ -119,19 +141,6 @@ def _lines(opened: Sequence[tuple[Path, BinaryIO, int]]) -> Iterator[bytes]:
                 if read > size or not line.endswith(b"\n"):
                     break
                 yield line
-
-
-def _acquire(handle: int, kind: int) -> None:
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise LogBusy(11, "another process holds the log") from None
-            time.sleep(_PAUSE)
-        else:
-            return
 
 
 def sync_folder(path: Path) -> None:

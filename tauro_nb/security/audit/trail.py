@@ -12,8 +12,6 @@ import json
 import os
 import secrets
 import socket
-import threading
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tauro_nb.errors import AuditUnavailable, UsageError
-from tauro_nb.security.audit.chain import Fixed, plain
-from tauro_nb.security.audit.codec import access_event, asked_members, intent_event, logs_of, result_event
+from tauro_nb.security.audit.chain import Fixed, plain, stamp
+from tauro_nb.security.audit.codec import Asked, Results, access_event, logs_of
 from tauro_nb.security.audit.formats import to_csv, to_json, to_jsonl
 from tauro_nb.security.audit.keys import AuditKeys, Ring, key_from_file
 from tauro_nb.security.audit.log import DENIED, SUCCESS, AuditLog, check_status
@@ -31,7 +29,7 @@ from tauro_nb.security.audit.segments import LogFiles
 from tauro_nb.security.audit.settings import AuditSettings
 from tauro_nb.security.audit.table import audit_reader
 from tauro_nb.security.audit.verify import Verification, verify
-from tauro_nb.security.audit.writer import LogWriter
+from tauro_nb.security.audit.writer import Event, LogWriter
 from tauro_nb.security.policy import Operation
 
 if TYPE_CHECKING:
@@ -84,15 +82,16 @@ class AuditTrail:
         self.on_failure = on_failure
         self.settings = settings or AuditSettings()
         self.failures = 0
-        self.session = uuid.uuid4().hex
+        self.session = secrets.token_hex(16)
         self._host = socket.gethostname()
         self._ring = ring
         self._keys: AuditKeys | None = None
         self._log = None if self.path is None else LogWriter(self.path, self._find_keys, self.settings)
-        self._lock = threading.RLock()
         self._written_origin = Fixed.of({})
+        self._results = Results()
         self.whence: Callable[[], Mapping[str, str]] = dict
         self._sequence = itertools.count(1)
+        # Only asked for what it does in one go, so that threads need no lock.
         self._running: dict[str, tuple[str, datetime]] = {}
         # Only what is not on disk: without a path everything, with `continue` what could not be written.
         self._kept: deque[Mapping[str, Any]] = deque(maxlen=memory)
@@ -121,27 +120,30 @@ class AuditTrail:
         AuditUnavailable
             It could not be written, so the query must not run.
         """
-        asked = asked_members(tables, objects or {}, statement=statement)
+        asked = Asked.of(tables, objects or {}, statement=statement)
         return self.begin(principal, asked, roles=roles, query_id=query_id)
 
     def begin(
         self,
         principal: str,
-        asked: Mapping[str, Fixed],
+        asked: Asked,
         *,
         roles: Iterable[str] = (),
         query_id: str | None = None,
+        params: Mapping[str, str] | None = None,
         about: Details | None = None,
-        along: Sequence[Mapping[str, Any]] = (),
+        along: Sequence[Event] = (),
     ) -> str:
         """Record the intent of a query that is described already, perhaps because it was asked before.
 
         Parameters
         ----------
         asked
-            What `asked_members` made of the query.
+            What intents say of the query.
+        params
+            The parameters of this one, under the audit key.
         about
-            Further attributes of `AuditLog` that hold for this one.
+            Further attributes of `AuditLog` that hold for this asker.
         along
             Events that are written with it, in one go; see `event`.
 
@@ -150,15 +152,12 @@ class AuditTrail:
         AuditUnavailable
             It could not be written, so the query must not run.
         """
-        query, now = query_id or uuid.uuid4().hex, datetime.now(UTC)
-        common = {**asked, "origin": self._fixed_origin()}
-        with self._lock:
-            if query in self._running:
-                raise UsageError(f"the query id `{query}` is running already")
-            self._running[query] = principal, now
-        event = intent_event(
-            common, now, principal=principal, roles=tuple(sorted(roles)), query_id=query, **(about or {})
-        )
+        query, now = query_id or secrets.token_hex(16), datetime.now(UTC)
+        who = {"principal": principal, "roles": tuple(sorted(roles)), "origin": self._fixed_origin(), **(about or {})}
+        event = asked.intent(now, query, params or {}, who)
+        running = principal, now
+        if self._running.setdefault(query, running) is not running:
+            raise UsageError(f"the query id `{query}` is running already")
         try:
             self._append([event, *along], sync=True)
         except BaseException:
@@ -186,22 +185,19 @@ class AuditTrail:
         """
         check_status(status)
         now = datetime.now(UTC)
-        with self._lock:
-            running = self._running.pop(query_id, None)
+        running = self._running.pop(query_id, None)
         if running is None:
             return
         principal, began = running
-        ended = result_event(
-            query_id,
-            principal,
-            now,
-            status=status,
-            row_count=row_count,
-            denial_reason=reason,
-            duration_ms=duration_ms if duration_ms is not None else (now - began).total_seconds() * 1e3,
-            byte_count=byte_count,
-            error_class=error_class,
-        )
+        about = {
+            "status": status,
+            "row_count": row_count,
+            "denial_reason": reason,
+            "duration_ms": duration_ms if duration_ms is not None else (now - began).total_seconds() * 1e3,
+            "byte_count": byte_count,
+            "error_class": error_class,
+        }
+        ended = self._results.event(query_id, principal, now, about)
         # The next intent, or closing, makes it durable: the access itself is on disk since its intent.
         self._append([ended], sync=False)
 
@@ -230,7 +226,7 @@ class AuditTrail:
                 operation=operation,
                 statement=statement,
                 policy_hash=policy_hash,
-                query_id=query_id or uuid.uuid4().hex,
+                query_id=query_id or secrets.token_hex(16),
                 event="deny",
             )
         )
@@ -291,7 +287,7 @@ class AuditTrail:
         (['admin'], {'policy': 'customers'})
         """
         own = {"roles": sorted(facts.pop("roles", ())), **{name: facts.pop(name, None) for name in _NOTED}}
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        now = stamp(datetime.now(UTC))
         kept = {name: value for name, value in own.items() if value}
         return {"event": event, "time": now, "principal": principal, **kept, "facts": facts}
 
@@ -302,10 +298,10 @@ class AuditTrail:
 
     def _fixed_origin(self) -> Fixed:
         """Most requests come from where the one before came from."""
-        origin = self.origin
-        if self._written_origin.value != origin:
-            self._written_origin = Fixed.of(origin)
-        return self._written_origin
+        origin, written = self.origin, self._written_origin
+        if written.value != origin:
+            written = self._written_origin = Fixed.of(origin)
+        return written
 
     # --- reading
 
@@ -333,8 +329,7 @@ class AuditTrail:
 
     def events(self) -> Iterator[Mapping[str, Any]]:
         """Every record, oldest first: those on disk, segment by segment, then those that are only in memory."""
-        with self._lock:
-            kept = list(self._kept)
+        kept = self._kept.copy()
         if self.path is not None:
             yield from self._on_disk(self.path)
         yield from kept
@@ -447,7 +442,7 @@ class AuditTrail:
                 self._keys = key_from_file(place, self._ring, may_create=not exists)
         return self._keys
 
-    def _append(self, events: Sequence[Mapping[str, Any]], *, sync: bool) -> Sequence[int]:
+    def _append(self, events: Sequence[Event], *, sync: bool) -> Sequence[int]:
         """Append records; their numbers, 0 for what is not on disk although it should be."""
         if self._log is None:
             numbers = [next(self._sequence) for _ in events]

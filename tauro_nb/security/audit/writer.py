@@ -8,28 +8,30 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from tauro_nb.security.audit.chain import seal, unseal
+from tauro_nb.security.audit.chain import Filled, seal, stamp, unseal
 from tauro_nb.security.audit.checkpoint import Checkpoint
 from tauro_nb.security.audit.keys import AuditKeys
 from tauro_nb.security.audit.merkle import MerkleTree
 from tauro_nb.security.audit.segments import LogFiles, sync_folder
 from tauro_nb.security.audit.settings import AuditSettings
 
-__all__ = ["BrokenLog", "LogWriter"]
+__all__ = ["BrokenLog", "Event", "LogWriter"]
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _CHECKPOINT: Final = b'"event":"log.checkpoint"'
 _TAIL_BYTES: Final = 1 << 20
+_INTERRUPTED: Final = "writing was interrupted"
 # macOS has no fdatasync.
 _sync = getattr(os, "fdatasync", os.fsync)
 
-Event = Mapping[str, Any]
+Event = dict[str, Any] | Filled
 
 
 class BrokenLog(OSError):
@@ -91,8 +93,8 @@ class LogWriter:
 
     def _fresh_locks(self) -> None:
         self._writing = threading.Lock()
-        self._queueing = threading.Lock()
-        self._queue: list[_Pending] = []
+        # Whoever waits is in it; only who holds `_writing` takes out.
+        self._queue: deque[_Pending] = deque()
 
     @property
     def checkpoint_file(self) -> Path:
@@ -111,15 +113,15 @@ class LogWriter:
         """
         self._after_fork()
         mine = _Pending(events, sync)
-        with self._queueing:
-            self._queue.append(mine)
+        self._queue.append(mine)
         with self._writing:
             if not mine.done:
-                with self._queueing:
-                    batch, self._queue = self._queue, []
-                self._commit(batch)
+                self._commit([self._queue.popleft() for _ in range(len(self._queue))])
         if mine.error is not None:
             raise mine.error
+        if not mine.done:
+            # Whoever took it to be written was interrupted before the first of it.
+            raise InterruptedError(4, _INTERRUPTED)
         return mine.numbers
 
     def keys(self) -> AuditKeys:
@@ -190,7 +192,7 @@ class LogWriter:
             # Also when something else was raised: nobody may take it for written.
             for item in batch:
                 if not item.done:
-                    item.done, item.error = True, item.error or InterruptedError(4, "writing was interrupted")
+                    item.done, item.error = True, item.error or InterruptedError(4, _INTERRUPTED)
 
     # --- where the log stands; the caller holds the lock
 
@@ -314,7 +316,7 @@ class LogWriter:
         key = self._key(exists=True).links
         mac, lines = head.mac, []
         for number, event in enumerate(events, head.sequence + 1):
-            line, mac = seal(key, {**event, "v": 1, "seq": number, "prev": mac})
+            line, mac = seal(key, event | {"v": 1, "seq": number, "prev": mac})
             lines.append(line)
         written = b"\n".join([*lines, b""])
         try:
@@ -414,7 +416,7 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def _event(name: str, **members: Any) -> dict[str, Any]:
-    return {"event": name, "time": datetime.now(UTC).isoformat(timespec="microseconds"), **members}
+    return {"event": name, "time": stamp(datetime.now(UTC)), **members}
 
 
 def _read_exactly(handle: int, offset: int, size: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tauro_nb.security.audit import AuditKeys, AuditSettings, AuditTrail, Verification
-from tauro_nb.security.audit.chain import Fixed, canonical, keyed, plain, seal, unseal
+from tauro_nb.security.audit.chain import Fixed, Form, Keyed, canonical, plain, seal, unseal
 from tauro_nb.security.audit.checkpoint import Checkpoint, read_checkpoints
 from tauro_nb.security.audit.merkle import MerkleTree
 from tauro_nb.security.keys import KeyRing, PassphraseSecret, Slot
@@ -57,7 +58,7 @@ TAMPERED: dict[str, tuple[Callable[[Lines], Lines], int, str]] = {
     "delete several": (lambda lines: lines[:5] + lines[9:], 6, "records 6 to 9 are missing"),
     "delete the first": (lambda lines: lines[1:], 1, "is not the first of a segment"),
     "insert": (
-        lambda lines: [*lines[:5], seal(keyed(b"another key"), {"seq": 6, "prev": "", "event": "deny"})[0], *lines[5:]],
+        lambda lines: [*lines[:5], seal(Keyed(b"another key"), {"seq": 6, "prev": "", "event": "deny"})[0], *lines[5:]],
         6,
         "did not come from this log",
     ),
@@ -243,3 +244,13 @@ def test_a_member_written_before_is_written_the_same(record: dict[str, Any], fix
     text = json.dumps(record, sort_keys=True, separators=(",", ":")).replace("\x7f", "\\u007f")
     assert canonical(mixed) == canonical(record) == text.encode("ascii")
     assert plain(mixed) == record
+    form = Form({name: mixed[name] for name in record if name in fixed}, [name for name in record if name not in fixed])
+    filled = form.filled({name: value for name, value in record.items() if name not in fixed})
+    assert canonical(filled) == text.encode("ascii")
+    assert plain(filled) == record
+
+
+@given(key=st.binary(max_size=130), body=st.binary(max_size=200))
+def test_a_mac_is_that_of_the_library(key: bytes, body: bytes) -> None:
+    made = Keyed(key)
+    assert made.mac(body) == made.mac(body) == hmac.digest(key, body, "sha256").hex()

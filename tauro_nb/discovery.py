@@ -1,41 +1,53 @@
-"""Looking around in a catalog: what there is, as one principal may know it."""
+"""Looking around: the part of a context that shows the catalog, as far as its principal may see it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
-from tauro_nb.catalog.snapshot import CatalogSnapshot
 from tauro_nb.errors import AccessDenied, TauroError
-from tauro_nb.oversight import Oversight
-from tauro_nb.security.sight import Sight
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.lineage import LineageGraph
+    from tauro_nb.catalog.snapshot import CatalogSnapshot
     from tauro_nb.catalog.statistics import TableStatistics
-    from tauro_nb.context import VirtualContext
-    from tauro_nb.profile import TableProfile
+    from tauro_nb.layer import VirtualDataLayer
     from tauro_nb.query.planner import Planner
     from tauro_nb.query.tables import TableEntry
     from tauro_nb.security.decision import TableDecision
+    from tauro_nb.security.principal import Principal
+    from tauro_nb.security.sight import Sight
 
-__all__ = ["Looking"]
+__all__ = ["Discovery"]
 
 
-class Looking(Oversight):
-    """The part of a context that shows tables: their columns, sizes, values and lineage."""
+class Discovery:
+    """The part of a context that shows tables; it reads no rows."""
+
+    layer: VirtualDataLayer
 
     if TYPE_CHECKING:
 
         @property
-        def planner(self) -> Planner:
-            """The planner of this context's principal."""
+        def principal(self) -> Principal:
+            """Who looks."""
 
-    @property
-    def sight(self) -> Sight:
-        """What this principal may know of the catalog."""
-        return Sight(self.layer.schema_registry, self.layer.security, self.principal)
+        @property
+        def planner(self) -> Planner:
+            """The planner of that principal."""
+
+        @property
+        def sight(self) -> Sight:
+            """What that principal may know of the catalog."""
+
+        @property
+        def reads_policies(self) -> bool:
+            """Whether that principal may read policies."""
+
+        def _record_refusal(
+            self, error: TauroError, query_id: str | None = None, asked: Any = None, params: Any = None
+        ) -> None:
+            """Record what was refused."""
 
     def catalog(self) -> CatalogSnapshot:
         """The catalog as this principal may see it. Asks no source: unknown schemas stay unknown."""
@@ -88,36 +100,6 @@ class Looking(Oversight):
 
         decision = self._entry(name).decision
         return decision if self.reads_policies else shown_decision(decision)
-
-    def profile(self, name: str, columns: Sequence[str] | None = None, sample: int | None = None) -> TableProfile:
-        """Profile a table: nulls, distinct values, extremes, quantiles and the most frequent values of each column.
-
-        One query, over what this principal may see: filtered rows are not counted, and masked values are profiled
-        masked. It is recorded as every query is.
-
-        Parameters
-        ----------
-        columns
-            Only these.
-        sample
-            Look at this many rows, chosen at random: the same ones each time, as long as the table stays the same and
-            no policy stands on it (`query.samples`).
-
-        Raises
-        ------
-        TauroError
-            The road refuses: no such table or column, denied, or the source does not answer.
-
-        Examples
-        --------
-        >>> ctx = VirtualContext({"virtual_tables": {"t": {"query": "SELECT i % 3 AS a FROM range(10) AS r(i)"}}})
-        >>> profile = ctx.profile("t")
-        >>> profile.rows, profile["a"].distinct, profile["a"].top[0]
-        (10, 3, (0, 4))
-        """
-        from tauro_nb.profile import profile_table
-
-        return profile_table(cast("VirtualContext", self), name, columns, sample)
 
     def visible_schema(self, name: str) -> dict[str, str]:
         """Columns this principal may read, with DuckDB types.
