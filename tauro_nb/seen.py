@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from tauro_nb.browse import known_columns
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.errors import AccessDenied
 from tauro_nb.security.sight import Sight, seen_statistics
@@ -46,7 +47,7 @@ class SeenRegistry(SchemaRegistry):
         sight = Sight(whole, layer.security, principal)
         for table in whole.list_tables():
             if not sight.closed(table):
-                decision = layer.security.decide(table.name, table.schema, principal)
+                decision = layer.security.decide(table.name, known_columns(layer, table), principal)
                 self._store(_seen(table, frozenset(decision.visible_columns), frozenset(sight.names())))
                 known = whole.get_table_statistics(table.name)
                 if known is not None:
