@@ -176,7 +176,7 @@ def test_any_fault_at_any_moment(world: World, right: Mapping[str, Any]) -> None
     seen: dict[tuple[str, str], int] = {}
     done = 0
     while done < ROUNDS:
-        with world.context(read_timeout=rng.choice((PATIENCE, LEISURE)), connect_timeout=2) as ctx:
+        with rng.choice((world.impatient_context(), world.context(read_timeout=LEISURE))) as ctx:
             for _ in range(min(rng.randrange(1, 8), ROUNDS - done)):
                 fault = rng.choices(list(FAULTS), [weight for _, weight in FAULTS.values()])[0]
                 if (
