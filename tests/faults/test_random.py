@@ -23,7 +23,7 @@ import pytest
 import tauro_nb
 from tauro_nb.context import VirtualContext
 from tauro_nb.errors import QueryCancelled, SourceUnavailable
-from tests.faults.world import PATIENCE, QUERIES, World, eventually, refused, rows
+from tests.faults.world import QUERIES, World, eventually, refused, rows
 
 ROUNDS: Final = int(os.environ.get("TAURO_FAULTS", "6"))
 SEED: Final = int(os.environ.get("TAURO_SEED", str(random.SystemRandom().randrange(1 << 32))))

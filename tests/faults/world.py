@@ -23,8 +23,8 @@ from tests.servers import PASSWORD, PostgresServer
 
 ROWS = 200_000
 PATIENCE = int(os.environ.get("TAURO_PATIENCE", "2"))
-"""Seconds of `connect_timeout` and `read_timeout` where a test waits for them; elsewhere they are those of everybody, 10 and
-30, for a busy machine may take longer than this to answer a connection."""
+"""Seconds of `connect_timeout` and `read_timeout` where a test waits for them; elsewhere they are 10 and 30:
+a busy machine may take longer than this to answer a new connection."""
 PHYSICAL = "phys_items_t"
 VALUE = "hidden value"
 ORDERS = "SELECT i * 7 AS pk, (i * 31) % 70_000 AS order_id FROM range(300) t(i)"
