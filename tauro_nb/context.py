@@ -10,10 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tauro_nb.browse import TableDescription, snapshot_catalog, snapshot_table
 from tauro_nb.catalog.registry import SchemaRegistry
-from tauro_nb.catalog.snapshot import CatalogSnapshot
 from tauro_nb.config import load_config
+from tauro_nb.discovery import Discovery
 from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError, told
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tauro_nb.allowed import WhileAllowed
-    from tauro_nb.catalog.lineage import LineageGraph
-    from tauro_nb.catalog.statistics import TableStatistics
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.engine.meter import Meter
     from tauro_nb.interop.ibis import Backend
@@ -40,15 +37,13 @@ if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.query.planner import Planner
     from tauro_nb.query.result import Result
-    from tauro_nb.query.tables import TableEntry
-    from tauro_nb.security.decision import TableDecision
 
 T = TypeVar("T")
 
 __all__ = ["VirtualContext"]
 
 
-class VirtualContext(Oversight):
+class VirtualContext(Discovery, Oversight):
     """One principal's door to a virtual data layer.
 
     Every query, from whatever door, goes through `plan` and `query` here.
@@ -378,8 +373,7 @@ class VirtualContext(Oversight):
     def _meter(self, plan: QueryPlan, limits: Limits) -> Meter:
         from tauro_nb.engine.meter import Meter
 
-        policed = plan.policed
-        return Meter(plan, limits, hidden=policed and not self.reads_policies)
+        return Meter(plan, limits, hidden=plan.policed and not self.reads_policies)
 
     def _while_allowed(
         self, plan: QueryPlan, meter: Meter | None = None, tell: Callable[[], None] | None = None
@@ -435,70 +429,6 @@ class VirtualContext(Oversight):
         quoted = ".".join(f'"{part}"' for part in who.sight.resolve(name).name.split("."))
         return who.query(f"SELECT * FROM {quoted}").rows()
 
-    def require_unrestricted(self, name: str) -> None:
-        """Refuse if any policy stands between this principal and the raw table.
-
-        Raises
-        ------
-        AccessDenied
-            One does.
-        """
-        decision = self.planner.fresh_entry(name).decision.require()
-        if decision.needs_barrier or len(decision.visible_columns) != len(decision.columns):
-            raise AccessDenied(
-                f"`{name}` cannot be read without its policy by {self.principal.name!r}.",
-                hint="apply_security=False never bypasses a policy that applies to you.",
-            )
-
-    # --- looking around
-
-    def catalog(self) -> CatalogSnapshot:
-        """The catalog as this principal may see it. Asks no source: unknown schemas stay unknown."""
-        return snapshot_catalog(self.layer, self.principal, closed=self._sees_closed)
-
-    @property
-    def _sees_closed(self) -> bool:
-        """Whether the catalog lists what it denies."""
-        return self.layer.config.security.list_denied or self.reads_policies
-
-    def describe(self, name: str) -> TableDescription:
-        """One table in full; asks the source for its columns where the catalog does not declare them.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied, SourceUnavailable
-            There is no such table, it is denied, or its source does not answer.
-        """
-        entry = self._entry(name)
-        graph = self._lineage()
-        return TableDescription(
-            snapshot_table(self.layer, self.principal, entry.table, entry.columns, closed=self._sees_closed),
-            graph.upstream(entry.table.name),
-            graph.downstream(entry.table.name),
-        )
-
-    def statistics(self, name: str) -> TableStatistics:
-        """What this principal may know of a table's size and values, as its source's own catalog has it.
-
-        Behind a row filter that is nothing; of columns that are masked, encrypted or denied neither.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied, SourceUnavailable
-            There is no such table, it is denied, or its source does not answer.
-        """
-        return self.planner.shown_statistics(self._entry(name).table.name)
-
-    def decision(self, name: str) -> TableDecision:
-        """What was decided for this principal on a table, as it is now.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied, SourceUnavailable
-            There is no such table, it is denied, or its source does not answer.
-        """
-        return self._entry(name).decision
-
     def profile(self, name: str, columns: Sequence[str] | None = None, sample: int | None = None) -> TableProfile:
         """Profile a table: nulls, distinct values, extremes, quantiles and the most frequent values of each column.
 
@@ -528,62 +458,20 @@ class VirtualContext(Oversight):
 
         return profile_table(self, name, columns, sample)
 
-    def visible_schema(self, name: str) -> dict[str, str]:
-        """Columns this principal may read, with DuckDB types.
+    def require_unrestricted(self, name: str) -> None:
+        """Refuse if any policy stands between this principal and the raw table.
 
         Raises
         ------
-        UnknownTable, AccessDenied, SourceUnavailable
-            There is no such table, it is denied, or its source does not answer.
+        AccessDenied
+            One does.
         """
-        decision = self.decision(name)
-        return {column: decision.columns[column].shown_type for column in decision.visible_columns}
-
-    def _entry(self, name: str) -> TableEntry:
-        """One table as it is now; a refusal leaves a record, as that of a query does."""
-        try:
-            entry = self.planner.fresh_entry(name)
-            entry.decision.require()
-        except TauroError as error:
-            self._record_refusal(error)
-            raise
-        return entry
-
-    def lineage(self, name: str | None = None) -> LineageGraph:
-        """The lineage of the whole catalog, or of everything around one table, as far as this principal may see it.
-
-        Closed tables are not in it. Names that the sources use, and queries of others, are for whoever may read
-        policies.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied
-            There is no such table, or it is denied.
-        """
-        graph = self._lineage()
-        return graph if name is None else graph.around(self.require_open(name))
-
-    def _lineage(self) -> LineageGraph:
-        asked, me = self.layer.asked, self.principal.name
-        own = None if self.reads_policies else lambda query: me in asked.get(query, ())
-        return self.sight.lineage(own)
-
-    def require_open(self, name: str) -> str:
-        """The name of a table as the catalog spells it; asks no source. A refusal is recorded.
-
-        Raises
-        ------
-        UnknownTable, AccessDenied
-            There is no such table, or it is denied.
-        """
-        try:
-            table = self.sight.resolve(name)
-            if reason := self.sight.closed(table):
-                raise AccessDenied(reason, table=table.name)
-        except TauroError as error:
-            self._record_refusal(error)
-            raise
-        return table.name
+        decision = self.planner.fresh_entry(name).decision.require()
+        if decision.needs_barrier or len(decision.visible_columns) != len(decision.columns):
+            raise AccessDenied(
+                f"`{name}` cannot be read without its policy by {self.principal.name!r}.",
+                hint="apply_security=False never bypasses a policy that applies to you.",
+            )
 
     def close(self) -> None:
         """Close the layer, for all principals that share it; may be called twice."""

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Final
 from sqlglot import exp
 from sqlglot.generators.duckdb import DuckDBGenerator
 
+from tauro_nb.walks import copied
+
 __all__ = ["VALUES", "fingerprint", "statement_of"]
 
 VALUES: Final = (
@@ -26,7 +28,7 @@ def statement_of(tree: exp.Expr) -> str:
     >>> statement_of(sqlglot.parse_one("SELECT $$a$$, e'b', j -> '$.c', '1'::INT", dialect="duckdb"))
     'SELECT ?, ?, j -> ?, CAST(? AS INT)'
     """
-    return _Shape(dialect="duckdb", comments=False).generate(tree)
+    return _Shape(dialect="duckdb", comments=False).generate(copied(tree), copy=False)
 
 
 class _Shape(DuckDBGenerator):

@@ -11,6 +11,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from tauro_nb.query.names import VISIBLE, leaf_kind
 from tauro_nb.query.trees import conjuncts
+from tauro_nb.walks import every_above
 
 if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
@@ -161,8 +162,7 @@ def _joining(select: exp.Expr) -> set[int]:
         return found
     for part in conjuncts(where.this):
         # What stands in a subquery belongs to that one's own conditions.
-        nodes = part.walk(prune=lambda node: isinstance(node, exp.Query))
-        columns = [node for node in nodes if isinstance(node, exp.Column)]
+        columns = every_above(part, lambda node: isinstance(node, exp.Query), exp.Column)
         if len({column.table for column in columns}) > 1:
             found.update(map(id, columns))
     return found

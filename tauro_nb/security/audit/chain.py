@@ -7,11 +7,12 @@ import hmac
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any, Final
 
-__all__ = ["LINK", "Filled", "Fixed", "Form", "Keyed", "canonical", "mac_of", "plain", "seal", "unseal"]
+__all__ = ["LINK", "Filled", "Fixed", "Form", "Keyed", "canonical", "mac_of", "plain", "seal", "stamp", "unseal"]
 
 LINK: Final = ("prev", "seq", "v")
 """Members that only the log itself knows: they chain a record to the one before it."""
@@ -38,7 +39,7 @@ class Fixed:
     @classmethod
     def of(cls, value: Any) -> Fixed:
         """A value, and how it is written."""
-        return cls(value, _ENCODER.encode(value))
+        return cls(value, _written(value))
 
 
 class Form:
@@ -125,6 +126,17 @@ def _written(value: Any) -> str:
     if kind is tuple or kind is list:
         return f"[{','.join(map(_written, value))}]"
     return _ENCODER.encode(value)
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as records have it: always with microseconds.
+
+    >>> from datetime import UTC
+    >>> stamp(datetime(2026, 1, 2, tzinfo=UTC))
+    '2026-01-02T00:00:00.000000+00:00'
+    """
+    # Not to ask for them is cheaper, and right but for one moment in a million.
+    return moment.isoformat() if moment.microsecond else moment.isoformat(timespec="microseconds")
 
 
 class Keyed:

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tauro_nb.security.audit.chain import canonical
+from tauro_nb.security.audit.chain import canonical, stamp
 from tauro_nb.security.audit.keys import AuditKeys, check_signature
-from tauro_nb.security.audit.log import stamp
 
 __all__ = ["Checkpoint", "read_checkpoints"]
 

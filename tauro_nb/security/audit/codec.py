@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from tauro_nb.security.audit.chain import LINK, Filled, Fixed, Form
-from tauro_nb.security.audit.log import STARTED, AuditLog, stamp
+from tauro_nb.security.audit.chain import LINK, Filled, Fixed, Form, stamp
+from tauro_nb.security.audit.log import STARTED, AuditLog
 from tauro_nb.security.policy import Operation
 
 __all__ = ["ACCESSES", "Asked", "Results", "access_event", "logs_of"]

@@ -8,20 +8,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tauro_nb.errors import UsageError
+from tauro_nb.security.audit.chain import stamp
 from tauro_nb.security.policy import Operation
 
-__all__ = [
-    "CANCELLED",
-    "DENIED",
-    "FAILED",
-    "POLICY_ONLY",
-    "STARTED",
-    "STATUSES",
-    "SUCCESS",
-    "AuditLog",
-    "check_status",
-    "stamp",
-]
+__all__ = ["CANCELLED", "DENIED", "FAILED", "POLICY_ONLY", "STARTED", "STATUSES", "SUCCESS", "AuditLog", "check_status"]
 
 STARTED, SUCCESS, DENIED, FAILED, CANCELLED = "STARTED", "SUCCESS", "DENIED", "FAILED", "CANCELLED"
 STATUSES: Final = (STARTED, SUCCESS, DENIED, FAILED, CANCELLED)
@@ -160,16 +150,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return value
-
-
-def stamp(moment: datetime) -> str:
-    """A moment as records have it: always with microseconds.
-
-    >>> stamp(datetime(2026, 1, 2, tzinfo=UTC))
-    '2026-01-02T00:00:00.000000+00:00'
-    """
-    # Not to ask for them is cheaper, and right but for one moment in a million.
-    return moment.isoformat() if moment.microsecond else moment.isoformat(timespec="microseconds")
 
 
 def check_status(status: str) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import socket
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tauro_nb.errors import AuditUnavailable, UsageError
-from tauro_nb.security.audit.chain import Fixed, plain
+from tauro_nb.security.audit.chain import Fixed, plain, stamp
 from tauro_nb.security.audit.codec import Asked, Results, access_event, logs_of
 from tauro_nb.security.audit.formats import to_csv, to_json, to_jsonl
 from tauro_nb.security.audit.keys import AuditKeys, Ring, key_from_file
-from tauro_nb.security.audit.log import DENIED, SUCCESS, AuditLog, check_status, stamp
+from tauro_nb.security.audit.log import DENIED, SUCCESS, AuditLog, check_status
 from tauro_nb.security.audit.segments import LogFiles
 from tauro_nb.security.audit.settings import AuditSettings
 from tauro_nb.security.audit.table import audit_reader
@@ -88,11 +87,11 @@ class AuditTrail:
         self._ring = ring
         self._keys: AuditKeys | None = None
         self._log = None if self.path is None else LogWriter(self.path, self._find_keys, self.settings)
-        self._lock = threading.RLock()
         self._written_origin = Fixed.of({})
         self._results = Results()
         self.whence: Callable[[], Mapping[str, str]] = dict
         self._sequence = itertools.count(1)
+        # Only asked for what it does in one go, so that threads need no lock.
         self._running: dict[str, tuple[str, datetime]] = {}
         # Only what is not on disk: without a path everything, with `continue` what could not be written.
         self._kept: deque[Mapping[str, Any]] = deque(maxlen=memory)
@@ -156,10 +155,9 @@ class AuditTrail:
         query, now = query_id or secrets.token_hex(16), datetime.now(UTC)
         who = {"principal": principal, "roles": tuple(sorted(roles)), "origin": self._fixed_origin(), **(about or {})}
         event = asked.intent(now, query, params or {}, who)
-        with self._lock:
-            if query in self._running:
-                raise UsageError(f"the query id `{query}` is running already")
-            self._running[query] = principal, now
+        running = principal, now
+        if self._running.setdefault(query, running) is not running:
+            raise UsageError(f"the query id `{query}` is running already")
         try:
             self._append([event, *along], sync=True)
         except BaseException:
@@ -187,8 +185,7 @@ class AuditTrail:
         """
         check_status(status)
         now = datetime.now(UTC)
-        with self._lock:
-            running = self._running.pop(query_id, None)
+        running = self._running.pop(query_id, None)
         if running is None:
             return
         principal, began = running
@@ -301,10 +298,10 @@ class AuditTrail:
 
     def _fixed_origin(self) -> Fixed:
         """Most requests come from where the one before came from."""
-        origin = self.origin
-        if self._written_origin.value != origin:
-            self._written_origin = Fixed.of(origin)
-        return self._written_origin
+        origin, written = self.origin, self._written_origin
+        if written.value != origin:
+            written = self._written_origin = Fixed.of(origin)
+        return written
 
     # --- reading
 
@@ -332,8 +329,7 @@ class AuditTrail:
 
     def events(self) -> Iterator[Mapping[str, Any]]:
         """Every record, oldest first: those on disk, segment by segment, then those that are only in memory."""
-        with self._lock:
-            kept = list(self._kept)
+        kept = self._kept.copy()
         if self.path is not None:
             yield from self._on_disk(self.path)
         yield from kept

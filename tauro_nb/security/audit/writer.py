@@ -15,10 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from tauro_nb.security.audit.chain import Filled, seal, unseal
+from tauro_nb.security.audit.chain import Filled, seal, stamp, unseal
 from tauro_nb.security.audit.checkpoint import Checkpoint
 from tauro_nb.security.audit.keys import AuditKeys
-from tauro_nb.security.audit.log import stamp
 from tauro_nb.security.audit.merkle import MerkleTree
 from tauro_nb.security.audit.segments import LogFiles, sync_folder
 from tauro_nb.security.audit.settings import AuditSettings
