@@ -9,7 +9,7 @@
     |   |-- DuplicateTable (ValueError)     the name is taken
     |   `-- SchemaMismatch (ValueError)     the declared schema does not fit the source
     |-- SourceError
-    |   |-- SourceUnavailable (ConnectionError)   cannot be reached, or refuses the credentials
+    |   |-- SourceUnavailable (ConnectionError)   cannot be reached, refuses the credentials, or fails
     |   `-- ConnectorMissing (LookupError)        no connector, or its package is not installed
     |-- QueryError
     |   |-- ParseError (ValueError)         not SQL
@@ -171,7 +171,7 @@ class SourceError(TauroError):
 
 
 class SourceUnavailable(SourceError, ConnectionError):
-    """The source cannot be reached, or it refuses the credentials."""
+    """The source cannot be reached, refuses the credentials, or fails over what is right to ask."""
 
 
 class ConnectorMissing(SourceError, LookupError):
