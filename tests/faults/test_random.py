@@ -199,7 +199,10 @@ def test_an_interrupt_before_anything_runs(world: World, right: Mapping[str, Any
     with world.context(read_timeout=LEISURE) as ctx:
         plan = ctx.plan(QUERIES["keys"])
         world.proxy.stall()
+        started = time.monotonic()
         with Press(0.3):
             refused(ctx, lambda: ctx.run(plan) if planned else rows(ctx, "keys"), QueryCancelled, "interrupted")
+        # psycopg would wait five seconds for the server to end the statement.
+        assert time.monotonic() - started < 4
         world.proxy.heal()
         assert rows(ctx, "keys") == right["keys"]
