@@ -21,6 +21,7 @@ _SHORT: Final = "the server is short of memory, disk or connections"
 _LIMIT: Final = "the server does not take so much at once"
 _STOPPED: Final = "the server stopped what it was asked, as after a time limit or a deadlock"
 _FILES: Final = "the server could not use its files"
+_FILE_DAMAGED: Final = "the file is damaged"
 _DAMAGED: Final = "the server found its data damaged"
 _LOCKED: Final = "what is asked for is locked there"
 
@@ -29,7 +30,7 @@ _POSTGRESQL: Final[Mapping[str, str]] = {
     "55P03": _LOCKED, "40": _STOPPED, "53": _SHORT, "54": _LIMIT, "57": _STOPPED, "58": _FILES, "XX": _DAMAGED,
 }  # fmt: skip
 
-# How the words of such an error begin, which are all that DuckDB's scanners hand on: PostgreSQL's, then SQLite's.
+# How the words of such an error begin, which are all that DuckDB hands on: PostgreSQL's, SQLite's, its own of Parquet.
 _SAID: Final = (
     (re.compile(r"ERROR:\s+(?:canceling statement|terminating connection|deadlock detected"
                 r"|could not serialize|could not import the requested snapshot)"), _STOPPED),
@@ -37,7 +38,11 @@ _SAID: Final = (
     (re.compile(r"ERROR:\s+(?:stack depth limit exceeded|memory exhausted)"), _LIMIT),
     (re.compile(r"ERROR:\s+could not (?:open|read|write|extend|access|stat|fsync|create|seek)\b"), _FILES),
     (re.compile(r"ERROR:\s+(?:invalid page in block|cache lookup failed|missing chunk|unexpected chunk)"), _DAMAGED),
-    (re.compile(r"database disk image is malformed|file is not a database"), "the file is damaged"),
+    (re.compile(r"database disk image is malformed|file is not a database"), _FILE_DAMAGED),
+    (re.compile(r"Invalid Input Error: (?:No magic bytes|File .* too small to be a Parquet"
+                r"|Failed to read file .*[Dd]ecompress|Invalid string encoding found in Parquet)"), _FILE_DAMAGED),
+    (re.compile(r"TProtocolException|(?:Failed to decompress|Input is invalid/unsupported) GZIP|don't know what type"
+                r"|invalid TType|Out of buffer|Variable-length int"), _FILE_DAMAGED),
     (re.compile(r"database (?:table )?is locked"), "another program has the file locked"),
     (re.compile(r"disk I/O error|unable to open database file"), "the file cannot be read"),
 )  # fmt: skip
@@ -63,7 +68,7 @@ _SQLITE: Final[Mapping[int, str]] = {
     sqlite3.SQLITE_IOERR: "the file cannot be read",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be read",
     sqlite3.SQLITE_READONLY: "the file cannot be read before another program has repaired it",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged",
+    sqlite3.SQLITE_CORRUPT: _FILE_DAMAGED,
     sqlite3.SQLITE_NOTADB: "the file is not a readable SQLite database",
 }
 

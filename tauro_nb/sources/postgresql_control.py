@@ -64,6 +64,11 @@ def _failure(error: psycopg.Error) -> str | None:
     return None if (state or "").startswith("57P") else postgresql_failure(state)
 
 
+def _may_go_away(error: psycopg.Error) -> bool:
+    """Whether the same may be answered in a moment: the connection was lost, or others were in the way (class 40)."""
+    return _failure(error) is None or (error.sqlstate or "").startswith("40")
+
+
 class PostgreSQLControl:
     """Small questions to one server, on one connection that is opened when it is needed; safe for threads."""
 
@@ -150,7 +155,7 @@ class PostgreSQLControl:
         try:
             return self._once(work)
         except psycopg.OperationalError as error:
-            if not used or trouble_of(error).silent or _failure(error) is not None:
+            if not used or trouble_of(error).silent or not _may_go_away(error):
                 raise
         return self._once(work)
 

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import psycopg
 import pytest
 
@@ -143,6 +144,23 @@ def test_a_locked_sqlite_file(tmp_path: Path) -> None:
         )
         other.execute("ROLLBACK")
         assert len(ctx.query(SQLITE_QUERIES[1]).rows()) == ROWS // 4 - 4
+
+
+@pytest.mark.parametrize("compression", ["snappy", "zstd", "gzip"])
+@pytest.mark.parametrize("harm", ["damaged", "cut", "empty"])
+def test_a_damaged_parquet_file(tmp_path: Path, compression: str, harm: str) -> None:
+    file = tmp_path / "t.parquet"
+    with duckdb.connect() as plain:
+        plain.execute(
+            f"COPY (SELECT i, md5('' || i) AS v FROM range({ROWS}) t(i)) TO '{file}' (COMPRESSION {compression})"
+        )
+    with VirtualContext({"virtual_tables": {"t": {"connector_type": "parquet", "path": str(file)}}}) as ctx:
+        ctx.plan("SELECT * FROM t")
+        whole = file.read_bytes()
+        third = len(whole) // 3
+        damaged = whole[:third] + b"\x55" * third + whole[2 * third :]
+        file.write_bytes({"damaged": damaged, "cut": whole[: 2 * third], "empty": b""}[harm])
+        refused(ctx, lambda: ctx.query("SELECT * FROM t").rows(), SourceUnavailable, "file is damaged")
 
 
 def sqlite_file(folder: Path) -> Path:
