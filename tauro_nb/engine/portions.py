@@ -1,4 +1,4 @@
-"""How much is read at once. Memory must not grow with the width of rows, and DuckDB counts a batch in rows alone."""
+"""How much is read at once. Rows may be wide, and DuckDB counts a batch in rows alone."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 __all__ = ["ANSWER_ROWS", "FEED_ROWS", "portion"]
 
 ANSWER_ROWS: Final = 8_192
-"""Rows of a batch of an answer. DuckDB does not count batches in its memory limit: what it joins with 500 MB may have
-rows of a kilobyte, of which 65,536 are 67 MB, twice: one batch is being read while another one is made."""
+"""Rows of a batch of an answer. DuckDB does not count batches in its memory limit, and of rows of a kilobyte 65,536 are
+67 MB, twice: one batch is being read while another one is made."""
 
 FEED_ROWS: Final = 4_096
-"""Rows of a batch on its way into the engine. Every thread that reads feeds makes buffers of its own, which glibc keeps
-for the next batch; the larger they are, the more of them lies idle."""
+"""Rows of a batch on its way into the engine. Each thread that reads feeds makes buffers, which the system's allocator
+keeps when they are free; the larger they are, the more lies idle."""
 
 _MOST_ROWS: Final = 65_536
 _MOST_BYTES: Final = 8_000_000
 
 
 def portion(reader: pa.RecordBatchReader) -> list[pa.RecordBatch]:
-    """The next batches: until they have so many rows, or so many bytes; an empty list at the end.
+    """The next batches, 65,536 rows or 8 MB of them and at most one batch more; an empty list at the end.
 
     Handing work to another thread costs some 0.1 ms: a batch of narrow rows is not worth that much.
 
