@@ -20,8 +20,8 @@ from tests.servers import PostgresServer
 
 BETWEEN = (0, 5)
 """Hidden rows behind every visible one of the first and of the second twin."""
-SALES = {"emp": {"row_level_filters": {"admin": "", "analyst": "upper(dept) <> 'LEGAL'"}}}
-ENTITLED = {
+SALES: dict[str, Any] = {"emp": {"row_level_filters": {"admin": "", "analyst": "upper(dept) <> 'LEGAL'"}}}
+ENTITLED: dict[str, Any] = {
     "emp": {"row_level_filters": {"admin": "", "analyst": "id IN (SELECT emp_id FROM ent WHERE who = {principal})"}},
     "ent": {"allowed_roles": ["admin"]},
 }
