@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from tauro_nb.query.blame import running
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -44,7 +46,8 @@ class WhileAllowed:
         self._plan, self._version, self._require = plan, version, require
         self._seen = plan.policy_version
         self._check()
-        self._execution = start(plan)
+        with running(plan):
+            self._execution = start(plan)
 
     @property
     def schema(self) -> pa.Schema:
@@ -69,9 +72,10 @@ class WhileAllowed:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in self._execution:
-                self._check()
-                yield batch
+            with running(self._plan):
+                for batch in self._execution:
+                    self._check()
+                    yield batch
         finally:
             self._execution.close()
 

@@ -21,7 +21,7 @@ from tauro_nb.query.budget import require_within
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sight import Sight
-from tauro_nb.seen import SeenRegistry
+from tauro_nb.seen import SeenRegistry, seen_table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -94,8 +94,12 @@ class VirtualContext(Discovery, Oversight):
 
     @property
     def policy_version(self) -> str:
-        """Content hash of all policies in force: equal for equal rules, wherever and in what order they are written."""
-        return self.layer.security.version()
+        """Content hash of all policies in force: equal for equal rules, wherever and in what order they are written.
+
+        Empty for whoever may not read policies: a guess at what they say could be tried by it.
+        """
+        security = self.layer.security
+        return security.version() if self.reads_policies or security.book.closed else ""
 
     # --- the catalog
 
@@ -127,9 +131,14 @@ class VirtualContext(Discovery, Oversight):
         return self.layer.monitor if self.reads_policies else self.layer.monitor.of(self.principal.name)
 
     def get_table(self, name: str) -> VirtualTable | None:
-        """The virtual table of that name; None when there is none that this principal may know of."""
+        """The virtual table of that name; None when there is none that this principal may know of.
+
+        Whoever may not read policies gets a copy, as from `schema_registry`.
+        """
         table = self.layer.schema_registry.get_table(name)
-        return None if table is None or self.sight.closed(table) else table
+        if table is None or self.sight.closed(table):
+            return None
+        return table if self.reads_policies else seen_table(self.layer, self.principal, table)
 
     def as_principal(
         self,
@@ -355,11 +364,13 @@ class VirtualContext(Discovery, Oversight):
         measure: bool = False,
         progress: Listener | None = None,
     ) -> Result:
+        from tauro_nb.engine.meter import Meter
         from tauro_nb.progress import Teller
         from tauro_nb.record import Record
 
-        self._or_refused(partial(require_within, plan, limits), query_id, plan.tree, plan.params)
-        meter = self._meter(plan, limits) if limits or measure else None
+        hidden = plan.policed and not self.reads_policies
+        self._or_refused(partial(require_within, plan, limits, hidden=hidden), query_id, plan.tree, plan.params)
+        meter = Meter(plan, limits, hidden=hidden) if limits or measure else None
         record = Record(self.layer, self.principal, plan, query_id, started, self._caller)
         try:
             record.intent()
@@ -369,11 +380,6 @@ class VirtualContext(Discovery, Oversight):
             raise interrupted from None
         tell = None if progress is None else Teller(progress, meter).tell
         return record.run(partial(self._while_allowed, meter=meter, tell=tell), self._shown, meter)
-
-    def _meter(self, plan: QueryPlan, limits: Limits) -> Meter:
-        from tauro_nb.engine.meter import Meter
-
-        return Meter(plan, limits, hidden=plan.policed and not self.reads_policies)
 
     def _while_allowed(
         self, plan: QueryPlan, meter: Meter | None = None, tell: Callable[[], None] | None = None
@@ -440,7 +446,8 @@ class VirtualContext(Discovery, Oversight):
         columns
             Only these.
         sample
-            Look at this many rows, chosen at random (the same ones each time, as long as the table stays the same).
+            Look at this many rows, chosen at random: the same ones each time, as long as the table stays the same and
+            no policy stands on it (`query.samples`).
 
         Raises
         ------

@@ -89,12 +89,17 @@ class Discovery:
     def decision(self, name: str) -> TableDecision:
         """What was decided for this principal on a table, as it is now.
 
+        Whoever may not read policies is told of no column that is denied, and gets a marker for what a policy says.
+
         Raises
         ------
         UnknownTable, AccessDenied, SourceUnavailable
             There is no such table, it is denied, or its source does not answer.
         """
-        return self._entry(name).decision
+        from tauro_nb.query.secrecy import shown_decision
+
+        decision = self._entry(name).decision
+        return decision if self.reads_policies else shown_decision(decision)
 
     def visible_schema(self, name: str) -> dict[str, str]:
         """Columns this principal may read, with DuckDB types.

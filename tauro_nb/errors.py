@@ -9,7 +9,7 @@
     |   |-- DuplicateTable (ValueError)     the name is taken
     |   `-- SchemaMismatch (ValueError)     the declared schema does not fit the source
     |-- SourceError
-    |   |-- SourceUnavailable (ConnectionError)   cannot be reached, or refuses the credentials
+    |   |-- SourceUnavailable (ConnectionError)   cannot be reached, refuses the credentials, or fails
     |   `-- ConnectorMissing (LookupError)        no connector, or its package is not installed
     |-- QueryError
     |   |-- ParseError (ValueError)         not SQL
@@ -35,8 +35,10 @@ import difflib
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 __all__ = [
+    "TOO_DEEP",
     "AccessDenied",
     "AuditUnavailable",
     "BindError",
@@ -169,7 +171,7 @@ class SourceError(TauroError):
 
 
 class SourceUnavailable(SourceError, ConnectionError):
-    """The source cannot be reached, or it refuses the credentials."""
+    """The source cannot be reached, refuses the credentials, or fails over what is right to ask."""
 
 
 class ConnectorMissing(SourceError, LookupError):
@@ -236,6 +238,8 @@ class AuditUnavailable(SecurityError, OSError):
     """The audit record could not be written, so nothing ran."""
 
 
+TOO_DEEP: Final = "Write it in fewer parentheses or terms: a list behind IN, for one, is flat."
+
 # What DuckDB makes of Ctrl-C where it works in the main thread.
 _INTERRUPTED = "Query interrupted"
 
@@ -254,6 +258,8 @@ def told(error: BaseException) -> BaseException:
         return error
     if isinstance(error, KeyboardInterrupt) or (type(error) is RuntimeError and str(error) == _INTERRUPTED):
         return QueryCancelled("the query was interrupted; every source was told to stop.")
+    if isinstance(error, RecursionError):
+        return ExecutionError("the query is nested too deeply; nothing was returned.", hint=TOO_DEEP)
     if not isinstance(error, Exception):
         return error
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "tauro_nb" in Path(frame.filename).parts]

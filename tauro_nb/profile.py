@@ -132,11 +132,12 @@ def profile_table(
         raise UsageError("`columns` is a list of at least one name.")
     table = ctx.require_open(name)
     # The road says which of the names are columns, and which of them this principal may read.
-    wanted = list(ctx.plan(_select(table, columns)).schema.items())
+    plan = ctx.plan(_select(table, columns))
+    wanted = list(plan.schema.items())
     decided = ctx.decision(table).columns
     by_name = {found.name.casefold(): found for found in decided.values()}
     asked = [(column, kind, by_name[column.casefold()]) for column, kind in wanted]
-    row = ctx.query(_statement(table, asked, sample)).rows()[0]
+    row = ctx.query(_statement(table, asked, sample, seeded=not plan.fenced)).rows()[0]
     return TableProfile(
         table,
         ctx.principal.name,
@@ -155,11 +156,13 @@ def _quoted(name: str) -> str:
     return str(exp.to_identifier(name, quoted=True).sql("duckdb"))
 
 
-def _statement(table: str, asked: Sequence[tuple[str, str, ColumnDecision]], sample: int | None) -> str:
+def _statement(
+    table: str, asked: Sequence[tuple[str, str, ColumnDecision]], sample: int | None, *, seeded: bool
+) -> str:
     """One statement: the rows are read once, into `seen`, and every figure is worked out from there."""
     source = _select(table, [name for name, _, _ in asked])
     if sample is not None:
-        source += f" USING SAMPLE reservoir({sample} ROWS) REPEATABLE ({_SEED})"
+        source += f" USING SAMPLE reservoir({sample} ROWS)" + (f" REPEATABLE ({_SEED})" if seeded else "")
     figures = ["count(*) AS rows"]
     for place, (name, kind, decision) in enumerate(asked):
         column = _quoted(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from tauro_nb.browse import known_columns
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.errors import AccessDenied
 from tauro_nb.security.sight import Sight, seen_statistics
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tauro_nb.layer import VirtualDataLayer
     from tauro_nb.security.principal import Principal
 
-__all__ = ["SeenRegistry"]
+__all__ = ["SeenRegistry", "seen_table"]
 
 
 class SeenRegistry(SchemaRegistry):
@@ -46,7 +47,7 @@ class SeenRegistry(SchemaRegistry):
         sight = Sight(whole, layer.security, principal)
         for table in whole.list_tables():
             if not sight.closed(table):
-                decision = layer.security.decide(table.name, table.schema, principal)
+                decision = layer.security.decide(table.name, known_columns(layer, table), principal)
                 self._store(_seen(table, frozenset(decision.visible_columns), frozenset(sight.names())))
                 known = whole.get_table_statistics(table.name)
                 if known is not None:
@@ -63,6 +64,13 @@ class SeenRegistry(SchemaRegistry):
         )
 
     register_table = update_table = delete_table = record_statistics = add_lineage_edge = _refuse
+
+
+def seen_table(layer: VirtualDataLayer, principal: Principal, table: VirtualTable) -> VirtualTable:
+    """One open table as the principal may see it: a copy, for the catalog's own could be changed through it."""
+    decision = layer.security.decide(table.name, table.schema, principal)
+    names = Sight(layer.schema_registry, layer.security, principal).names() if table.source_tables else ()
+    return _seen(table, frozenset(decision.visible_columns), frozenset(names))
 
 
 def _seen(table: VirtualTable, columns: frozenset[str], names: frozenset[str]) -> VirtualTable:

@@ -22,6 +22,7 @@ from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.marks import Written
 from tauro_nb.engine.moments import Moments
 from tauro_nb.engine.parallel import Parallel
+from tauro_nb.engine.portions import ANSWER_ROWS, portion
 from tauro_nb.engine.redact import redacted
 from tauro_nb.engine.settings import EngineSettings, SpillDirectory
 from tauro_nb.engine.stages import Stages
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DuckDBEngine", "Execution"]
 
-_BATCH_ROWS = 65_536
 _PATIENCE = 1.0
 """Seconds for what is being fetched when a run is closed."""
 _SETTINGS = {
@@ -292,7 +292,7 @@ class Execution:
         self.shipped = stages.shipped
         self.counted |= stages.counted | ({} if self._ahead is None else self._ahead.counted)
         params = used_params(residual, self._plan.params)
-        reader = self._cursor.execute(self._written.text(residual), params or None).to_arrow_reader(_BATCH_ROWS)
+        reader = self._cursor.execute(self._written.text(residual), params or None).to_arrow_reader(ANSWER_ROWS)
         if self._moments is not None:
             # All that reads a server has begun.
             self._moments.close()
@@ -371,14 +371,17 @@ class Execution:
         schema = self.schema
         rows = 0
         try:
-            while (batch := self._guarded(self._next)) is not None:
-                answer = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-                rows += answer.num_rows
-                if self._meter is not None:
-                    self._meter.answered(answer)
-                if self._tell is not None:
-                    self._tell()
-                yield answer
+            while arrived := self._guarded(self._next):
+                while arrived:
+                    self._gate.require_open()
+                    # Nothing here keeps a batch that was handed on.
+                    answer = pa.RecordBatch.from_arrays(arrived.pop(0).columns, schema=schema)
+                    rows += answer.num_rows
+                    if self._meter is not None:
+                        self._meter.answered(answer)
+                    if self._tell is not None:
+                        self._tell()
+                    yield answer
             self._read_to_its_end = True
             fragment = whole_fragment(self._plan.shown)
             if fragment in self._unkeyed:
@@ -386,15 +389,13 @@ class Execution:
         finally:
             self.close()
 
-    def _next(self) -> pa.RecordBatch | None:
+    def _next(self) -> list[pa.RecordBatch]:
         import pyarrow as pa
 
         try:
             with self._gate.entered():
                 assert self._reader is not None
-                return self._reader.read_next_batch()
-        except StopIteration:
-            return None
+                return portion(self._reader)
         except (pa.ArrowException, OSError) as error:
             # The reader wraps DuckDB's error as text; only its class name is kept.
             raise _engine_error(str(error)) from None

@@ -38,6 +38,7 @@ class Meter:
         self._limits = limits
         self._hidden = hidden
         self._sources = {part.id: part.source for part in plan.fragments}
+        self._named = {part.source for part in plan.fragments if not part.policy}
         self._traffic: dict[str, Traffic] = {}
         self._moved: dict[str, int] = {}
         self._rows = 0
@@ -72,8 +73,12 @@ class Meter:
         source = self._sources[fragment]
         self._moved[source] = self._moved.get(source, 0) + volume
         found = self._limits.exceeded(self._moved, with_asked=not self._hidden)
-        if found is not None:
-            raise self._stopped(f"moved more than {size(found[2])} from {found[0]}")
+        if found is None:
+            return
+        if self._hidden and not self._moved.keys() <= self._named:
+            # One of them is read for a policy's sake only: neither its name nor its limit is the asker's to know.
+            raise self._stopped("moved more than the configuration allows")
+        raise self._stopped(f"moved more than {size(found[2])} from {found[0]}, which is the limit")
 
     def answered(self, batch: pa.RecordBatch) -> None:
         """Count a batch of the answer.
@@ -87,7 +92,7 @@ class Meter:
         self._bytes += batch.nbytes
         asked = self._limits.asked
         if self._hidden and asked is not None and self._bytes > asked:
-            raise self._stopped(f"answered with more than {size(asked)}")
+            raise self._stopped(f"answered with more than {size(asked)}, which is the limit")
 
     def so_far(self) -> tuple[int, int, dict[str, Traffic]]:
         """Rows and bytes of the answer, and what came from each source; that is withheld from who may not know it."""
@@ -99,7 +104,7 @@ class Meter:
 
     def _stopped(self, what: str) -> LimitExceeded:
         hint = "Ask for fewer rows or columns, or for an aggregate; or raise the limit."
-        return LimitExceeded(f"{what}, which is the limit; the query was stopped.", sql=self._plan.sql, hint=hint)
+        return LimitExceeded(f"{what}; the query was stopped.", sql=self._plan.sql, hint=hint)
 
     def measured(self, shipped: Mapping[str, int], ended: float) -> Measured:
         """The figures of a run that ended then (`time.perf_counter`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from tauro_nb.errors import ExecutionError, SourceUnavailable, TauroError
+from tauro_nb.sources.failures import RIGHT, said_failure
 
 __all__ = ["redacted"]
 
@@ -44,6 +45,12 @@ def redacted(error: duckdb.Error, text: str, sources: tuple[str, ...]) -> TauroE
     names = ", ".join(f"`{name}`" for name in sources)
     # The scanner ends with what the server said; one that said nothing is gone.
     gone = isinstance(error, _LOST) or str(error).rstrip().endswith('":')
+    if (reason := said_failure(str(error))) is not None:
+        return SourceUnavailable(
+            f"a source failed while it was read ({names or 'none named'}): {reason}; nothing was returned.",
+            sql=text,
+            hint=RIGHT,
+        )
     if "ERROR:" in str(error):
         # A server that answers is there: what it refuses is this query, not the connection.
         return _refused_by_server(str(error), text, names)

@@ -459,7 +459,7 @@ def _signature(operation: str, parameters: Any, context: VirtualContext) -> Hash
     if not all(isinstance(value, _PLAIN) for value in values.values()):
         return None
     given = tuple((name, type(value), repr(value)) for name, value in values.items())
-    return operation, type(parameters), given, context.policy_version
+    return operation, type(parameters), given, context.layer.security.version()
 
 
 def _rows(table: pa.Table) -> Iterator[Row]:

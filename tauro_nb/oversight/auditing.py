@@ -46,7 +46,7 @@ class AuditDoor:
         """Find audit records, oldest first.
 
         Whoever holds none of the roles in `audit.readers` finds the own ones, without what only the policy reads,
-        hashes of policies and numbers; an auditor with a tenant finds those of the tenant.
+        hashes of policies, numbers and connections of other tables; an auditor with a tenant finds those of the tenant.
 
         Parameters
         ----------
@@ -67,7 +67,14 @@ class AuditDoor:
         found = self.layer.audit_trail.records(table_name, who, start_time, end_time, status)
         tenant = self.principal.tenant
         mine = [log for log in found if (reads and tenant is None) or log.tenant == tenant]
-        return mine if reads else [replace(log, **_NOT_TOLD) for log in mine if not log.is_policy_only]
+        return mine if reads else [self._own(log) for log in mine if not log.is_policy_only]
+
+    def _own(self, log: AuditLog) -> AuditLog:
+        """A record as whoever asked may read it: of connections its own table's, for policies read others."""
+        table = self.layer.schema_registry.get_table(log.table_name)
+        mine = None if table is None else table.connection_id
+        others = self.layer.config.connections.keys() - {mine}
+        return replace(log, **_NOT_TOLD, backends=tuple(name for name in log.backends if name not in others))
 
     def export_audit(self, format: str = "jsonl", **filters: Any) -> str:
         """Audit records as `json`, `jsonl` or `csv`; who exported them is recorded.

@@ -77,7 +77,8 @@ class Posture(Report):
         failed = sum(c.result == "fail" for c in self.checks)
         modes = tuple(f"{mode}: {words}." for mode, words in MODES.items())
         expected = ("what people expect", *(f"{mode}{' (here)' if mode == self.mode else ''}" for mode in MODES))
-        graves = f"{plural(grave, 'grave finding')}; policies {self.policy_version[:12]}"
+        version = f"; policies {self.policy_version[:12]}" if self.policy_version else ""
+        graves = f"{plural(grave, 'grave finding')}{version}"
         missing = f"{failed} of {len(checks)} not in place; says nothing of the law"
         controls = ("regulation", "control", "", *(() if untold else ("because",)), "decided by")
         lead = (f"Reasons are {UNTOLD}.",) if untold else ()

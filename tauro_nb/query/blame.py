@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tauro_nb.errors import (
     AccessDenied,
     CatalogError,
+    ExecutionError,
     PolicyError,
     QueryCancelled,
     SourceError,
@@ -18,8 +19,9 @@ from tauro_nb.errors import (
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
+    from tauro_nb.query.plan import QueryPlan
 
-__all__ = ["about", "reading_for"]
+__all__ = ["about", "reading_for", "running"]
 
 
 @contextmanager
@@ -45,3 +47,19 @@ def about(table: VirtualTable) -> Iterator[None]:
     except TauroError as error:
         error.table = error.table or table.name
         raise
+
+
+@contextmanager
+def running(plan: QueryPlan) -> Iterator[None]:
+    """Errors of a run name no connection that is read for a policy's sake alone."""
+    try:
+        yield
+    except (ExecutionError, SourceError) as error:
+        named = {part.source for part in plan.fragments if not part.policy}
+        hidden = {part.source for part in plan.fragments if part.policy} - named
+        if not any(f"`{name}`" in str(error) for name in hidden):
+            raise
+        failure = type(error)("what a policy reads is not available; nothing was returned.", sql=error.sql)
+    else:
+        return
+    raise failure

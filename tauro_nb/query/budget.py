@@ -16,15 +16,21 @@ __all__ = ["estimated_traffic", "require_within"]
 _CURE = "Ask for fewer rows or columns, or for an aggregate; or raise the limit."
 
 
-def require_within(plan: QueryPlan, limits: Limits) -> None:
+def require_within(plan: QueryPlan, limits: Limits, *, hidden: bool = False) -> None:
     """Refuse a plan whose estimate is above a limit. Where nothing is known it may run, and is stopped on its way.
+
+    Parameters
+    ----------
+    hidden
+        The asker may not know how much moves. Whether keys are sent for an open table goes by how many rows a policy
+        leaves of another, so that a limit of the asker's own is held against the answer alone (`engine.meter`).
 
     Raises
     ------
     LimitExceeded
         Naming the source, the estimate and the limit.
     """
-    found = limits.exceeded(estimated_traffic(plan)) if limits else None
+    found = limits.exceeded(estimated_traffic(plan), with_asked=not hidden) if limits else None
     if found is not None:
         names, volume, limit = found
         message = f"would move {size(volume)} from {names}; the limit is {size(limit)}."

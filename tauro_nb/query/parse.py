@@ -14,7 +14,7 @@ from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from tauro_nb.errors import ParseError, UnboundParameter, UnsupportedStatement, UsageError, nearest
+from tauro_nb.errors import TOO_DEEP, ParseError, UnboundParameter, UnsupportedStatement, UsageError, nearest
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.query import Query
 from tauro_nb.query.template import mark_templates, missing_value, template_names
@@ -118,6 +118,8 @@ def _one_tree(text: str) -> exp.Expr:
             col=max((first.get("col") or 1) - len(highlight or "") + 1, 1),
             hint="Write FROM (PIVOT ...) ORDER BY ..." if first_word in ("PIVOT", "UNPIVOT") else None,
         ) from None
+    except RecursionError:
+        raise ParseError("the query is nested too deeply.", sql=text, hint=TOO_DEEP) from None
     if len(trees) > 1:
         line, col = position_of(trees[1])
         raise UnsupportedStatement(

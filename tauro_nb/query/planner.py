@@ -37,6 +37,7 @@ from tauro_nb.query.plan import QueryPlan, RuleFired, Walk
 from tauro_nb.query.query import Query
 from tauro_nb.query.required import require_filters
 from tauro_nb.query.rules import RULES
+from tauro_nb.query.samples import draw_by_row
 from tauro_nb.query.secure import authorize, secure
 from tauro_nb.query.tables import Physical, Services, TableEntry, cast_relation
 from tauro_nb.query.template import template_names
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROAD", "Planner"]
 
-ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, *RULES, require_filters)
+ROAD: tuple[Callable[[Query, Planner], Query], ...] = (bind, authorize, secure, draw_by_row, *RULES, require_filters)
 """From a parsed query to one that can be placed. There is no other road."""
 
 _ATTEMPTS: Final = 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlglot import exp
 
@@ -17,7 +17,13 @@ from tauro_nb.query.names import FRAGMENT, MARKER, RAW, leaf_kind
 from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired, Sealed
 from tauro_nb.query.trees import POLICY, conjuncts
 
-__all__ = ["MARKER", "below_policy", "is_policy", "mark_column", "mark_policy", "shown_plan", "without_policy"]
+if TYPE_CHECKING:
+    from tauro_nb.security.decision import TableDecision
+
+__all__ = [
+    "MARKER", "below_policy", "is_policy", "mark_column", "mark_policy", "shown_decision", "shown_plan",
+    "without_policy",
+]  # fmt: skip
 
 _TEXT: Final = "text"
 _COLUMN: Final = "column"
@@ -104,6 +110,20 @@ def _hide_in(select: exp.Select) -> None:
 def _marker() -> exp.Column:
     # A column, because that is a condition; a name of its own kind, because that is written without quotes.
     return exp.Column(this=exp.Var(this=MARKER))
+
+
+def shown_decision(decision: TableDecision) -> TableDecision:
+    """A decision as it is handed to somebody who may not read policies: what they get, without what the policy says.
+
+    Columns that are denied are left out; a marker stands for each condition and mask.
+    """
+    columns = {
+        name: column if column.tree is None else replace(column, tree=_marker())
+        for name, column in decision.columns.items()
+        if column.access != "denied"
+    }
+    rows = None if decision.filter_tree is None else _marker()
+    return replace(decision, columns=columns, filter_tree=rows, policy_hash="")
 
 
 def shown_plan(plan: QueryPlan) -> QueryPlan:

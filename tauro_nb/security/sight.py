@@ -113,9 +113,11 @@ def seen_statistics(statistics: TableStatistics, decision: TableDecision) -> Tab
     """What the principal of a decision may know of a table's size and values.
 
     A row filter hides every count and size, for they count hidden rows too; of columns that are not clear nothing is
-    known, and minimum and maximum, which are values, of no column while a policy stands before the table.
+    known, and minimum and maximum, which are values, of no column while a policy stands before the table. The size of a
+    table tells how long the values of all its columns are: it is shown where all of them are known to be clear.
     """
     hidden = decision.filter_tree is not None
+    clear = bool(decision.columns) and all(column.access == "clear" for column in decision.columns.values())
     columns = {} if hidden else {
         name: replace(found, minimum=None, maximum=None) if decision.needs_barrier else found
         for name, found in statistics.columns.items()
@@ -123,7 +125,7 @@ def seen_statistics(statistics: TableStatistics, decision: TableDecision) -> Tab
     }  # fmt: skip
     return TableStatistics(
         row_count=None if hidden else statistics.row_count,
-        size_bytes=None if hidden or decision.needs_barrier else statistics.size_bytes,
+        size_bytes=statistics.size_bytes if clear and not decision.needs_barrier else None,
         columns=columns,
         as_of=statistics.as_of,
         source=statistics.source,

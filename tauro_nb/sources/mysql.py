@@ -31,6 +31,7 @@ from tauro_nb.sources.base import (
     whole_number,
 )
 from tauro_nb.sources.extension import Preparation
+from tauro_nb.sources.failures import failed, mysql_failure
 from tauro_nb.sources.mysql_address import Address
 from tauro_nb.sources.mysql_columns import Column, columns_of_answer
 from tauro_nb.sources.mysql_sql import CAPABILITY, RawTable, translate
@@ -53,6 +54,7 @@ _REFUSED = {1044: "its user may not use this database", 1045: "the user or passw
 _REFUSED |= {1049: "the database does not exist", 1040: "the server has too many connections"}
 _REFUSED |= {2005: "the host is not known", 1698: "the user or password is refused", 1053: "the server is stopping"}
 _NOBODY = frozenset({2002, 2003})
+_OF_CLIENT = range(2000, 3000)
 _TIMED_OUT = "timed out"
 _FORBIDDEN = frozenset({1142, 1143, 1227, 1370})
 # 1317: a KILL QUERY meant for the statement before, which had ended by itself, came to this one.
@@ -157,13 +159,11 @@ class MySQLSource(AttachedSource):
         number = error.args[0] if error.args else None
         if number in _FORBIDDEN:
             return SourceUnavailable(f"connection `{self.connection.id}`: its user may not read this.")
-        lost = (
-            number in _REFUSED
-            or number in _NOBODY
-            or number in _LOST
-            or isinstance(error, (pymysql.err.InterfaceError, OSError))
-        )
-        if lost or (isinstance(number, int) and number >= 2000):
+        if isinstance(error, (pymysql.err.InterfaceError, OSError)):
+            return None
+        if (reason := mysql_failure(number)) is not None:
+            return failed(self.connection, reason)
+        if number in _REFUSED or number in _LOST or number in _OF_CLIENT or not isinstance(number, int):
             return None
         return SchemaMismatch(
             f"connection `{self.connection.id}`: what is asked does not fit the source.",
@@ -364,4 +364,4 @@ def _trouble_of(error: Exception) -> Trouble:
         return Trouble("the server does not answer", silent=True)
     if number in _NOBODY or isinstance(error, OSError):
         return Trouble("nothing answers at that address", silent=True)
-    return Trouble(_REFUSED.get(number, "the connection failed"), silent=False)
+    return Trouble(_REFUSED.get(number) or mysql_failure(number) or "the connection failed", silent=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -34,7 +33,10 @@ class PatientConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError("timeout") from None
 
     def _try_cancel(self, *, timeout: float = _CANCEL_SECONDS) -> None:
-        """What psycopg calls on Ctrl-C, with a shorter time."""
+        """What psycopg calls on Ctrl-C, with a shorter time.
+
+        Afterwards it waits for the statement to end, which at a server that cannot be told takes long: an error here
+        makes it close the connection instead.
+        """
         del timeout
-        with contextlib.suppress(psycopg.Error):
-            self.cancel_safe(timeout=_CANCEL_SECONDS)
+        self.cancel_safe(timeout=_CANCEL_SECONDS)

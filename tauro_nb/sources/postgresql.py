@@ -100,6 +100,13 @@ def _truncated_moment(node: exp.Expr) -> bool:
 
 
 _UNITS = frozenset({"YEAR", "MONTH", "WEEK", "DAY"})
+_NAME_BYTES = 63
+
+
+def _name(node: exp.Expr) -> bool:
+    """A name that the server takes as it is: of longer ones it forgets the end, so that two may become one."""
+    return len(node.name.encode(errors="surrogatepass")) <= _NAME_BYTES and "\x00" not in node.name
+
 
 CAPABILITY = Capability(
     "postgres",
@@ -129,6 +136,7 @@ CAPABILITY = Capability(
         exp.Var: lambda node: isinstance(node.parent, exp.TimestampTrunc),
         exp.Order: always,
         exp.Ordered: sortable,
+        exp.Identifier: _name,
     },
     masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact", "redact shape"}),
     keys=KeyForm(frozenset({"integer", "decimal", "date", "timestamp", "text"}), array_of, most=500_000),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from tauro_nb.catalog.connections import ConnectionSpec
 from tauro_nb.errors import ConnectorMissing, SchemaMismatch, SourceUnavailable, UsageError
 from tauro_nb.sources.base import Trouble, seconds
+from tauro_nb.sources.failures import failed, postgresql_failure
 from tauro_nb.sources.sockets import marked, sever
 
 if TYPE_CHECKING:
@@ -55,6 +56,17 @@ def trouble_of(error: Exception) -> Trouble:
     text = str(error).lower()
     reason = next((reason for sign, reason in _REASONS if sign in text), "the connection failed")
     return Trouble(reason, silent=reason in (_SILENT, _NOBODY))
+
+
+def _failure(error: psycopg.Error) -> str | None:
+    """What failed at a server that goes on; one that ends the connection (57P01 to 57P05) is asked once more."""
+    state = error.sqlstate
+    return None if (state or "").startswith("57P") else postgresql_failure(state)
+
+
+def _may_go_away(error: psycopg.Error) -> bool:
+    """Whether the same may be answered in a moment: the connection was lost, or others were in the way (class 40)."""
+    return _failure(error) is None or (error.sqlstate or "").startswith("40")
 
 
 class PostgreSQLControl:
@@ -124,11 +136,13 @@ class PostgreSQLControl:
         with self._lock:
             try:
                 return self._replaced_once(work)
-            except psycopg.OperationalError as error:
-                raise self.unavailable(error) from None
             except psycopg.errors.InsufficientPrivilege:
                 raise SourceUnavailable(f"connection `{self._connection.id}`: its user may not read this.") from None
-            except psycopg.Error:
+            except psycopg.Error as error:
+                if (reason := _failure(error)) is not None:
+                    raise failed(self._connection, reason) from None
+                if isinstance(error, psycopg.OperationalError):
+                    raise self.unavailable(error) from None
                 raise SchemaMismatch(
                     f"connection `{self._connection.id}`: what is asked does not fit the source.",
                     hint="Was a table, a column or a type changed?",
@@ -141,7 +155,7 @@ class PostgreSQLControl:
         try:
             return self._once(work)
         except psycopg.OperationalError as error:
-            if not used or trouble_of(error).silent:
+            if not used or trouble_of(error).silent or not _may_go_away(error):
                 raise
         return self._once(work)
 

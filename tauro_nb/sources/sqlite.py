@@ -24,6 +24,7 @@ from tauro_nb.sources.attached import AttachedSource, is_plain_scan
 from tauro_nb.sources.base import ColumnFacts, Scan
 from tauro_nb.sources.capability import Capability, always, family, operands
 from tauro_nb.sources.extension import load_extension
+from tauro_nb.sources.failures import failed, sqlite_failure
 from tauro_nb.sources.guards import QUERY_NODES, by_position, given_divisor, plain_case
 from tauro_nb.sources.keys import KeyForm, json_array
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["CAPABILITY", "SQLiteSource"]
 
 _BATCH_ROWS = 16_384
+_UNREADABLE = "the file is not a readable SQLite database"
 
 
 def _whole_numbers(node: exp.Expr) -> bool:
@@ -106,7 +108,10 @@ class SQLiteSource(AttachedSource):
 
     def _connect(self) -> sqlite3.Connection:
         self._check_file()
-        return sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        try:
+            return sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise failed(self.connection, sqlite_failure(error) or _UNREADABLE) from None
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Attach the file under `alias`."""
@@ -116,9 +121,7 @@ class SQLiteSource(AttachedSource):
         try:
             cursor.execute(f"ATTACH '{quoted}' AS \"{self.alias}\" (TYPE sqlite, READ_ONLY)")
         except duckdb.Error:
-            raise SourceUnavailable(
-                f"connection `{self.connection.id}`: the file is not a readable SQLite database."
-            ) from None
+            raise failed(self.connection, _UNREADABLE) from None
 
     def relation(self, table: VirtualTable) -> exp.Expr:
         """The attached table; of a `query=` every column with its type, for DuckDB's `sqlite_query` gives text."""
@@ -145,7 +148,9 @@ class SQLiteSource(AttachedSource):
             with contextlib.closing(self._connect()) as connection:
                 connection.execute(f"CREATE TEMP VIEW answer AS {sql}")
                 described = connection.execute("PRAGMA table_info(answer)").fetchall()
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            if (reason := sqlite_failure(error)) is not None:
+                raise failed(self.connection, reason) from None
             raise SchemaMismatch(
                 f"table `{table.name}`: its query does not fit the source.",
                 hint="Is it SQLite's SQL? Was a table or column renamed?",
@@ -172,10 +177,8 @@ class SQLiteSource(AttachedSource):
             with contextlib.closing(self._connect()) as connection:
                 cookie = connection.execute("PRAGMA schema_version").fetchone()[0]
                 schema = connection.execute("SELECT sql FROM sqlite_master ORDER BY rowid").fetchall()
-        except sqlite3.Error:
-            raise SourceUnavailable(
-                f"connection `{self.connection.id}`: the file is not a readable SQLite database."
-            ) from None
+        except sqlite3.Error as error:
+            raise failed(self.connection, sqlite_failure(error) or _UNREADABLE) from None
         return f"{cookie} {hashlib.sha256(repr(schema).encode()).hexdigest()}"
 
     def revisions(self, tables: Sequence[VirtualTable]) -> dict[str, str]:
@@ -230,7 +233,9 @@ class SQLiteSource(AttachedSource):
                 columns = zip(*rows, strict=True)
                 arrays = [_arrow_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-        except (sqlite3.Error, pa.ArrowInvalid, pa.ArrowTypeError):
+        except (sqlite3.Error, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            if isinstance(error, sqlite3.Error) and (reason := sqlite_failure(error)) is not None:
+                raise failed(self.connection, reason) from None
             raise ExecutionError(
                 f"source `{self.connection.id}` failed.", hint="A stored value may not fit its column's type."
             ) from None

@@ -96,7 +96,7 @@ def test_a_connection_that_is_lost_while_connecting(world: World, right: Right, 
 
 @pytest.mark.parametrize("name", cases("scan"))
 def test_a_network_that_stalls_in_the_answer(world: World, right: Right, name: str) -> None:
-    with world.context() as ctx:
+    with world.impatient_context() as ctx:
         plan = ctx.plan(QUERIES[name])
         assert ctx.run(plan).to_arrow().num_rows == len(right[name])
         world.proxy.stall(after=late(name))
@@ -107,7 +107,7 @@ def test_a_network_that_stalls_in_the_answer(world: World, right: Right, name: s
 
 
 def test_a_network_that_stalls_before_the_question(world: World, right: Right) -> None:
-    with world.context() as ctx:
+    with world.impatient_context() as ctx:
         assert rows(ctx, "keys") == right["keys"]
         world.proxy.stall()
         started = time.monotonic()
@@ -117,7 +117,7 @@ def test_a_network_that_stalls_before_the_question(world: World, right: Right) -
 
 
 def test_a_server_that_never_answered(world: World, right: Right) -> None:
-    with world.context() as ctx:
+    with world.impatient_context() as ctx:
         world.proxy.stall()
         started = time.monotonic()
         refused(ctx, lambda: rows(ctx, "keys"), SourceUnavailable, "`far`.*does not answer")
@@ -173,8 +173,8 @@ def test_a_server_without_free_connections(world: World, right: Right, used: boo
 def test_one_of_two_servers_is_down(world_of: Any) -> None:
     here, there = world_of("postgresql"), world_of("mysql")
     connections = {
-        "near": {"type": "postgresql", "uri": here.uri, "read_timeout": PATIENCE},
-        "far": {"type": "mysql", "uri": there.uri, "read_timeout": PATIENCE},
+        "near": {"type": "postgresql", "uri": here.uri},
+        "far": {"type": "mysql", "uri": there.uri},
     }
     tables = {**there.tables(), "same": here.tables("near")["items"]}
     sql = "SELECT count(*) AS n FROM items i JOIN same s ON s.id = i.id WHERE i.order_id % 2 = 0"
@@ -193,7 +193,7 @@ def test_one_of_two_servers_is_down(world_of: Any) -> None:
 def test_many_at_once_share_a_pool(world_of: Any, right: Right) -> None:
     world = world_of("postgresql")
     most: list[int] = []
-    with world.context(pool_size=2, read_timeout=30) as ctx:
+    with world.context(pool_size=2) as ctx:
         asked = [threading.Thread(target=lambda: found.append(rows(ctx, "keys"))) for _ in range(8)]
         found: list[Any] = []
         for thread in asked:

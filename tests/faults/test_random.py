@@ -23,7 +23,7 @@ import pytest
 import tauro_nb
 from tauro_nb.context import VirtualContext
 from tauro_nb.errors import QueryCancelled, SourceUnavailable
-from tests.faults.world import PATIENCE, QUERIES, World, eventually, refused, rows
+from tests.faults.world import QUERIES, World, eventually, refused, rows
 
 ROUNDS: Final = int(os.environ.get("TAURO_FAULTS", "6"))
 SEED: Final = int(os.environ.get("TAURO_SEED", str(random.SystemRandom().randrange(1 << 32))))
@@ -176,7 +176,7 @@ def test_any_fault_at_any_moment(world: World, right: Mapping[str, Any]) -> None
     seen: dict[tuple[str, str], int] = {}
     done = 0
     while done < ROUNDS:
-        with world.context(read_timeout=rng.choice((PATIENCE, LEISURE)), connect_timeout=2) as ctx:
+        with rng.choice((world.impatient_context(), world.context(read_timeout=LEISURE))) as ctx:
             for _ in range(min(rng.randrange(1, 8), ROUNDS - done)):
                 fault = rng.choices(list(FAULTS), [weight for _, weight in FAULTS.values()])[0]
                 if (
@@ -199,7 +199,10 @@ def test_an_interrupt_before_anything_runs(world: World, right: Mapping[str, Any
     with world.context(read_timeout=LEISURE) as ctx:
         plan = ctx.plan(QUERIES["keys"])
         world.proxy.stall()
+        started = time.monotonic()
         with Press(0.3):
             refused(ctx, lambda: ctx.run(plan) if planned else rows(ctx, "keys"), QueryCancelled, "interrupted")
+        # psycopg would wait five seconds for the server to end the statement.
+        assert time.monotonic() - started < 4
         world.proxy.heal()
         assert rows(ctx, "keys") == right["keys"]

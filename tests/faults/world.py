@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from tests.servers import PASSWORD, PostgresServer
 
 ROWS = 200_000
 PATIENCE = int(os.environ.get("TAURO_PATIENCE", "2"))
-"""Seconds of `connect_timeout` and `read_timeout` in these tests; by default 10 and 30 outside of them."""
+"""Seconds of `connect_timeout` and `read_timeout` where a test waits for them; elsewhere they are 10 and 30:
+a busy machine may take longer than this to answer a new connection."""
 PHYSICAL = "phys_items_t"
 VALUE = "hidden value"
 ORDERS = "SELECT i * 7 AS pk, (i * 31) % 70_000 AS order_id FROM range(300) t(i)"
@@ -57,10 +58,14 @@ class World:
             "orders": {"connector_type": "parquet", "path": str(self.folder / "orders.parquet")},
         }
 
+    def impatient_context(self) -> AbstractContextManager[VirtualContext]:
+        """A context that soon gives a silent server up."""
+        return self.context(connect_timeout=PATIENCE, read_timeout=PATIENCE)
+
     @contextmanager
     def context(self, **options: Any) -> Iterator[VirtualContext]:
         """A context over the proxy; afterwards nothing of it is left at the server."""
-        far = {"type": self.kind, "uri": self.uri, "connect_timeout": PATIENCE, "read_timeout": PATIENCE, **options}
+        far = {"type": self.kind, "uri": self.uri, **options}
         with VirtualContext({"connections": {"far": far}, "virtual_tables": self.tables()}) as ctx:
             yield ctx
             self.proxy.heal()

@@ -34,7 +34,9 @@ def test_values_that_no_table_keeps(
     ("value", "params"),
     [
         ("$p", {"p": None}), ("max($p)", {"p": None}), ("coalesce(NULL, $p)", {"p": None}), ("$p || NULL", {"p": None}),
-        ("lag($p) OVER ()", {"p": None}), ("max($p)", {"p": 3}), ("NULL", {}), ("max(NULL)", {}),
+        ("lag($p) OVER ()", {"p": None}),
+        ("list_extract([$p], 1)", {"p": None}), ("{'k': $p}.k", {"p": None}),
+        ("max($p)", {"p": 3}), ("NULL", {}), ("max(NULL)", {}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("around", ["{} o JOIN items i USING (order_id)", "{} o", "(FROM {} UNION ALL FROM {}) o"])

@@ -204,7 +204,7 @@ class TestFiles:
         with VirtualContext(configuration(folder)) as ctx:
             content = (folder / "data.parquet").read_bytes()
             (folder / "data.parquet").write_bytes(content[:-20])
-            refused(ctx, lambda: ctx.query("SELECT a FROM numbers").rows(), ExecutionError, ".", table="numbers")
+            refused(ctx, lambda: ctx.query("FROM numbers").rows(), SourceUnavailable, "damaged", table="numbers")
             (folder / "data.parquet").write_bytes(content)
             works(ctx)
 

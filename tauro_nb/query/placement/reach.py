@@ -78,7 +78,7 @@ def passes(select: exp.Expr, name: str) -> exp.Column | None:
         return None
     if any(select.args.get(clause) for clause in ("offset", "qualify", "sample", "windows", "laterals")):
         return None
-    if not plain_joins(select):
+    if not plain_joins(select) or any(map(_is_changed, relations(select).values())):
         return None
     limit, distinct = select.args.get("limit"), select.args.get("distinct")
     if (limit is not None and not _is_barrier(limit)) or (distinct is not None and distinct.args.get("on")):
@@ -90,6 +90,11 @@ def passes(select: exp.Expr, name: str) -> exp.Column | None:
     if isinstance(column, exp.Cast) and _reads_fragment(select):
         column = column.this
     return column if isinstance(column, exp.Column) and _is_key(select, column) else None
+
+
+def _is_changed(relation: exp.Expr) -> bool:
+    """Whether what is behind a relation's name makes other rows of it: a sample is drawn of all of them."""
+    return any(relation.args.get(clause) for clause in ("pivots", "sample", "joins"))
 
 
 def _is_plain(item: exp.Expr) -> bool:
@@ -124,7 +129,7 @@ def _aggregates(item: exp.Expr) -> bool:
 
 def fragment_column(relation: exp.Expr, name: str) -> tuple[str, str] | None:
     """The fragment whose column an output column of a relation is, and that column."""
-    select = relation.this if isinstance(relation, exp.Subquery) else None
+    select = relation.this if isinstance(relation, exp.Subquery) and not _is_changed(relation) else None
     while isinstance(select, exp.Select):
         column = passes(select, name)
         if column is None:

@@ -69,8 +69,10 @@ _JUDGES: Final[tuple[tuple[Any, Callable[[Any, _Known], bool]], ...]] = (
     ((exp.Coalesce, exp.Greatest, exp.Least, exp.DPipe), lambda node, known: _any(node.iter_expressions(), known)),
     ((exp.Array, exp.Struct, exp.Map, exp.ToMap), _parts),
     (exp.PropertyEQ, lambda node, known: known(node.expression)),
+    (exp.Dot, lambda node, known: known(node.this)),
     (exp.Binary, lambda _, __: True),
     (exp.Subquery, lambda _, __: True),
+    (exp.Anonymous, lambda node, known: all(map(known, node.expressions[:1]))),
     ((exp.Func, exp.Paren, exp.Filter, exp.Window, exp.IgnoreNulls, exp.RespectNulls, exp.Order, exp.Bracket),
      lambda node, known: known(node.this)),
 )  # fmt: skip
