@@ -192,8 +192,9 @@ class PostgreSQLSource(AttachedSource):
         ).fetchall()
 
     def export_snapshot(self, cursor: duckdb.DuckDBPyConnection) -> str:
-        """The snapshot of the server's transaction that belongs to a cursor's."""
-        asked = exp.select("*").from_(self.remote_relation("SELECT pg_export_snapshot()"))
+        """The snapshot of the server's transaction that belongs to a cursor's; it may be idle while others read."""
+        patient = "set_config('idle_in_transaction_session_timeout', '0', true)"
+        asked = exp.select("*").from_(self.remote_relation(f"SELECT pg_export_snapshot(), {patient}"))
         (found,) = cursor.execute(asked.sql("duckdb")).fetchall()
         return str(found[0])
 
