@@ -60,7 +60,7 @@ def _duckdb(uri: str, spill: str) -> Iterator[Iterable[pa.RecordBatch]]:
         for name, query in SIDES.items():
             quoted = query.replace("'", "''")
             con.execute(f"CREATE VIEW {name} AS FROM postgres_query('there', '{quoted}')")
-        yield con.execute(JOIN).to_arrow_reader(65_536)
+        yield con.execute(JOIN).to_arrow_reader(8_192)
 
 
 def join(who: str, uri: str, spill: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ __all__ = ["peak_mb"]
 
 REPEATS = int(os.environ.get("TAURO_BENCH_REPEATS", "5"))
 TABLE = "lineitem"
-BATCH_ROWS = 65_536
+BATCH_ROWS = 8_192
 """As many as ours have."""
 Door = Callable[[], Iterable[pa.RecordBatch]]
 """Asks for the whole table over a connection that is there."""

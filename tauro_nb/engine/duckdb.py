@@ -13,13 +13,16 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.engine.ahead import Ahead
+from tauro_nb.engine.answers import roll_back
 from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.gate import Gate
 from tauro_nb.engine.handed import HandedStreams, OnceReadable
 from tauro_nb.engine.helped import Helped
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.marks import Written
+from tauro_nb.engine.moments import Moments
 from tauro_nb.engine.parallel import Parallel
+from tauro_nb.engine.portions import ANSWER_ROWS, portion
 from tauro_nb.engine.redact import redacted
 from tauro_nb.engine.settings import EngineSettings, SpillDirectory
 from tauro_nb.engine.stages import Stages
@@ -42,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DuckDBEngine", "Execution"]
 
-_BATCH_ROWS = 65_536
 _PATIENCE = 1.0
 """Seconds for what is being fetched when a run is closed."""
 _SETTINGS = {
@@ -224,7 +226,7 @@ class Execution:
         # What is measured is read one after the other, so that the figures are each one's own.
         self._ahead = Ahead(plan, another, self._mark) if meter is None else None
         self._parallel = Parallel(engine, sources, another, self._mark) if meter is None else None
-        self._helped = Helped(plan) if meter is None else None
+        self._moments = None if self._ahead is None else Moments(engine, plan, Helped(plan), self._ahead.servers)
         self._meter = meter
         self._tell = tell
         self._sources: Mapping[str, Source] = plan.sources
@@ -285,12 +287,16 @@ class Execution:
             self._cursor.register(frame_name(name), frame)
         if self._ahead is not None:
             self._ahead.start()
-        stages = Stages(self._plan, self._cursor, self._hand, self._written, self._ahead, self._parallel, self._helped)
+        stages = Stages(self._plan, self._cursor, self._hand, self._written, self._ahead, self._parallel, self._moments)
         residual = stages.run(lambda: self._stopped)
         self.shipped = stages.shipped
         self.counted |= stages.counted | ({} if self._ahead is None else self._ahead.counted)
         params = used_params(residual, self._plan.params)
-        return self._cursor.execute(self._written.text(residual), params or None).to_arrow_reader(_BATCH_ROWS)
+        reader = self._cursor.execute(self._written.text(residual), params or None).to_arrow_reader(ANSWER_ROWS)
+        if self._moments is not None:
+            # All that reads a server has begun.
+            self._moments.close()
+        return reader
 
     def _hand(self, name: str, stream: Callable[[], pa.RecordBatchReader]) -> None:
         assert self._cursor is not None
@@ -365,14 +371,17 @@ class Execution:
         schema = self.schema
         rows = 0
         try:
-            while (batch := self._guarded(self._next)) is not None:
-                answer = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-                rows += answer.num_rows
-                if self._meter is not None:
-                    self._meter.answered(answer)
-                if self._tell is not None:
-                    self._tell()
-                yield answer
+            while arrived := self._guarded(self._next):
+                while arrived:
+                    self._gate.require_open()
+                    # Nothing here keeps a batch that was handed on.
+                    answer = pa.RecordBatch.from_arrays(arrived.pop(0).columns, schema=schema)
+                    rows += answer.num_rows
+                    if self._meter is not None:
+                        self._meter.answered(answer)
+                    if self._tell is not None:
+                        self._tell()
+                    yield answer
             self._read_to_its_end = True
             fragment = whole_fragment(self._plan.shown)
             if fragment in self._unkeyed:
@@ -380,15 +389,13 @@ class Execution:
         finally:
             self.close()
 
-    def _next(self) -> pa.RecordBatch | None:
+    def _next(self) -> list[pa.RecordBatch]:
         import pyarrow as pa
 
         try:
             with self._gate.entered():
                 assert self._reader is not None
-                return self._reader.read_next_batch()
-        except StopIteration:
-            return None
+                return portion(self._reader)
         except (pa.ArrowException, OSError) as error:
             # The reader wraps DuckDB's error as text; only its class name is kept.
             raise _engine_error(str(error)) from None
@@ -399,7 +406,7 @@ class Execution:
         if self._cursor is not None:
             self._cursor.interrupt()
         self._feeds.interrupt()
-        for fetching in (self._ahead, self._parallel):
+        for fetching in (self._ahead, self._parallel, self._moments):
             if fetching is not None:
                 fetching.interrupt()
         self._watch.tell_to_stop()
@@ -442,9 +449,10 @@ class Execution:
         if left and reader is not None:
             reader.close()
         del reader
+        roll_back(cursor)
         cursor.close()
         self._feeds.close(unread=left)
-        for fetching in (self._ahead, self._parallel):
+        for fetching in (self._ahead, self._parallel, self._moments):
             if fetching is not None:
                 fetching.close()
         self._turns.give()

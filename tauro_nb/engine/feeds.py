@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from tauro_nb.engine.marks import marked
+from tauro_nb.engine.portions import FEED_ROWS
 from tauro_nb.query.literals import used_params
 from tauro_nb.query.names import ANSWERS, handed_table
 from tauro_nb.sources.base import Scan
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from tauro_nb.query.plan import Fragment, QueryPlan
 
 __all__ = ["Feeds", "counted_plan"]
-
-_BATCH_ROWS = 16_384
-"""Fewer than an answer has: of each feed one batch is being made and another being read."""
 
 
 class Feeds:
@@ -54,7 +52,7 @@ class Feeds:
         self._open.append(cursor)
         query = marked(exp.select("*").from_(relation.copy()), self._mark)
         reader = cursor.execute(query.sql("duckdb"), used_params(query, self._params) or None).to_arrow_reader(
-            _BATCH_ROWS
+            FEED_ROWS
         )
         self._readers.append(reader)
 
