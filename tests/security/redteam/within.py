@@ -26,7 +26,8 @@ def values_within(root: Any) -> list[str]:
     ["['a'][0]: 1", "['a'][1][0]: None"]
     """
     found: list[str] = []
-    seen: set[int] = set()
+    # Kept alive: what a property made and nobody holds would leave its number to another.
+    seen: dict[int, Any] = {}
     stack: list[tuple[str, Any]] = [("", root)]
     while stack:
         way, value = stack.pop()
@@ -37,7 +38,7 @@ def values_within(root: Any) -> list[str]:
         elif isinstance(value, (set, frozenset)):
             found.append(f"{way}: {sorted(map(str, value))}")
         elif id(value) not in seen and not isinstance(value, _CLOSED):
-            seen.add(id(value))
+            seen[id(value)] = value
             stack += ((f"{way}{step}", below) for step, below in _below(value))
     return sorted(found)
 
