@@ -55,6 +55,11 @@ class Ahead:
         self.counted: dict[str, int] = {}
         """Rows of fragments that were fetched."""
 
+    @property
+    def servers(self) -> frozenset[str]:
+        """Those of which everything is fetched."""
+        return frozenset(self._wanted)
+
     def start(self) -> None:
         """Ask every server."""
         if not self._wanted:

@@ -13,12 +13,14 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.engine.ahead import Ahead
+from tauro_nb.engine.answers import roll_back
 from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.gate import Gate
 from tauro_nb.engine.handed import HandedStreams, OnceReadable
 from tauro_nb.engine.helped import Helped
 from tauro_nb.engine.interrupt import Interruptible
 from tauro_nb.engine.marks import Written
+from tauro_nb.engine.moments import Moments
 from tauro_nb.engine.parallel import Parallel
 from tauro_nb.engine.portions import ANSWER_ROWS, portion
 from tauro_nb.engine.redact import redacted
@@ -220,7 +222,7 @@ class Execution:
         # What is measured is read one after the other, so that the figures are each one's own.
         self._ahead = Ahead(plan, another, self._mark) if meter is None else None
         self._parallel = Parallel(engine, sources, another, self._mark) if meter is None else None
-        self._helped = Helped(plan) if meter is None else None
+        self._moments = None if self._ahead is None else Moments(engine, plan, Helped(plan), self._ahead.servers)
         self._meter = meter
         self._tell = tell
         self._sources: Mapping[str, Source] = plan.sources
@@ -281,12 +283,16 @@ class Execution:
             self._cursor.register(frame_name(name), frame)
         if self._ahead is not None:
             self._ahead.start()
-        stages = Stages(self._plan, self._cursor, self._hand, self._written, self._ahead, self._parallel, self._helped)
+        stages = Stages(self._plan, self._cursor, self._hand, self._written, self._ahead, self._parallel, self._moments)
         residual = stages.run(lambda: self._stopped)
         self.shipped = stages.shipped
         self.counted |= stages.counted | ({} if self._ahead is None else self._ahead.counted)
         params = used_params(residual, self._plan.params)
-        return self._cursor.execute(self._written.text(residual), params or None).to_arrow_reader(ANSWER_ROWS)
+        reader = self._cursor.execute(self._written.text(residual), params or None).to_arrow_reader(ANSWER_ROWS)
+        if self._moments is not None:
+            # All that reads a server has begun.
+            self._moments.close()
+        return reader
 
     def _hand(self, name: str, stream: Callable[[], pa.RecordBatchReader]) -> None:
         assert self._cursor is not None
@@ -396,7 +402,7 @@ class Execution:
         if self._cursor is not None:
             self._cursor.interrupt()
         self._feeds.interrupt()
-        for fetching in (self._ahead, self._parallel):
+        for fetching in (self._ahead, self._parallel, self._moments):
             if fetching is not None:
                 fetching.interrupt()
         self._watch.tell_to_stop()
@@ -439,9 +445,10 @@ class Execution:
         if left and reader is not None:
             reader.close()
         del reader
+        roll_back(cursor)
         cursor.close()
         self._feeds.close(unread=left)
-        for fetching in (self._ahead, self._parallel):
+        for fetching in (self._ahead, self._parallel, self._moments):
             if fetching is not None:
                 fetching.close()
         self._turns.give()

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 import duckdb
-from sqlglot import exp
 
-from tauro_nb.engine.answers import roll_back
 from tauro_nb.engine.parallel import is_looked_up
-from tauro_nb.query.names import ANSWERS, FRAGMENT, leaf_kind
 from tauro_nb.sources.base import ParallelSource
 
 if TYPE_CHECKING:
     from tauro_nb.query.plan import Fragment, QueryPlan
 
-__all__ = ["Helped", "helpers_pay"]
-
-T = TypeVar("T")
+__all__ = ["Helped", "helpers_pay", "may_share"]
 
 _SAVED: Final = 0.05e-6
 """Seconds that a stored row costs less where two processes look at it: half of what looking at it takes one."""
@@ -53,47 +48,29 @@ class Helped:
             if isinstance(source := sources.get(part.source), ParallelSource) and _is_long(part, source)
         }
 
-    def run(self, cursor: duckdb.DuckDBPyConnection, tree: exp.Expr, work: Callable[[], T]) -> T:
-        """Do what reads a tree on a cursor.
-
-        Raises
-        ------
-        duckdb.Error
-            It failed; no transaction is left open.
-        """
-        source = next((self._sources[name] for name in _fragments(tree) if name in self._sources), None)
-        if source is None or not _begun(cursor, source):
-            return work()
-        try:
-            done = work()
-            cursor.commit()
-        except BaseException:
-            roll_back(cursor)
-            raise
-        return done
+    def source(self, fragments: Iterable[str]) -> ParallelSource | None:
+        """The server that is to be asked, before a step reads these fragments, to share the work."""
+        return next((self._sources[name] for name in fragments if name in self._sources), None)
 
 
-def _begun(cursor: duckdb.DuckDBPyConnection, source: ParallelSource) -> bool:
-    """Whether a transaction is open in which the server may share the work; not every one knows how."""
-    cursor.begin()
+def may_share(cursor: duckdb.DuckDBPyConnection, source: ParallelSource) -> bool:
+    """Whether the server may share the work of what is asked in a cursor's transaction; not every one knows how.
+
+    Where it does not, the transaction has failed.
+
+    Raises
+    ------
+    duckdb.InterruptException
+        It was told to stop.
+    """
     try:
         source.allow_helpers(cursor)
-    except BaseException as error:
-        roll_back(cursor)
-        if isinstance(error, duckdb.InterruptException) or not isinstance(error, duckdb.Error):
-            raise
+    except duckdb.InterruptException:
+        raise
+    except duckdb.Error:
         return False
     return True
 
 
 def _is_long(part: Fragment, source: ParallelSource) -> bool:
     return helpers_pay(part.stored_rows, source.round_trip) and not is_looked_up(part.tree)
-
-
-def _fragments(tree: exp.Expr) -> Iterator[str]:
-    """Fragments whose answers a tree reads, whether they wait for keys or not."""
-    for node in tree.walk():
-        if ANSWERS in (node._meta or {}):  # noqa: SLF001 - `meta` makes one
-            yield node.meta[ANSWERS]
-        elif isinstance(node, exp.Table) and leaf_kind(node) == FRAGMENT:
-            yield node.name

@@ -143,10 +143,12 @@ class Parallel:
         self._coming: dict[str, tuple[_Lane, Future[None]]] = {}
         self._stopped = False
 
-    def fetch(self, fragment: Fragment, keys: Mapping[str, pa.Array | None]) -> exp.Expr | None:
+    def fetch(
+        self, fragment: Fragment, keys: Mapping[str, pa.Array | None], snapshot: str | None = None
+    ) -> exp.Expr | None:
         """Fetch a fragment by shares of its keys; None where that cannot be, or does not pay.
 
-        Every row has one key, so that it comes with one share.
+        Every row has one key, so that it comes with one share. With a `snapshot` it is of that moment.
 
         Raises
         ------
@@ -156,7 +158,7 @@ class Parallel:
         source, (mark, values) = self._sources.get(fragment.source), _most_keys(keys)
         if values is None or source is None or not is_looked_up(fragment.tree):
             return None
-        self._open(source, connections_for(len(values), source.round_trip, source.slots.size))
+        self._open(source, connections_for(len(values), source.round_trip, source.slots.size), snapshot)
         scans = [fragment.keyed({**keys, mark: part}) for part in shares(values, len(self._lanes))]
         if len(scans) < 2 or any(scan is None or scan.relation is None for scan in scans):
             self._give_back()
@@ -173,10 +175,9 @@ class Parallel:
             node in fetched if isinstance(node, exp.Table) else isinstance(node, _NAMING) for node in tree.walk()
         )
 
-    def _open(self, source: ParallelSource, wanted: int) -> None:
-        """As many connections as can be had; the first says which moment all of them see."""
+    def _open(self, source: ParallelSource, wanted: int, snapshot: str | None) -> None:
+        """As many connections as can be had; the first says which moment all of them see, if nobody said so before."""
         more = _granted(source.slots, min(wanted, self._threads()) - 1) if wanted > 1 else 0
-        snapshot = None
         try:
             for number in range(more + 1 if more else 0):
                 snapshot = self._open_another(source, snapshot)

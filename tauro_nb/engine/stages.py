@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tauro_nb.engine.ahead import Ahead
-    from tauro_nb.engine.helped import Helped
     from tauro_nb.engine.marks import Written
+    from tauro_nb.engine.moments import Moments
     from tauro_nb.engine.parallel import Parallel
     from tauro_nb.query.plan import Fragment, KeyFilter, QueryPlan
 
@@ -41,8 +41,8 @@ class Stages:
         Has fetched, or is fetching, some of the answers.
     parallel
         Fetches over several connections what goes into a table anyway; what the residual reads comes as it is needed.
-    helped
-        Has servers share the work of long steps among their own processes.
+    moments
+        Has what is read of one server be of one moment.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Stages:
         written: Written,
         ahead: Ahead | None = None,
         parallel: Parallel | None = None,
-        helped: Helped | None = None,
+        moments: Moments | None = None,
     ) -> None:
         self._plan = plan
         self._cursor = cursor
@@ -61,7 +61,7 @@ class Stages:
         self._written = written
         self._ahead = ahead
         self._parallel = parallel
-        self._helped = helped
+        self._moments = moments
         self._by_id: Mapping[str, Fragment] = {fragment.id: fragment for fragment in plan.fragments}
         self.shipped: dict[str, int] = {}
         """Keys that left, by mark of the filter; what is missing here was given up."""
@@ -77,6 +77,8 @@ class Stages:
             Asked between the steps.
         """
         self._fix_moment()
+        if self._moments is not None:
+            self._moments.open()
         for step in self._plan.steps:
             if stopped():
                 raise QueryCancelled("the query was interrupted; every source was told to stop.")
@@ -85,11 +87,14 @@ class Stages:
             kind = "VIEW" if self._parallel is not None and self._parallel.holds(tree) else "TABLE"
             name = handed_table(step.id).sql("duckdb")
             fill = partial(self._fill, f"CREATE TEMP {kind} {name} AS {self._written.text(tree)}", tree)
-            filled = fill() if self._helped is None else self._helped.run(self._cursor, step.tree, fill)
+            filled = fill() if self._moments is None else self._moments.run(self._cursor, step.tree, fill)
             fragment = whole_fragment(step.shown)
             if fragment is not None and not self._by_id[fragment].keys:
                 self.counted[fragment] = filled
-        return self._ready(self._plan.residual)
+        residual = self._ready(self._plan.residual)
+        if self._moments is not None:
+            self._moments.begin(self._cursor, self._plan.residual)
+        return residual
 
     def _fix_moment(self) -> None:
         """Note what time it is, for all parts alike."""
@@ -124,7 +129,7 @@ class Stages:
         sent = {mark: len(values) for mark, values in keys.items() if values is not None}
         scan = None
         if sent:
-            fetched = None if parallel is None else parallel.fetch(fragment, keys)
+            fetched = None if parallel is None else parallel.fetch(fragment, keys, self._snapshot(fragment))
             if fetched is not None:
                 self.shipped |= sent
                 return fetched
@@ -141,6 +146,9 @@ class Stages:
             return handed_table(fragment.id)
         relation: exp.Expr = scan.relation.copy()
         return relation
+
+    def _snapshot(self, fragment: Fragment) -> str | None:
+        return None if self._moments is None else self._moments.snapshots.get(fragment.source)
 
     def _keys(self, key: KeyFilter) -> pa.Array | None:
         """The different keys of a step; None when there are more than pay, or of a type that is compared otherwise."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from tauro_nb.engine.moments import read_twice
 from tauro_nb.errors import SourceUnavailable
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ __all__ = ["Turns"]
 class Turns:
     """The slots of one run.
 
-    A run reads all that it reads of a server in one transaction, on one connection. Where it is counted, each
-    fragment is read on a cursor of its own. If there are more of them than the server has slots, they are read one
-    after the other, and kept until they are joined.
+    A run reads on one connection to a server, and has another one hold the moment where it reads in several
+    transactions. Where it is counted, each fragment is read on a cursor of its own. If there are more of them than the
+    server has slots, they are read one after the other, and kept until they are joined.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ class Turns:
     """
 
     def __init__(self, plan: QueryPlan, *, counted: bool) -> None:
-        fragments = Counter(part.source for part in plan.fragments) if counted else Counter()
+        reading = (part.source for part in plan.fragments) if counted else (*read_twice(plan), *read_twice(plan))
+        fragments = Counter(reading)
         limited = {source.connection.id: source for source in plan.sources.values() if source.slots is not None}
         crowded = {name for name, source in limited.items() if fragments[name] > source.slots.size}
         self.settled: Final = frozenset(part.id for part in plan.fragments if counted and part.source in crowded)

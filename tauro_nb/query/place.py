@@ -167,9 +167,10 @@ class _Cutter:
         if not self.qualified and not _is_spelled_alike(query):
             return "it writes one name in two ways, which the source may take for two names"
         tables = (self.planner.raw(t.name).table for t in every(query, exp.Table) if leaf_kind(t) == RAW)
-        if every(query, exp.With) and any(table.query for table in tables):
-            # The source's own SQL names tables without a mark: a CTE of the user's could take their place.
-            return "a CTE could take the place of a table in the source's own query"
+        ctes = every(query, exp.CTE)
+        # The source's own SQL names tables without a mark; SQLite takes a CTE that reads its namesake for recursive.
+        if any(map(_reads_its_namesake, ctes)) or (ctes and any(table.query for table in tables)):
+            return "a CTE could take the place of a table in the source's own query, or of another CTE"
         return source.capability.refusal(query)
 
     def _take(self, query: exp.Query, source: Source, reason: str) -> None:
@@ -292,6 +293,11 @@ def _is_spelled_alike(query: exp.Expr) -> bool:
         if spellings.setdefault(plain, name.name) != name.name or (not name.quoted and name.name != plain):
             return False
     return True
+
+
+def _reads_its_namesake(cte: exp.Expr) -> bool:
+    name = alias_of(cte)
+    return any(table.name.lower() == name and not table.db for table in every(cte.this, exp.Table))
 
 
 def _is_unnamed(item: exp.Expr) -> bool:

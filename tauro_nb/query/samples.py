@@ -45,5 +45,6 @@ def draw_by_row(query: Query, planner: Planner) -> Query:
 
 
 def _method(sample: exp.TableSample) -> str:
-    method = sample.args.get("method")
-    return "" if method is None else method.name.upper()
+    # Ibis puts a text where the parser puts a node.
+    method = sample.args.get("method") or ""
+    return str(getattr(method, "name", method)).upper()

@@ -53,7 +53,7 @@ _MYSQL: Final[tuple[tuple[frozenset[int], str], ...]] = (
     (frozenset({1037, 1038, 1041, 1114, 1135, 1203, 1226, 1637, 3170}), _SHORT),
     (frozenset({1116, 1117, 1118, 1153, 1436}), _LIMIT),
     (frozenset({1020, 1213, 1969, 3024}), _STOPPED),
-    (frozenset({1034, 1035, 1105, 1194, 1195, 1459, 1712, 1812, 1815, 1877}), _DAMAGED),
+    (frozenset({1034, 1035, 1194, 1195, 1459, 1712, 1812, 1815, 1877}), _DAMAGED),
     (frozenset({1205, 1206}), _LOCKED),
 )
 

@@ -100,6 +100,13 @@ def _truncated_moment(node: exp.Expr) -> bool:
 
 
 _UNITS = frozenset({"YEAR", "MONTH", "WEEK", "DAY"})
+_NAME_BYTES = 63
+
+
+def _name(node: exp.Expr) -> bool:
+    """A name that the server takes as it is: of longer ones it forgets the end, so that two may become one."""
+    return len(node.name.encode(errors="surrogatepass")) <= _NAME_BYTES and "\x00" not in node.name
+
 
 CAPABILITY = Capability(
     "postgres",
@@ -129,6 +136,7 @@ CAPABILITY = Capability(
         exp.Var: lambda node: isinstance(node.parent, exp.TimestampTrunc),
         exp.Order: always,
         exp.Ordered: sortable,
+        exp.Identifier: _name,
     },
     masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact", "redact shape"}),
     keys=KeyForm(frozenset({"integer", "decimal", "date", "timestamp", "text"}), array_of, most=500_000),
@@ -184,8 +192,9 @@ class PostgreSQLSource(AttachedSource):
         ).fetchall()
 
     def export_snapshot(self, cursor: duckdb.DuckDBPyConnection) -> str:
-        """The snapshot of the server's transaction that belongs to a cursor's."""
-        asked = exp.select("*").from_(self.remote_relation("SELECT pg_export_snapshot()"))
+        """The snapshot of the server's transaction that belongs to a cursor's; it may be idle while others read."""
+        patient = "set_config('idle_in_transaction_session_timeout', '0', true)"
+        asked = exp.select("*").from_(self.remote_relation(f"SELECT pg_export_snapshot(), {patient}"))
         (found,) = cursor.execute(asked.sql("duckdb")).fetchall()
         return str(found[0])
 

@@ -18,6 +18,26 @@ WRITTEN = {
 }
 
 
+LONG = "n" * 63
+"""All that PostgreSQL keeps of a name; it would take `LONG + "a"` and `LONG + "b"` for the same."""
+LONGER = {
+    "relations": f"SELECT n.order_id FROM notes n WHERE EXISTS "
+    f"(SELECT 1 FROM orders AS {LONG}a WHERE EXISTS (SELECT 1 FROM orders AS {LONG}b "
+    f"WHERE {LONG}b.pk = {LONG}a.pk + 1 AND {LONG}b.order_id = n.order_id))",
+    "columns": f"SELECT {LONG}a, {LONG}b FROM (SELECT pk AS {LONG}a, order_id AS {LONG}b FROM orders) q LIMIT 99999",
+    "outputs": f"SELECT pk AS {LONG}a FROM orders WHERE pk < 5",
+    "letters of two bytes": f'SELECT pk AS "{"é" * 40}" FROM orders WHERE pk < 5',
+}
+
+
+@pytest.mark.parametrize("sql", LONGER.values(), ids=LONGER)
+def test_names_that_the_server_cuts_off(context: VirtualContext, plain: duckdb.DuckDBPyConnection, sql: str) -> None:
+    with plain.cursor() as cursor:
+        expected = cursor.execute(sql).fetchall()
+    assert expected
+    assert sorted(tuple(row.values()) for row in context.query(sql).rows()) == sorted(expected)
+
+
 @pytest.mark.parametrize("inner", WRITTEN.values(), ids=WRITTEN)
 @pytest.mark.parametrize("sql", ["{}", UNQUALIFIED], ids=["qualified", "not qualified"])
 def test_other_letters(context: VirtualContext, plain: duckdb.DuckDBPyConnection, sql: str, inner: str) -> None:

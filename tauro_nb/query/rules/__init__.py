@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tauro_nb.query.query import Query
+from tauro_nb.query.rules.drop_unread import drop_unread
 from tauro_nb.query.rules.fold_constants import fold_constants
 from tauro_nb.query.rules.lift_barriers import lift_barriers
 from tauro_nb.query.rules.prune_columns import prune_columns
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["RULES"]
 
 RULES: tuple[Callable[[Query, Planner], Query], ...] = (
+    drop_unread,
     prune_columns,
     fold_constants,
     share_conditions,
@@ -26,5 +28,5 @@ RULES: tuple[Callable[[Query, Planner], Query], ...] = (
     trim_leaves,
     lift_barriers,
 )
-"""Fewer columns first, constants as literals, what an OR says in any case, predicates to the leaves, columns that only
-those read, barriers nobody needs."""
+"""No CTE that nobody reads, fewer columns, constants as literals, what an OR says in any case, predicates to the
+leaves, columns that only those read, barriers nobody needs."""

@@ -20,8 +20,8 @@ from tests.servers import PostgresServer
 
 BETWEEN = (0, 5)
 """Hidden rows behind every visible one of the first and of the second twin."""
-SALES = {"emp": {"row_level_filters": {"admin": "", "analyst": "upper(dept) <> 'LEGAL'"}}}
-ENTITLED = {
+SALES: dict[str, Any] = {"emp": {"row_level_filters": {"admin": "", "analyst": "upper(dept) <> 'LEGAL'"}}}
+ENTITLED: dict[str, Any] = {
     "emp": {"row_level_filters": {"admin": "", "analyst": "id IN (SELECT emp_id FROM ent WHERE who = {principal})"}},
     "ent": {"allowed_roles": ["admin"]},
 }
@@ -61,6 +61,10 @@ def test_r18_a_sample_does_not_go_by_where_hidden_rows_are(tmp_path: Path, reach
     for sql in ("SELECT id FROM emp", "SELECT id, upper(dept) AS d FROM emp WHERE kind <> 2"):
         sizes = [[batch.num_rows for batch in ctx.query(sql).to_batches()] for ctx in twins]
         assert sizes[0] == sizes[1]
+    blocks = [ctx.table("emp").sample(0.3, method="block", seed=4) for ctx in twins]
+    drawn = [sorted(block.id.to_pyarrow().to_pylist()) for block in blocks]
+    assert drawn[0] == drawn[1]
+    assert 0 < len(drawn[0]) < 9000
     for ctx in twins:
         assert ctx.profile("emp", ["kind"], sample=50).rows == 50
         ctx.close()
