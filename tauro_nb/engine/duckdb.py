@@ -142,11 +142,7 @@ class DuckDBEngine:
     def _room(self) -> dict[str, str]:
         """Settings for memory and disk; the directory is made with the first instance."""
         self._spill = self._spill or SpillDirectory(self._settings.temp_directory)
-        limit = self._settings.memory_limit
-        return {
-            "temp_directory": str(self._spill.path / "spilled"),
-            **({} if limit is None else {"memory_limit": f"{limit}B"}),
-        }
+        return {"temp_directory": str(self._spill.path / "spilled"), **self._settings.memory()}
 
     def describe(self, source: Source, relation: exp.Expr) -> dict[str, str]:
         """Columns and types of a source's relation.

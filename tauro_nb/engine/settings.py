@@ -14,6 +14,10 @@ __all__ = ["EngineSettings", "SpillDirectory"]
 _THREAD_BYTES: Final = 125_000_000
 """What DuckDB's documentation asks for. With 75 MB a join of two streams of ten times the limit ran out of memory."""
 
+_KEPT_SHARE: Final = 64
+_MOST_KEPT: Final = 128 * 2**20
+"""DuckDB's own. One of 128 MB for each thread, and one of 512 MB, would add as much again to a small limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
@@ -43,6 +47,27 @@ class EngineSettings:
         if self.memory_limit is None:
             return available
         return max(1, min(available, self.memory_limit // _THREAD_BYTES))
+
+    def memory(self) -> dict[str, str]:
+        """DuckDB's settings for memory, none without a limit.
+
+        Of what was freed its allocator keeps a 64th of the limit, before it goes back to the system.
+
+        Examples
+        --------
+        >>> EngineSettings(memory_limit=640_000_000).memory()["allocator_flush_threshold"]
+        '10000000B'
+        >>> EngineSettings().memory()
+        {}
+        """
+        if self.memory_limit is None:
+            return {}
+        kept = f"{min(self.memory_limit // _KEPT_SHARE, _MOST_KEPT)}B"
+        return {
+            "memory_limit": f"{self.memory_limit}B",
+            "allocator_flush_threshold": kept,
+            "allocator_bulk_deallocation_flush_threshold": kept,
+        }
 
 
 class SpillDirectory:

@@ -126,8 +126,12 @@ def _membership(node: exp.Expr) -> bool:
 def _sort_key(node: exp.Expr) -> bool:
     """A key of an ordered type; not of a set operation or DISTINCT, which take no expression to place NULLs."""
     query = node.find_ancestor(exp.Query)
-    plain = isinstance(query, exp.Select) and not query.args.get("distinct")
-    return plain and not isinstance(node.this, exp.Literal) and sortable(node)
+    if not isinstance(query, exp.Select) or query.args.get("distinct"):
+        return False
+    # Where NULLs go is written with the value that a name stands for; a number would be a position.
+    meant = {item.alias_or_name: item.unalias() for item in query.selects}
+    value = meant.get(node.this.name, node.this) if isinstance(node.this, exp.Column) else node.this
+    return not isinstance(value, exp.Literal) and sortable(node)
 
 
 def _union(node: exp.Expr) -> bool:

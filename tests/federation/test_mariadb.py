@@ -62,6 +62,13 @@ def test_keys_are_sent(shop: VirtualContext, plain: duckdb.DuckDBPyConnection, s
     assert result.stats.keys_shipped > 0
 
 
+@pytest.mark.parametrize("key", ["1", "n", "1 DESC NULLS FIRST", "2, 1"])
+def test_a_number_to_sort_by_is_no_position(shop: VirtualContext, key: str) -> None:
+    """Where NULLs go is written with the value itself: ORDER BY 40 would be the fortieth column."""
+    rows = shop.query(f"SELECT 40 AS n, id FROM items WHERE id < 3 ORDER BY {key}").rows()
+    assert [row["n"] for row in rows] == [40] * 3
+
+
 def test_text_keys_stay_here(shop: VirtualContext) -> None:
     plan = shop.plan("SELECT o.pk, i.id FROM orders o JOIN items i ON i.sku = o.sku")
     assert not any(fragment.keys for fragment in plan.fragments)
