@@ -128,7 +128,8 @@ class VirtualContext(Discovery, Oversight):
     @property
     def monitor(self) -> QueryMonitor:
         """Figures of past queries; of the own ones for whoever may not read policies."""
-        return self.layer.monitor if self.reads_policies else self.layer.monitor.of(self.principal.name)
+        me = self.principal
+        return self.layer.monitor if self.reads_policies else self.layer.monitor.of(me.name, me.tenant)
 
     def get_table(self, name: str) -> VirtualTable | None:
         """The virtual table of that name; None when there is none that this principal may know of.

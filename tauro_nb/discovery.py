@@ -137,7 +137,7 @@ class Discovery:
         return graph if name is None else graph.around(self.require_open(name))
 
     def _lineage(self) -> LineageGraph:
-        asked, me = self.layer.asked, self.principal.name
+        asked, me = self.layer.asked, (self.principal.name, self.principal.tenant)
         own = None if self.reads_policies else lambda query: me in asked.get(query, ())
         return self.sight.lineage(own)
 

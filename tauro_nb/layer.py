@@ -74,7 +74,7 @@ class VirtualDataLayer:
         self.security.version()  # from here on a change of policies leaves a record
         self.policy_readers: frozenset[str] = frozenset(config.security.policy_readers)
         self.monitor = QueryMonitor()
-        self.asked: dict[str, set[str]] = {}
+        self.asked: dict[str, set[tuple[str, str | None]]] = {}
         """Queries in the lineage, and who asked them."""
 
     @classmethod

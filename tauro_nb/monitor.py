@@ -27,6 +27,7 @@ class QueryStatistics:
     status: str = "SUCCESS"
     tables: tuple[str, ...] = ()
     principal: str = ""
+    tenant: str | None = None
     timestamp: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
@@ -54,8 +55,10 @@ class QueryMonitor:
             if len(self._statistics) > _KEPT:
                 self._statistics.popitem(last=False)
 
-    def of(self, principal: str) -> QueryMonitor:
+    def of(self, principal: str, tenant: str | None = None) -> QueryMonitor:
         """The monitor as one principal may read it: the own queries, now and later. What is recorded goes to this one.
+
+        A namesake of another tenant is somebody else.
 
         Examples
         --------
@@ -65,7 +68,7 @@ class QueryMonitor:
         >>> ana.statistics(), ana.get_optimization_metrics()["total_queries"]
         ((), 0)
         """
-        return _OwnQueries(self, principal)
+        return _OwnQueries(self, principal, tenant)
 
     def total(self) -> int:
         """Queries since the beginning, those that are forgotten among them."""
@@ -109,10 +112,10 @@ class QueryMonitor:
 class _OwnQueries(QueryMonitor):
     """One principal's queries of a monitor."""
 
-    def __init__(self, whole: QueryMonitor, principal: str) -> None:
+    def __init__(self, whole: QueryMonitor, principal: str, tenant: str | None) -> None:
         super().__init__()
         self._whole = whole
-        self._principal = principal
+        self._own = principal, tenant
 
     def record(self, statistics: QueryStatistics) -> None:
         self._whole.record(statistics)
@@ -121,4 +124,4 @@ class _OwnQueries(QueryMonitor):
         return len(self.statistics())
 
     def statistics(self) -> tuple[QueryStatistics, ...]:
-        return tuple(item for item in self._whole.statistics() if item.principal == self._principal)
+        return tuple(item for item in self._whole.statistics() if (item.principal, item.tenant) == self._own)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tauro_nb.errors import ExecutionError
 from tauro_nb.query.measured import Traffic
 from tauro_nb.text import plural, size
 
@@ -71,10 +72,22 @@ class Teller:
         self._started = self._told = time.perf_counter()
 
     def tell(self) -> None:
-        """Call the listener, if it is time."""
+        """Call the listener, if it is time.
+
+        Raises
+        ------
+        ExecutionError
+            It raised something.
+        """
         now = time.perf_counter()
         if now - self._started < _QUIET or now - self._told < _EVERY:
             return
         self._told = now
         rows, volume, sources = (0, 0, {}) if self._meter is None else self._meter.so_far()
-        self._listener(Progress(now - self._started, rows, volume, sources))
+        try:
+            self._listener(Progress(now - self._started, rows, volume, sources))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the listener's and no source's
+            raise ExecutionError(
+                f"the listener of the progress raised {type(error).__name__}; the query was stopped.",
+                hint="Call it by itself with a `Progress` to see why.",
+            ) from None

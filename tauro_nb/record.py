@@ -153,7 +153,7 @@ class Record:
     def _note_lineage(self) -> None:
         """One node for all queries of one shape, so that the graph stays as small as what people do."""
         name = f"query {fingerprint(shape_of(self._plan))[:8]}"
-        self._layer.asked.setdefault(name, set()).add(self._principal.name)
+        self._layer.asked.setdefault(name, set()).add((self._principal.name, self._principal.tenant))
         system = {table.name for table in self._layer.schema_registry.system_tables()}
         for table in (name for name in self._plan.tables if name not in system):
             self._layer.schema_registry.add_lineage_edge(table, name, kind="query")
@@ -212,5 +212,6 @@ class Record:
                 status=status,
                 tables=self._plan.tables,
                 principal=self._principal.name,
+                tenant=self._principal.tenant,
             )
         )

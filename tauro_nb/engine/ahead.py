@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
-from tauro_nb.engine.answers import Answers
+from tauro_nb.engine.answers import Answers, interrupt
 from tauro_nb.engine.marks import marked
 from tauro_nb.query.names import ANSWERS
 from tauro_nb.sources.base import RemoteSource
@@ -101,7 +101,7 @@ class Ahead:
     def interrupt(self) -> None:
         """Stop fetching."""
         for cursor in self._cursors.values():
-            cursor.interrupt()
+            interrupt(cursor)
 
     def close(self) -> None:
         """Let go of what was fetched, or will be; may be called twice."""

@@ -15,7 +15,7 @@ from tauro_nb.query.literals import used_params
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Answers", "roll_back"]
+__all__ = ["Answers", "interrupt", "roll_back"]
 
 _BATCH: Final = "arrived"
 
@@ -88,3 +88,14 @@ def roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
     """
     with contextlib.suppress(duckdb.Error):
         cursor.rollback()
+
+
+def interrupt(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Stop what a cursor does, unless it is over: then it may be closed, which is no reason not to stop the others.
+
+    >>> cursor = duckdb.connect().cursor()
+    >>> cursor.close()
+    >>> interrupt(cursor)
+    """
+    with contextlib.suppress(duckdb.ConnectionException):
+        cursor.interrupt()

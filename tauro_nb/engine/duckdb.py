@@ -13,7 +13,7 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.engine.ahead import Ahead
-from tauro_nb.engine.answers import roll_back
+from tauro_nb.engine.answers import interrupt, roll_back
 from tauro_nb.engine.feeds import Feeds, counted_plan
 from tauro_nb.engine.gate import Gate
 from tauro_nb.engine.handed import HandedStreams, OnceReadable
@@ -400,7 +400,7 @@ class Execution:
         """Interrupt the engine, and every source that runs something for it."""
         self._stopped = True
         if self._cursor is not None:
-            self._cursor.interrupt()
+            interrupt(self._cursor)
         self._feeds.interrupt()
         for fetching in (self._ahead, self._parallel, self._moments):
             if fetching is not None:
@@ -423,7 +423,7 @@ class Execution:
         if self._read_to_its_end:  # there is nothing to wait for
             self._let_go(cursor)
             return
-        cursor.interrupt()
+        interrupt(cursor)
         ending = threading.Thread(target=self._let_go, args=(cursor,), name="tauro_nb-close")
         try:
             ending.start()

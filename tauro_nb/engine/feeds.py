@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
+from tauro_nb.engine.answers import interrupt
 from tauro_nb.engine.marks import marked
 from tauro_nb.engine.portions import FEED_ROWS
 from tauro_nb.query.literals import used_params
@@ -65,8 +66,8 @@ class Feeds:
 
     def interrupt(self) -> None:
         """Stop whatever is read."""
-        for cursor in self._open:
-            cursor.interrupt()
+        for cursor in list(self._open):
+            interrupt(cursor)
 
     def close(self, *, unread: bool = True) -> None:
         """Close the cursors, and the readers too if no thread reads from one; may be called twice."""

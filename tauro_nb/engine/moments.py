@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 from sqlglot import exp
 
-from tauro_nb.engine.answers import roll_back
+from tauro_nb.engine.answers import interrupt, roll_back
 from tauro_nb.engine.helped import may_share
 from tauro_nb.query.names import ANSWERS, FRAGMENT, leaf_kind
 from tauro_nb.sources.base import ParallelSource
@@ -144,7 +144,7 @@ class Moments:
     def interrupt(self) -> None:
         """Stop what a server is asked for."""
         for holder in list(self._holders):
-            holder.interrupt()
+            interrupt(holder)
 
     def close(self) -> None:
         """Let servers forget; may be called twice."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 from sqlglot import exp
 
-from tauro_nb.engine.answers import Answers, roll_back
+from tauro_nb.engine.answers import Answers, interrupt, roll_back
 from tauro_nb.engine.marks import marked
 from tauro_nb.errors import SourceUnavailable
 from tauro_nb.query.trees import every
@@ -100,8 +99,7 @@ class _Lane:
     def interrupt(self) -> None:
         """Stop reading, unless it is over: then its cursor is closed."""
         for cursor in (self._asks, self._keeps):
-            with contextlib.suppress(duckdb.ConnectionException):
-                cursor.interrupt()
+            interrupt(cursor)
 
     def close(self, answers: Answers, *names: str) -> None:
         """Give the connection back, and drop what was read."""

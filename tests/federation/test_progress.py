@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tauro_nb.context import VirtualContext
-from tauro_nb.errors import ExecutionError
+from tauro_nb.errors import ExecutionError, QueryCancelled
 from tauro_nb.progress import Progress
 
 SLOW = "SELECT i.id, s.n FROM lite i JOIN slow s ON s.n = i.id WHERE i.id < 9"
@@ -22,6 +22,7 @@ def ctx(places: dict[str, Any]) -> Iterator[VirtualContext]:
         **places["virtual_tables"],
         # PostgreSQL answers after a while, and SQLite at once.
         "slow": {"connection": "pg", "query": "SELECT n, pg_sleep(0.3)::text AS s FROM generate_series(1, 8) g(n)"},
+        "many": {"query": "SELECT i AS n FROM range(1000000000000) t(i)"},
         "endless": {"connection": "pg", "query": "SELECT n, pg_sleep(30)::text AS s FROM generate_series(1, 8) g(n)"},
     }
     policies = {"lite": {"row_level_filters": {"analyst": "id < 5", "admin": ""}}}
@@ -59,7 +60,22 @@ def test_a_listener_that_fails_ends_the_query(ctx: VirtualContext) -> None:
         raise ZeroDivisionError
 
     started = time.monotonic()
-    with pytest.raises(ExecutionError, match="ZeroDivisionError"):
+    with pytest.raises(ExecutionError, match="listener of the progress raised ZeroDivisionError"):
         ctx.query("SELECT n, s FROM endless", progress=fails).rows()
     assert time.monotonic() - started < 20
     assert ctx.query("SELECT count(*) AS n FROM orders").rows() == [{"n": 6}]
+
+
+def test_what_ends_a_query_is_said_when_a_source_has_answered_already(ctx: VirtualContext) -> None:
+    def fails(_: Progress) -> None:
+        raise ZeroDivisionError
+
+    def is_interrupted(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    # The connection to SQLite is closed by then.
+    long = "SELECT count(i.id + m.n) AS n FROM lite i CROSS JOIN many m"
+    with pytest.raises(ExecutionError, match="listener of the progress raised ZeroDivisionError"):
+        ctx.query(long, progress=fails)
+    with pytest.raises(QueryCancelled, match="every source was told to stop"):
+        ctx.query(long, progress=is_interrupted)

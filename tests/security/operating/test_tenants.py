@@ -110,3 +110,14 @@ def test_who_is_renamed_into_another_tenant_keeps_nothing(shared: VirtualContext
     moved = shared.as_principal("ana", tenant="zeta")
     with pytest.raises(TauroError):
         moved.run(plan)
+
+
+def test_a_namesake_of_another_tenant_is_somebody_else(shared: VirtualContext) -> None:
+    here = shared.as_principal("sam", roles=["analyst"], tenant="acme")
+    there = shared.as_principal("sam", roles=["analyst"], tenant="zeta")
+    here.query(SQL).rows()
+    assert [len(who.monitor.statistics()) for who in (here, there)] == [1, 0]
+    asked = [[node for node in who.lineage().nodes if node.name.startswith("query ")] for who in (here, there)]
+    assert [len(queries) for queries in asked] == [1, 0]
+    there.query(SQL).rows()
+    assert [len(who.monitor.statistics()) for who in (here, there)] == [1, 1]
