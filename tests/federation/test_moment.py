@@ -30,9 +30,13 @@ def test_all_parts_have_one_moment(context: VirtualContext, plain: duckdb.DuckDB
 
 def test_each_run_has_a_moment_of_its_own(context: VirtualContext) -> None:
     sql = "SELECT min(o.t) AS t FROM (SELECT order_id, now() AS t FROM orders) o JOIN items i USING (order_id)"
-    first, second = (context.query(sql).rows()[0]["t"] for _ in range(2))
-    assert context.plan(sql).cached
-    assert first < second
+    kept, times = [], []
+    for _ in range(4):
+        times.append(context.query(sql).rows()[0]["t"])
+        kept.append(context.plan(sql).cached)
+    # The server may work out new statistics of its own accord meanwhile: then one plan is made anew.
+    assert kept.count(True) >= 2
+    assert times == sorted(set(times))
 
 
 def test_pseudonyms_of_one_query_meet(places: dict[str, Any], plain: duckdb.DuckDBPyConnection) -> None:
