@@ -32,8 +32,9 @@ class Turns:
     """
 
     def __init__(self, plan: QueryPlan, *, counted: bool) -> None:
-        reading = (part.source for part in plan.fragments) if counted else (*read_twice(plan), *read_twice(plan))
-        fragments = Counter(reading)
+        fragments = (
+            Counter(part.source for part in plan.fragments) if counted else Counter(dict.fromkeys(read_twice(plan), 2))
+        )
         limited = {source.connection.id: source for source in plan.sources.values() if source.slots is not None}
         crowded = {name for name, source in limited.items() if fragments[name] > source.slots.size}
         self.settled: Final = frozenset(part.id for part in plan.fragments if counted and part.source in crowded)

@@ -115,7 +115,7 @@ class Asked:
         if known is None or known[0] != about or known[1] is not given:
             names = (*values, *LINK, *(["params"] if given else []))
             known = self._form = about, given, Form({**_members(about, _SHARED), **self._members}, names)
-        return Filled(known[2], {**values, "params": params} if given else values)
+        return known[2].filled({**values, "params": params} if given else values)
 
 
 class Results:
@@ -140,7 +140,7 @@ class Results:
         form = self._forms.get(names)
         if form is None:
             form = self._forms[names] = Form({"event": "query.result"}, (*names, *LINK))
-        return Filled(form, values)
+        return form.filled(values)
 
 
 def _members(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
