@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,53 @@ def test_r44_a_plan_is_no_ticket(reach: Reach, tmp_path: Path) -> None:
             streaming.rows()
     reach("sql", "refused")
     reach("ibis", "refused")
+
+
+def _by_policy(root: VirtualContext) -> None:
+    policy = root.security.get_policy("t")
+    assert policy is not None
+    policy.allowed_roles = ["admin"]
+
+
+def _by_rule(root: VirtualContext) -> None:
+    policy = root.security.get_policy("t")
+    assert policy is not None
+    policy.field_policies["name"] = FieldSecurityPolicy("name", mask="null")
+
+
+def _by_tag(root: VirtualContext) -> None:
+    table = root.layer.schema_registry.get_table("t")
+    assert table is not None
+    table.column_tags["name"] = ["pii"]
+
+
+def _by_definition(root: VirtualContext) -> None:
+    table = root.layer.schema_registry.get_table("t")
+    assert table is not None
+    root.schema_registry.update_table(replace(table, access_control={"select": ["admin"]}))
+
+
+@pytest.mark.parametrize("change", [_by_policy, _by_rule, _by_tag, _by_definition])
+def test_r44_a_stream_stops_when_its_right_is_gone(
+    tmp_path: Path, reach: Reach, change: Callable[[VirtualContext], None]
+) -> None:
+    """Policies are changed in place, tags and definitions in the catalog: none of them is a new policy."""
+    with duckdb.connect(str(tmp_path / "d.duckdb")) as con:
+        con.execute("CREATE TABLE t AS SELECT i AS id, 'name ' || i AS name FROM range(400000) s(i)")
+    config = {
+        "connections": {"at": {"type": "duckdb", "path": str(tmp_path / "d.duckdb")}},
+        "virtual_tables": {"t": {"connector_type": "duckdb", "connection": "at", "table": "t"}},
+        "security_policies": {"t": {"allowed_roles": ["admin", "ana"]}},
+        "tag_policies": {"pii": {"mask": "null", "allowed_roles": ["admin"]}},
+    }
+    with VirtualContext(config, "admin") as root:
+        untouched, stream = (iter(root.as_principal("ana").query("SELECT * FROM t").to_batches()) for _ in range(2))
+        assert sum(batch.num_rows for batch in untouched) == 400_000
+        next(stream)
+        change(root)
+        with pytest.raises(TauroError, match=r"changed|no role|lists no"):
+            next(stream)
+    reach("sql", "refused")
 
 
 def test_r44_without_its_policy_a_table_is_what_the_default_says(reach: Reach, tmp_path: Path) -> None:
