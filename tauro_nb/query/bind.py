@@ -81,13 +81,10 @@ def bind(query: Query, planner: Planner) -> Query:
     everything = tuple(Leaf(name, tuple(planner.visible_columns(name))) for name in tables)
     special = every(tree, exp.Join, *_NOT_QUALIFIED)
     bound = query.evolve("bind", tree, schema=None if any(map(_is_dynamic, special)) else schema, leaves=everything)
-    if bound.schema is None or any(map(_resists, special)):
-        return replace(bound, roles=_roles(traverse_scope(tree), tables))
-    if (exact := _qualify(bound, bound.schema, tables, planner)) is not None:
-        return exact
-    # What sqlglot gave up on half-way is no tree any more.
-    tree = resolved()
-    return replace(bound, tree=tree, roles=_roles(traverse_scope(tree), tables))
+    if bound.schema is not None and not any(map(_resists, special)):
+        # What sqlglot gives up on half-way is no tree any more.
+        bound = _qualify(bound, bound.schema, tables, planner) or replace(bound, tree=resolved())
+    return bound if bound.qualified else replace(bound, roles=_roles(traverse_scope(bound.tree), tables))
 
 
 def _is_dynamic(node: exp.Expr) -> bool:

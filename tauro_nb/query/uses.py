@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +28,7 @@ _CLAUSES: Final = {
 }  # fmt: skip
 
 Base = tuple[str, str]
-Roles = Mapping[str, Mapping[str, Set[str]]]
+Roles = Mapping[str, Mapping[str, AbstractSet[str]]]
 """Table -> column -> roles, all in lower case; a table that the query names is there also without columns."""
 Found = dict[str, dict[str, set[str]]]
 
@@ -52,7 +53,7 @@ def table_uses(plan: QueryPlan) -> tuple[TableUse, ...]:
     return tuple(uses)
 
 
-def _known(parts: Sequence[Mapping[str, Set[str]]], column: str) -> tuple[str, ...]:
+def _known(parts: Sequence[Mapping[str, AbstractSet[str]]], column: str) -> tuple[str, ...]:
     found = set().union(*(part[column] for part in parts if column in part))
     return tuple(role for role in ROLES if role in found) if found else ("read",)
 
