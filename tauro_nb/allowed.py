@@ -26,9 +26,11 @@ class WhileAllowed:
     start
         Runs it.
     version
-        The version of the policies now.
+        The version of the policies now, changes in place aside.
+    hash_of
+        The hash of all that rules a table now, changes in place and tags included.
     require
-        Raises unless the plan still holds; asked only when the version is another.
+        Raises unless the plan still holds; asked only when the version, or the hash of one of its tables, is another.
 
     Raises
     ------
@@ -41,10 +43,12 @@ class WhileAllowed:
         plan: QueryPlan,
         start: Callable[[QueryPlan], Execution],
         version: Callable[[], str],
+        hash_of: Callable[[str], str],
         require: Callable[[QueryPlan], None],
     ) -> None:
-        self._plan, self._version, self._require = plan, version, require
+        self._plan, self._version, self._hash_of, self._require = plan, version, hash_of, require
         self._seen = plan.policy_version
+        self._hashes = {name: decision.policy_hash for name, decision in plan.decisions.items()}
         self._check()
         with running(plan):
             self._execution = start(plan)
@@ -66,9 +70,10 @@ class WhileAllowed:
 
     def _check(self) -> None:
         now = self._version()
-        if now != self._seen:
+        hashes = {name: self._hash_of(name) for name in self._hashes}
+        if now != self._seen or hashes != self._hashes:
             self._require(self._plan)
-            self._seen = now
+            self._seen, self._hashes = now, hashes
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:

@@ -18,7 +18,6 @@ from tauro_nb.security.keys import KeyRing
 from tauro_nb.security.store import PolicyStore
 
 if TYPE_CHECKING:
-    from tauro_nb.catalog.table import EncryptionConfig
     from tauro_nb.engine.duckdb import DuckDBEngine
     from tauro_nb.sources.pool import SourcePool
 
@@ -59,7 +58,7 @@ class VirtualDataLayer:
             trail=self.audit_trail,
             labels=self.schema_registry,
             keys=self.keys,
-            encryption=self._encryption_of,
+            definitions=self.schema_registry,
             catalog=PolicyTables(self),
             reader=PolicyTables(self),
             store=None if config.security.policies is None else PolicyStore(config.security.policies),
@@ -87,10 +86,6 @@ class VirtualDataLayer:
             Every mistake of the configuration at once.
         """
         return cls(load_config(config))
-
-    def _encryption_of(self, name: str) -> EncryptionConfig | None:
-        table = self.schema_registry.get_table(name)
-        return None if table is None else table.encryption_config
 
     @property
     def machine(self) -> Machine:

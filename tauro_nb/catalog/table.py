@@ -100,7 +100,8 @@ class VirtualTable:
     encryption_config
         Which columns the source holds as ciphertext, with which key.
     access_control
-        Roles by operation.
+        Operation -> the roles (or names) that may. `select` closes the table to everybody else, whatever its policy
+        says; `insert`, `update` and `delete` are not possible for anybody.
     description, tags
         For people; tags also classify (`pii`).
     required_filters
@@ -305,6 +306,24 @@ def _known_connector(name: str) -> str:
     return canonical
 
 
+def read_access(raw: Any, site: Site) -> Any:
+    """Roles by operation; a word that nothing looks at would close nothing."""
+    before = len(site.mistakes)
+    found = mapping_of(listed(text))(raw, site)
+    for word in found if found is not WRONG else ():
+        choice(_operation, _OPERATIONS)(word, site.at(word))
+    return WRONG if len(site.mistakes) > before else found
+
+
+def _operation(word: str) -> str:
+    if word.casefold() not in _OPERATIONS:
+        raise ValueError(word)
+    return word
+
+
+_OPERATIONS: Final = ("select", "insert", "update", "delete")
+
+
 def read_encryption(raw: Any, site: Site) -> Any:
     """The keys of `EncryptionConfig`."""
     if isinstance(raw, EncryptionConfig):
@@ -350,7 +369,7 @@ _TABLE_FIELDS: Final[Mapping[str, Parser]] = MappingProxyType(
         "cache_strategy": choice(CacheStrategy, [member.value for member in CacheStrategy]),
         "cache_ttl_seconds": integer(0),
         "encryption_config": read_encryption,
-        "access_control": mapping_of(listed(text)),
+        "access_control": read_access,
         "description": text,
         "tags": listed(text),
         "parameters": mapping_of(anything),

@@ -156,7 +156,9 @@ def _columns(ctx: VirtualContext, seen: VirtualContext, table: str) -> Mapping[s
 def _allowed_by(parsed: ParsedPolicy | None, who: Principal) -> str:
     if parsed is None:
         return "it has no policy, and `default_access` is `allow`"
-    policy = parsed.policy
+    policy, listed = parsed.policy, parsed.declared.roles_for("select")
+    if listed is not None and not policy.allowed_roles:
+        return f"its `access_control` lists `{next(role for role in listed if who.matches((role,)))}`"
     held = [role for role in policy.allowed_roles if who.matches((role,))]
     if held:
         return f"its `allowed_roles` list `{held[0]}`"

@@ -6,17 +6,18 @@ A control in place does not say that a regulation is met: people, contracts and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tauro_nb.catalog.snapshot import SYSTEM
 from tauro_nb.errors import TauroError
-from tauro_nb.security.principal import Principal
+from tauro_nb.security.principal import EVERYBODY, Principal
 from tauro_nb.text import plural
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
     from tauro_nb.context import VirtualContext
+    from tauro_nb.security.policy import TableSecurityPolicy
 
 __all__ = ["CONTROLS", "UNTOLD", "CheckResult", "Control", "check"]
 
@@ -105,9 +106,12 @@ def _shown_to_strangers(
     """Columns whose values somebody without any role would see less protected than asked for, and how."""
     rules = ctx.security.rules_of(table.name)
     for column in columns:
-        access = "clear" if rules is None else rules.ruling(column, _STRANGER).access
+        ruling = None if rules is None else rules.ruling(column, _STRANGER)
+        access = "clear" if ruling is None else ruling.access
         if access not in harmless:
             yield f"{table.name}.{column}", access
+        elif ruling is not None and ruling.masks and all(mask.when is not None for mask in ruling.masks):
+            yield f"{table.name}.{column}", "clear in some rows"
 
 
 def _protected(tags: frozenset[str], harmless: frozenset[str], asked: str) -> Callable[[VirtualContext], Finding]:
@@ -177,11 +181,7 @@ def _rows_filtered(tags: frozenset[str]) -> Callable[[VirtualContext], Finding]:
         if not tables:
             return _nothing(tags)
         policies = {table.name: ctx.security.get_policy(table.name) for table in tables}
-        open_ = [
-            name
-            for name, policy in policies.items()
-            if policy is None or not (policy.row_level_filters or policy.restrictive_filters or policy.tenant_column)
-        ]
+        open_ = [name for name, policy in policies.items() if policy is None or not _filters(policy)]
         if open_:
             return Finding("fail", f"`{open_[0]}` has no row filter", "security_policies.row_level_filters")
         return Finding(
@@ -189,6 +189,14 @@ def _rows_filtered(tags: frozenset[str]) -> Callable[[VirtualContext], Finding]:
         )
 
     return look
+
+
+def _filters(policy: TableSecurityPolicy) -> bool:
+    """Whether a policy leaves rows out for anybody who may read: an empty filter is none, for `*` it lifts all."""
+    always = (*policy.restrictive_filters.values(), policy.tenant_column or "")
+    texts = policy.row_level_filters
+    some = any(text.strip() for text in texts.values()) and bool(texts.get(EVERYBODY, "FALSE").strip())
+    return some or any(text.strip() for text in always)
 
 
 def _by_role(tags: frozenset[str] | None) -> Callable[[VirtualContext], Finding]:
@@ -202,7 +210,7 @@ def _by_role(tags: frozenset[str] | None) -> Callable[[VirtualContext], Finding]
                 if tags is not None
                 else Finding("not applicable", "the catalog is empty", "virtual_tables")
             )
-        open_ = [table.name for table in tables if not ctx.security.decide(table.name, {}, _STRANGER).reason]
+        open_ = [table.name for table in tables if _lets_in_strangers(ctx, table.name)]
         if open_:
             more = f" and {len(open_) - 1} more" if len(open_) > 1 else ""
             return Finding(
@@ -213,6 +221,13 @@ def _by_role(tags: frozenset[str] | None) -> Callable[[VirtualContext], Finding]
         )
 
     return look
+
+
+def _lets_in_strangers(ctx: VirtualContext, table: str) -> bool:
+    """Whether no role is needed: a purpose is what somebody says, and a tenant is no role."""
+    policy = ctx.security.get_policy(table)
+    purpose = next(iter(policy.purposes), None) if policy is not None else None
+    return not ctx.security.decide(table, {}, replace(_STRANGER, tenant="~any", purpose=purpose)).reason
 
 
 def _named_askers(ctx: VirtualContext) -> Finding:

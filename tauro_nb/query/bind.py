@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
 from tauro_nb.query.trees import bare, every, written
+from tauro_nb.query.uses import Roles, column_roles
 
 if TYPE_CHECKING:
     from tauro_nb.query.planner import Planner
@@ -81,10 +82,10 @@ def bind(query: Query, planner: Planner) -> Query:
     everything = tuple(Leaf(name, tuple(planner.visible_columns(name))) for name in tables)
     special = every(tree, exp.Join, *_NOT_QUALIFIED)
     bound = query.evolve("bind", tree, schema=None if any(map(_is_dynamic, special)) else schema, leaves=everything)
-    if bound.schema is None or any(map(_resists, special)):
-        return bound
-    # What sqlglot gave up on half-way is no tree any more.
-    return _qualify(bound, bound.schema, tables, planner) or replace(bound, tree=resolved())
+    if bound.schema is not None and not any(map(_resists, special)):
+        # What sqlglot gives up on half-way is no tree any more.
+        bound = _qualify(bound, bound.schema, tables, planner) or replace(bound, tree=resolved())
+    return bound if bound.qualified else replace(bound, roles=_roles(traverse_scope(bound.tree), tables))
 
 
 def _require_own_names(tree: exp.Expr, query: Query, planner: Planner) -> None:
@@ -177,7 +178,8 @@ def _qualify(query: Query, types: Mapping[str, str], tables: list[str], planner:
     try:
         # `_note_columns` looks whether every column is resolved.
         tree = qualify(query.tree, schema=schema, dialect="duckdb", validate_qualify_columns=False)
-        used = _note_columns(tree)
+        scopes = traverse_scope(tree)
+        used = _note_columns(scopes)
         if used is None or _is_in_doubt(tree):
             return None
         described = planner.binder.describe(written(tree), query.params)
@@ -188,7 +190,11 @@ def _qualify(query: Query, types: Mapping[str, str], tables: list[str], planner:
     exact = tuple(
         Leaf(name, tuple(c for c in columns[name] if c.lower() in used.get(name.lower(), ()))) for name in tables
     )
-    return query.evolve("qualify", tree, leaves=exact, qualified=True)
+    return query.evolve("qualify", tree, leaves=exact, roles=_roles(scopes, tables), qualified=True)
+
+
+def _roles(scopes: Sequence[Scope], tables: Iterable[str]) -> Roles:
+    return {**{name.lower(): {} for name in tables}, **column_roles(scopes)}
 
 
 def _is_resolved(scope: Scope) -> bool:
@@ -249,13 +255,13 @@ def _names_twice(join: exp.Join) -> bool:
     return any(not column.table and column.name.lower() in named for column in columns)
 
 
-def _note_columns(tree: exp.Expr) -> dict[str, set[str]] | None:
+def _note_columns(scopes: Iterable[Scope]) -> dict[str, set[str]] | None:
     """Note with every marked relation of a qualified tree which columns are used of it, in lower case.
 
     Returns the same for each table, wherever it stands; None if a column was not resolved.
     """
     tables: dict[str, set[str]] = {}
-    for scope in traverse_scope(tree):
+    for scope in scopes:
         if isinstance(scope.expression, exp.Select) and not _is_resolved(scope):
             return None
         used: dict[str, set[str]] = {}

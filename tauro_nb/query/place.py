@@ -388,7 +388,7 @@ def place(query: Query, planner: Planner) -> QueryPlan:
         },
         schema=query.schema or {},
         policy_columns=_merged(query.policy_leaves),
-        bound=query.bound,
+        roles=query.roles,
         params=query.params,
         frames=query.frames,
         sources=_sources(fragments, planner),

@@ -13,6 +13,7 @@ from sqlglot import exp
 from tauro_nb.query.measured import Measured
 from tauro_nb.query.names import FRAGMENT, display_sql, leaf_kind
 from tauro_nb.query.trees import BARRIER, conjuncts, cuts_below_join, scanning_twice
+from tauro_nb.query.uses import Roles
 
 if TYPE_CHECKING:
     from tauro_nb.query.query import Query
@@ -280,7 +281,7 @@ class QueryPlan:
     `estimated_cost` the seconds that takes at the usual rates.
 
     The steps in its `journal` are not kept with a plan, but walked again once it is handed out (`walk`, until then).
-    `bound` is the tree in which virtual tables still stand.
+    `roles` is what the query does with the columns of the tables that it names.
 
     `policy_version` is the content hash of all policies it was made under; `cached` says that it was made before, and
     found to hold still; `measured` are the figures of a run, if it was measured.
@@ -303,7 +304,7 @@ class QueryPlan:
     shown: exp.Expr = field(repr=False)
     schema: Mapping[str, str]
     steps: tuple[Step, ...] = ()
-    bound: exp.Expr | None = field(default=None, repr=False)
+    roles: Roles = field(default_factory=dict, repr=False)
     walk: Walk | None = field(default=None, repr=False, compare=False)
     journal: tuple[RuleFired, ...] = field(default=(), repr=False)
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -386,8 +387,7 @@ def own(plan: QueryPlan) -> QueryPlan:
     )
     steps = tuple(replace(step, tree=step.tree.copy(), shown=step.shown.copy()) for step in plan.steps)
     tree, residual, shown = plan.tree.copy(), plan.residual.copy(), plan.shown.copy()
-    bound = plan.bound and plan.bound.copy()
-    return replace(plan, tree=tree, bound=bound, residual=residual, shown=shown, fragments=fragments, steps=steps)
+    return replace(plan, tree=tree, residual=residual, shown=shown, fragments=fragments, steps=steps)
 
 
 def whole(plan: QueryPlan) -> QueryPlan:

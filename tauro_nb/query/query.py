@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from tauro_nb.query.plan import RuleFired
 from tauro_nb.query.trees import copied
+from tauro_nb.query.uses import Roles
 
 __all__ = ["Leaf", "Query"]
 
@@ -50,8 +51,8 @@ class Query:
         Whether a barrier stands in the tree.
     strict
         Whether one of them lets nothing of the user's through.
-    bound
-        The tree in which virtual tables still stand, known after `secure`.
+    roles
+        What it does with the columns of the tables that it names, known after `bind`.
     journal
         The steps so far, each with a copy of what it made; None when nobody wants to see them.
     pushdown
@@ -69,7 +70,7 @@ class Query:
     qualified: bool = False
     fenced: bool = False
     strict: bool = False
-    bound: exp.Expr | None = None
+    roles: Roles = field(default_factory=dict)
     journal: tuple[RuleFired, ...] | None = None
     pushdown: bool = True
 

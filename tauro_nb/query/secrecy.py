@@ -147,7 +147,7 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
     return replace(
         plan,
         tree=plan.tree.copy(),
-        bound=None,
+        roles={},
         fragments=fragments,
         residual=shown,
         shown=shown,

@@ -53,9 +53,8 @@ def _with_tables_below(leaves: tuple[Leaf, ...], planner: Planner) -> tuple[Leaf
 
 
 def secure(query: Query, planner: Planner) -> Query:
-    """Replace every visible relation by its secured leaf: row filter, then masks, behind a barrier."""
-    tree = copied(query.tree)
-    secured = query
+    """Replace every visible relation, in place, by its secured leaf: row filter, then masks, behind a barrier."""
+    tree, secured = query.tree, query
     for node in [node for node in every(tree, exp.Table) if leaf_kind(node) == VISIBLE]:
         leaf, secured = _leaf_of(node.name, node.meta_get(COLUMNS), planner, secured)
         alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
@@ -66,7 +65,7 @@ def secure(query: Query, planner: Planner) -> Query:
         if node is tree:
             tree = outer
         node.replace(outer)
-    return secured.evolve("secure", tree, bound=query.tree)
+    return secured.evolve("secure", tree)
 
 
 def _leaf_of(name: str, wanted: Container[str] | None, planner: Planner, query: Query) -> tuple[exp.Select, Query]:
@@ -75,7 +74,8 @@ def _leaf_of(name: str, wanted: Container[str] | None, planner: Planner, query: 
     inner = inner_alias(planner.depth)
     source: exp.Expr = leaf_table(entry.table.name, RAW, inner)
     if entry.view is not None:
-        body = secure(entry.view, planner)
+        # A view stands in every query that reads it.
+        body = secure(replace(entry.view, tree=copied(entry.view.tree)), planner)
         source = exp.Subquery(this=body.tree, alias=exp.TableAlias(this=exp.to_identifier(inner, quoted=True)))
         query = replace(
             query,

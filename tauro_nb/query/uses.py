@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
-from sqlglot.optimizer.scope import Scope, traverse_scope
+from sqlglot.optimizer.scope import Scope
 
 from tauro_nb.query.names import VISIBLE, leaf_kind
 from tauro_nb.query.trees import conjuncts
@@ -15,9 +16,8 @@ from tauro_nb.walks import every_above
 
 if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
-    from tauro_nb.query.query import Query
 
-__all__ = ["ROLES", "TableUse", "column_roles", "table_uses"]
+__all__ = ["ROLES", "Roles", "TableUse", "column_roles", "table_uses"]
 
 ROLES: Final = ("projected", "filtered", "joined", "grouped", "sorted", "read")
 """In this order; `read` is a column whose part in the query is not known."""
@@ -28,6 +28,8 @@ _CLAUSES: Final = {
 }  # fmt: skip
 
 Base = tuple[str, str]
+Roles = Mapping[str, Mapping[str, AbstractSet[str]]]
+"""Table -> column -> roles, all in lower case; a table that the query names is there also without columns."""
 Found = dict[str, dict[str, set[str]]]
 
 
@@ -42,48 +44,34 @@ class TableUse:
 
 def table_uses(plan: QueryPlan) -> tuple[TableUse, ...]:
     """Every table that a plan reads, in its order, with the roles of the columns it mentions."""
-    bound = plan.bound
-    if bound is None:
-        return tuple(TableUse(name, True, _known({}, columns)) for name, columns in plan.columns.items())
-    found = column_roles(bound)
-    for entry in plan.entries.values():
-        if entry.view is not None:
-            _merge(found, _roles_of_view(entry.view))
-    direct = {table.name.lower() for table in bound.find_all(exp.Table) if leaf_kind(table) == VISIBLE}
-    return tuple(
-        TableUse(name, name.lower() in direct, _known(found.get(name.lower(), {}), columns))
-        for name, columns in plan.columns.items()
-    )
+    views = [entry.view.roles for entry in plan.entries.values() if entry.view is not None]
+    uses = []
+    for name, columns in plan.columns.items():
+        low = name.lower()
+        parts = [part[low] for part in (plan.roles, *views) if low in part]
+        uses.append(TableUse(name, low in plan.roles, {column: _known(parts, column.lower()) for column in columns}))
+    return tuple(uses)
 
 
-def _roles_of_view(view: Query) -> Found:
-    return column_roles(view.tree)
+def _known(parts: Sequence[Mapping[str, AbstractSet[str]]], column: str) -> tuple[str, ...]:
+    found = set().union(*(part[column] for part in parts if column in part))
+    return tuple(role for role in ROLES if role in found) if found else ("read",)
 
 
-def _known(found: Mapping[str, set[str]], columns: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(role for role in ROLES if role in found.get(name.lower(), {"read"})) for name in columns}
-
-
-def _merge(into: Found, other: Found) -> None:
-    for table, columns in other.items():
-        for column, roles in columns.items():
-            into.setdefault(table, {}).setdefault(column, set()).update(roles)
-
-
-def column_roles(tree: exp.Expr) -> Found:
-    """Table -> column -> roles, all in lower case, of a tree whose columns are written with their relations.
+def column_roles(scopes: Sequence[Scope]) -> Roles:
+    """What a tree, of which these are the scopes, does with each column that is written with its relation.
 
     A column that a subquery passes on has the role that the query around it gives it.
 
     >>> import sqlglot
+    >>> from sqlglot.optimizer.scope import traverse_scope
     >>> sql = 'SELECT s.a AS a FROM (SELECT t.a AS a, t.b AS b FROM "~visible".t AS t) AS s WHERE s.b > 1'
-    >>> found = column_roles(sqlglot.parse_one(sql, dialect="duckdb"))
+    >>> found = column_roles(traverse_scope(sqlglot.parse_one(sql, dialect="duckdb")))
     >>> sorted(found["t"].items())
     [('a', {'projected'}), ('b', {'filtered'})]
     """
     found: Found = {}
     passed: dict[int, list[tuple[str, frozenset[Base]]]] = {}
-    scopes = traverse_scope(tree)
     for scope in scopes:
         reading = _Reading(scope, passed)
         for base, role in reading.conditions():

@@ -9,12 +9,12 @@ from types import MappingProxyType
 
 from sqlglot import exp
 
-from tauro_nb.catalog.table import EncryptionConfig
 from tauro_nb.errors import AccessDenied, PolicyError, nearest
 from tauro_nb.security.binding import BoundFilter, bind_filter, converts
 from tauro_nb.security.compose import ColumnRule, MaskRule, Ruling, check_ties, masks_of, rule_on, strictest
 from tauro_nb.security.conditions import Conditions, Group
 from tauro_nb.security.decision import Access, Barrier, ColumnDecision, TableDecision
+from tauro_nb.security.declared import NOTHING_DECLARED, Declared
 from tauro_nb.security.digest import content_hash
 from tauro_nb.security.encryption import CIPHERTEXT, Encryptions, stored_columns
 from tauro_nb.security.gate import gate, refusal
@@ -42,8 +42,8 @@ class ParsedPolicy:
         A private copy: the administrator's own object may change at any time.
     guard
         What tags say of the table.
-    config
-        What the catalog says of the table's encryption.
+    declared
+        What the table's definition asks for.
     barrier
         What the configuration asks for; the stricter of that and the policy's own counts.
 
@@ -57,15 +57,17 @@ class ParsedPolicy:
         self,
         policy: TableSecurityPolicy,
         guard: TagGuard | None = None,
-        config: EncryptionConfig | None = None,
+        declared: Declared = NOTHING_DECLARED,
         barrier: Barrier = "leakproof",
     ) -> None:
         self.policy = policy
         self.barrier: Barrier = "strict" if "strict" in (barrier, policy.barrier) else "leakproof"
         self.guard = guard
-        self.config = config
+        self.declared = declared
+        self.config = config = declared.encryption
         self.policy_hash = policy.content_hash + (f"+{guard.content_hash}" if guard is not None else "")
         self.policy_hash += f"+{content_hash(config)}" if config is not None else ""
+        self.policy_hash += f"+{content_hash(declared.access)}" if declared.access else ""
         self.names: dict[str, str] = {}
         self.rules: dict[str, tuple[ColumnRule, ...]] = {}
         for key, rule in policy.field_policies.items():
@@ -231,7 +233,7 @@ class BoundPolicy:
         PolicyError
             A rule that applies to the principal does not fit the columns.
         """
-        reason = gate(self.policy, table, principal, operation)
+        reason = gate(self.policy, table, principal, operation, self.parsed.declared)
         if reason:
             return self._refuse(table, principal, reason)
         try:

@@ -6,7 +6,7 @@ and who has the right gets plain values, of the type the table declares. A polic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,7 +24,6 @@ from tauro_nb.security.types import UNTYPED, data_type, is_integer, is_text
 __all__ = [
     "CIPHERTEXT",
     "Encryptions",
-    "Finder",
     "Opened",
     "opened_spec",
     "searched_keys",
@@ -191,7 +190,3 @@ def _can_be_searched(kind: str) -> bool:
     if upper.endswith("]") or upper.startswith(_NOT):
         return False
     return is_text(kind) or is_integer(kind) or upper.startswith(_SEARCHABLE)
-
-
-Finder = Callable[[str], EncryptionConfig | None]
-"""Looks up what the catalog says of a table's encryption."""

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from tauro_nb.catalog.table import EncryptionConfig
 from tauro_nb.errors import AccessDenied, PolicyError, UsageError
 from tauro_nb.security.audit import AuditLog, AuditTrail
 from tauro_nb.security.audited import AuditedAccess
 from tauro_nb.security.book import UNUSABLE, Book, Edition, PolicyBook
 from tauro_nb.security.compiled import ParsedPolicy
 from tauro_nb.security.decision import Barrier, TableDecision
-from tauro_nb.security.encryption import Encryptions, Finder
+from tauro_nb.security.declared import Declared, Definitions
+from tauro_nb.security.encryption import Encryptions
 from tauro_nb.security.functions import EngineFunctions
 from tauro_nb.security.gate import gate, refusal, without_policy
 from tauro_nb.security.keys import KeyRing
@@ -54,8 +54,8 @@ class SecurityEnforcer(AuditedAccess):
         Where the tags of tables and columns are kept; without it policies of tags rule nothing.
     keys
         Keys for encryption and pseudonyms; in memory only when not given.
-    encryption
-        Looks up what the catalog says of a table's encryption.
+    definitions
+        Where the catalog says what a table's definition itself asks for: `encryption_config`, `access_control`.
     store
         Policies that are kept in files; they are looked at before every decision.
     catalog
@@ -93,7 +93,7 @@ class SecurityEnforcer(AuditedAccess):
         tables: Tables | None = None,
         labels: TagCatalog | None = None,
         keys: KeyRing | None = None,
-        encryption: Finder | None = None,
+        definitions: Definitions | None = None,
         store: PolicyStore | None = None,
         barrier: Barrier = "leakproof",
         catalog: Catalog | None = None,
@@ -105,7 +105,7 @@ class SecurityEnforcer(AuditedAccess):
         self._catalog: Catalog = NoCatalog(tables) if catalog is None else catalog
         self._reader = reader
         self._labels = labels
-        self._encryption = encryption
+        self._definitions = definitions
         self._barrier: Barrier = barrier
         self.keys = keys if keys is not None else KeyRing()
         self.functions = EngineFunctions(self.keys)
@@ -264,9 +264,9 @@ class SecurityEnforcer(AuditedAccess):
         labels = self._labels_of(table_name, tags)
         guarded = None if labels is None else guard_signature(labels, tags)
         guard = None if labels is None or guarded is None else make_guard(labels, tags)
-        config = self._encryption_of(table_name)
-        signature = (None if policy is None else own.signature(), guarded, config)
-        return Compiled(ParsedPolicy(own, guard, config, self._barrier), signature, self._sandbox)
+        declared = Declared.of(self._definitions, table_name)
+        signature = (None if policy is None else own.signature(), guarded, declared)
+        return Compiled(ParsedPolicy(own, guard, declared, self._barrier), signature, self._sandbox)
 
     def _check(self, table_name: str, book: Book) -> Compiled:
         """Parse the policy of a table, and bind it where the columns are known."""
@@ -298,10 +298,6 @@ class SecurityEnforcer(AuditedAccess):
 
     def _labels_of(self, table_name: str, tag_policies: Mapping[str, TagPolicy]) -> Labels | None:
         return self._labels.labels(table_name) if tag_policies and self._labels is not None else None
-
-    def _encryption_of(self, table_name: str) -> EncryptionConfig | None:
-        config = None if self._encryption is None else self._encryption(table_name)
-        return config if config is not None and config.enabled and config.fields else None
 
     def stored_columns(self, table_name: str) -> frozenset[str]:
         """Columns, in lower case, that the table's source holds as ciphertext."""
@@ -392,6 +388,19 @@ class SecurityEnforcer(AuditedAccess):
             return without_policy(table_name, principal, columns, "allow", Operation.SELECT)
         return compiled.bind(columns, strict=False).as_they_are(table_name, principal)
 
+    def policy_hash(self, table_name: str) -> str:
+        """The hash of all that rules a table now, changes in place and tags included; see `TableDecision.policy_hash`.
+
+        Raises
+        ------
+        PolicyError
+            The policy is wrong.
+        """
+        return self._hash_of(self._current(table_name))
+
+    def _hash_of(self, compiled: Compiled | None) -> str:
+        return compiled.policy_hash if compiled is not None else f"default:{self.default_access}"
+
     def run_as(self, table_name: str) -> str:
         """As whom the policy of a table reads other tables."""
         compiled = self._current(table_name)
@@ -417,7 +426,9 @@ class SecurityEnforcer(AuditedAccess):
         """Tables of the catalog that no policy speaks of."""
         ruled = self._governed(self.book)
         return [
-            name for name in (self._labels.names() if self._labels is not None else ()) if name.casefold() not in ruled
+            name
+            for name in (self._labels.names() if self._labels is not None else ())
+            if name.casefold() not in ruled and Declared.of(self._definitions, name).roles_for("select") is None
         ]
 
     def check_table(self, table_name: str, principal: str | Principal) -> None:
@@ -448,7 +459,7 @@ class SecurityEnforcer(AuditedAccess):
             return book.closes(table_name)
         if compiled is None:
             return without_policy(table_name, who, {}, book.default_access, operation).reason
-        return gate(compiled.policy, table_name, who, operation)
+        return gate(compiled.policy, table_name, who, operation, compiled.parsed.declared)
 
     def validate_access(
         self,
@@ -532,11 +543,12 @@ class SecurityEnforcer(AuditedAccess):
         if key in self._system:
             return self._system[key]
         policy, compiled = book.tables.get(key), self._compiled.get(key)
+        own = None if policy is None else policy.signature()
         guarded = self._guard_signature(table_name, book.tags)
-        config = self._encryption_of(table_name)
-        if policy is None and ((guarded is None and config is None) or book.default_access != "allow"):
+        declared = Declared.of(self._definitions, table_name)
+        if policy is None and ((guarded is None and not declared) or book.default_access != "allow"):
             return None
-        if compiled is None or compiled.signature != (None if policy is None else policy.signature(), guarded, config):
+        if compiled is None or compiled.signature != (own, guarded, declared):
             compiled = self._compile(table_name, policy, book.tags)
             with self._lock:
                 if self.book is book:
@@ -554,8 +566,7 @@ class SecurityEnforcer(AuditedAccess):
             raise
         reason = self._gate(table_name, who, compiled)
         if reason:
-            policy = compiled.policy_hash if compiled else f"default:{self.default_access}"
-            self.trail.denied(who.name, table_name, reason, roles=who.roles, policy_hash=policy)
+            self.trail.denied(who.name, table_name, reason, roles=who.roles, policy_hash=self._hash_of(compiled))
             raise AccessDenied(reason, table=table_name)
         return who, compiled
 
@@ -580,7 +591,7 @@ class SecurityEnforcer(AuditedAccess):
                 table_name=table_name,
                 field_names=tuple(dict.fromkeys(key for row in rows for key in row)),
                 row_count=len(rows),
-                policy_hash=compiled.policy_hash if compiled else f"default:{self.default_access}",
+                policy_hash=self._hash_of(compiled),
                 policy_version=self.version(),
             )
         )

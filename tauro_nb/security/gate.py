@@ -8,6 +8,7 @@ from types import MappingProxyType
 from sqlglot import exp
 
 from tauro_nb.security.decision import ColumnDecision, TableDecision
+from tauro_nb.security.declared import NOTHING_DECLARED, Declared
 from tauro_nb.security.levels import Operation
 from tauro_nb.security.policy import TableSecurityPolicy
 from tauro_nb.security.principal import Principal
@@ -17,7 +18,13 @@ __all__ = ["gate", "refusal", "without_policy"]
 _READING = frozenset({Operation.SELECT, Operation.EXPORT})
 
 
-def gate(policy: TableSecurityPolicy, table: str, principal: Principal, operation: Operation) -> str:
+def gate(
+    policy: TableSecurityPolicy,
+    table: str,
+    principal: Principal,
+    operation: Operation,
+    declared: Declared = NOTHING_DECLARED,
+) -> str:
     """Say why a principal may not read a table at all, or nothing.
 
     Examples
@@ -25,9 +32,15 @@ def gate(policy: TableSecurityPolicy, table: str, principal: Principal, operatio
     >>> policy = TableSecurityPolicy("customers", allowed_roles=["admin"])
     >>> gate(policy, "customers", Principal.of("ana"), Operation.SELECT)
     'no role of `ana` may read `customers`'
+    >>> listed = Declared(access=(("select", ("hr",)),))
+    >>> gate(TableSecurityPolicy("pay"), "pay", Principal.of("ana"), Operation.SELECT, listed)
+    '`access_control` of `pay` lists no role of `ana`'
     """
     if operation not in _READING:
         return f"`{table}` is a virtual table: {operation.name} is not possible"
+    listed = declared.roles_for(operation.value)
+    if listed is not None and not principal.matches(listed):
+        return f"`access_control` of `{table}` lists no role of `{principal.name}`"
     found = next((says for closed, says in _CLOSED if closed(policy, principal)), "")
     return found.format(table=table, name=principal.name) if found else ""
 

@@ -154,7 +154,9 @@ def tables(draw: st.DrawFn) -> VirtualTable:
         source_tables=draw(st.lists(plain_text, max_size=3)),
         cache_strategy=draw(st.sampled_from(CacheStrategy)),
         cache_ttl_seconds=draw(st.integers(0, 10**6)),
-        access_control=draw(st.dictionaries(plain_text, st.lists(plain_text, max_size=2), max_size=2)),
+        access_control=draw(
+            st.dictionaries(st.sampled_from(["select", "INSERT"]), st.lists(plain_text, max_size=2), max_size=2)
+        ),
         description=draw(plain_text),
         parameters=draw(parameters),
         options=draw(parameters),

@@ -313,7 +313,16 @@ class AuditTrail:
         end_time: datetime | None = None,
         status: str | None = None,
     ) -> list[AuditLog]:
-        """Find records, on disk too, oldest first; times without a zone are UTC, both ends count."""
+        """Find records, on disk too, oldest first; times without a zone are UTC, both ends count.
+
+        Raises
+        ------
+        UsageError
+            The status, in whatever case, is not one of `STATUSES`: no records would say that nothing happened.
+        """
+        wanted = None if status is None else status.upper()
+        if wanted is not None:
+            check_status(wanted)
         folded = None if table_name is None else table_name.casefold()
         start, end = _utc(start_time), _utc(end_time)
         found = [
@@ -321,7 +330,7 @@ class AuditTrail:
             for log in logs_of(self.events())
             if (folded is None or log.table_name.casefold() == folded)
             and (principal is None or log.principal == principal)
-            and (status is None or log.status == status.upper())
+            and (wanted is None or log.status == wanted)
             and (start is None or log.timestamp >= start)
             and (end is None or log.timestamp <= end)
         ]

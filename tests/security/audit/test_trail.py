@@ -224,6 +224,8 @@ def test_the_specification_s_loops_run() -> None:
         enforcer.export_audit_trail("xml")
     with pytest.raises(UsageError):
         enforcer.audit_access("a", "b", status="MAYBE")
+    with pytest.raises(UsageError, match="audit status"):
+        enforcer.get_audit_logs(status="DENEID")
 
 
 def test_memory_keeps_the_newest() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tauro_nb import VirtualContext
 from tauro_nb.errors import AccessDenied, ConfigError, PolicyError, TauroError
-from tauro_nb.security import AccessLevel, FieldSecurityPolicy, TableSecurityPolicy
+from tauro_nb.security import AccessLevel, FieldSecurityPolicy, TableSecurityPolicy, TagPolicy
 from tests.security.conformance.worlds import PRINCIPALS, RAW, World, open_world
 from tests.security.oracle import settle
 
@@ -162,6 +162,40 @@ def test_c62_an_invoker_may_not_by_way_of_a_policy_either(world: World) -> None:
         world.root.security.remove_policy("rights")
 
 
+def test_x7_a_tag_takes_effect_at_once_and_its_rule_is_not_the_table_owners(world: World) -> None:
+    """The plan that is kept for the text, and one that was made before, are as good as none."""
+    rule = TagPolicy("pii", mask="null", allowed_roles=["admin"])
+    world.root.security.register_tag_policy(rule)
+    table = world.root.layer.schema_registry.get_table("people")
+    assert table is not None
+    try:
+        with world.policy("id < 3", fields={"name": {"allowed_roles": ["*"]}}):
+            ask = "SELECT name FROM people ORDER BY id"
+            planned = world.ana.plan(ask)
+            assert [row["name"] for row in world.ana.query(ask).rows()] == ["Ana", "Bo"]
+            table.column_tags["name"] = ["pii"]
+            assert [row["name"] for row in world.ana.query(ask).rows()] == [None, None]
+            with pytest.raises(TauroError, match="changed"):
+                world.ana.run(planned)
+            table.column_tags["name"] = []
+            assert [row["name"] for row in world.ana.query(ask).rows()] == ["Ana", "Bo"]
+    finally:
+        table.column_tags.pop("name", None)
+        world.root.security.remove_tag_policy("pii")
+
+
 def test_x9_see_as_somebody_else(world: World) -> None:
     with world.policy(MINE):
         assert {who: ids(world.root.as_principal(who)) for who in ("ana", "bo")} == {"ana": [1, 3, 4], "bo": [2, 6]}
+
+
+def test_x9_simulating_shows_what_each_would_get(world: World) -> None:
+    with world.policy(MINE):
+        found = world.root.simulate("SELECT id FROM people ORDER BY id", principals=["ana", "bo", "root", "eve"])
+        rows = {
+            outcome.principal: None if outcome.result is None else [row["id"] for row in outcome.result.rows()]
+            for outcome in found.outcomes
+        }
+        assert rows == {"ana": [1, 3, 4], "bo": [2, 6], "root": [1, 2, 3, 4, 5, 6], "eve": None}
+        with pytest.raises(AccessDenied):
+            world.ana.simulate("SELECT id FROM people", principals=["root"])

@@ -114,6 +114,7 @@ def test_a_misspelt_tag_is_grave(catalog: Config) -> None:
 
 
 MASKED = {"people": {"field_policies": {"email": {"mask": "email"}}}}
+SOMETIMES = {"people": {"field_policies": {"email": {"mask": "email", "when": "id = 1"}}}}
 ENCRYPTED = {"people": {"field_policies": {"email": {"access_level": "encrypted"}}}}
 FILTERED = {"people": {"row_level_filters": {"x": "id = 1"}}}
 ENCRYPT, MASK = ("GDPR", "personal columns are encrypted or closed"), ("CCPA", "personal columns are masked or more")
@@ -129,6 +130,13 @@ CARDS = ("PCI-DSS", "payment columns are encrypted or closed")
         ({"email": ["PII"]}, MASKED, {ENCRYPT: "fail", MASK: "pass", ROWS: "fail"}),
         ({"email": ["pii"]}, ENCRYPTED, {ENCRYPT: "pass", MASK: "pass"}),
         ({"email": ["pii"]}, FILTERED, {ROWS: "pass", MASK: "fail"}),
+        ({"email": ["pii"]}, {"people": {"row_level_filters": {"x": "", "y": " "}}}, {ROWS: "fail"}),
+        ({"email": ["pii"]}, {"people": {"row_level_filters": {"x": "id = 1", "*": ""}}}, {ROWS: "fail"}),
+        ({"email": ["pii"]}, {"people": {"row_level_filters": {"x": "id = 1", "y": ""}}}, {ROWS: "pass"}),
+        ({"email": ["pii"]}, {"people": {"restrictive_filters": {"*": "id = 1"}}}, {ROWS: "pass"}),
+        ({"email": ["pii"]}, {"people": {"tenant_column": "tenant"}}, {ROWS: "pass"}),
+        ({"email": ["pii"]}, SOMETIMES, {MASK: "fail"}),
+        ({"email": ["pii"]}, {"people": {**SOMETIMES["people"], "requires_encryption": True}}, {ENCRYPT: "pass"}),
         ({"email": ["pci"]}, ENCRYPTED, {CARDS: "pass", ENCRYPT: "not applicable"}),
     ],
 )
@@ -139,6 +147,29 @@ def test_controls_look_at_the_rules(catalog: Config, columns: Config, policies: 
         }
         found = results(ctx)
         assert {control: found[control] for control in expected} == expected
+
+
+ROLES: tuple[str, str] = ("SOC2", "every table is for named roles")
+
+
+@pytest.mark.parametrize(
+    ("policy", "result"),
+    [
+        ({}, "fail"),
+        ({"allowed_roles": ["hr"]}, "pass"),
+        ({"allowed_roles": ["*"]}, "fail"),
+        ({"row_level_filters": {"hr": ""}}, "pass"),
+        ({"tenant_column": "tenant"}, "fail"),
+        ({"purposes": ["billing"]}, "fail"),
+        ({"purposes": ["billing"], "allowed_roles": ["hr"]}, "pass"),
+        ({"denied_roles": ["guest"]}, "fail"),
+    ],
+)
+def test_a_tenant_and_a_purpose_are_no_roles(catalog: Config, policy: Config, result: str) -> None:
+    with VirtualContext(
+        {**catalog, "security_policies": {"people": policy, "orders": {"allowed_roles": ["x"]}}}
+    ) as ctx:
+        assert results(ctx)[ROLES] == result
 
 
 def test_a_tag_policy_is_a_control(catalog: Config) -> None:

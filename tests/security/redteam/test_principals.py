@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import ibis
+import pyarrow as pa
 import pytest
 from IPython.utils.capture import capture_output
 
@@ -17,6 +18,7 @@ import tauro_nb
 from tauro_nb import VirtualContext
 from tauro_nb.errors import AccessDenied, PolicyError, TauroError
 from tauro_nb.security import FieldSecurityPolicy, Principal, TableSecurityPolicy
+from tests.security.redteam.doors import DOORS, Visit
 from tests.security.redteam.sites import Site, build_site
 from tests.security.redteam.staff import EMP, POLICY, VISIBLE_EMP
 from tests.security.redteam.trial import Gate, Reach, canaries, said_by
@@ -209,6 +211,53 @@ def test_r44_a_plan_is_no_ticket(reach: Reach, tmp_path: Path) -> None:
     reach("ibis", "refused")
 
 
+def _by_policy(root: VirtualContext) -> None:
+    policy = root.security.get_policy("t")
+    assert policy is not None
+    policy.allowed_roles = ["admin"]
+
+
+def _by_rule(root: VirtualContext) -> None:
+    policy = root.security.get_policy("t")
+    assert policy is not None
+    policy.field_policies["name"] = FieldSecurityPolicy("name", mask="null")
+
+
+def _by_tag(root: VirtualContext) -> None:
+    table = root.layer.schema_registry.get_table("t")
+    assert table is not None
+    table.column_tags["name"] = ["pii"]
+
+
+def _by_definition(root: VirtualContext) -> None:
+    table = root.layer.schema_registry.get_table("t")
+    assert table is not None
+    root.schema_registry.update_table(replace(table, access_control={"select": ["admin"]}))
+
+
+@pytest.mark.parametrize("change", [_by_policy, _by_rule, _by_tag, _by_definition])
+def test_r44_a_stream_stops_when_its_right_is_gone(
+    tmp_path: Path, reach: Reach, change: Callable[[VirtualContext], None]
+) -> None:
+    """Policies are changed in place, tags and definitions in the catalog: none of them is a new policy."""
+    with duckdb.connect(str(tmp_path / "d.duckdb")) as con:
+        con.execute("CREATE TABLE t AS SELECT i AS id, 'name ' || i AS name FROM range(400000) s(i)")
+    config = {
+        "connections": {"at": {"type": "duckdb", "path": str(tmp_path / "d.duckdb")}},
+        "virtual_tables": {"t": {"connector_type": "duckdb", "connection": "at", "table": "t"}},
+        "security_policies": {"t": {"allowed_roles": ["admin", "ana"]}},
+        "tag_policies": {"pii": {"mask": "null", "allowed_roles": ["admin"]}},
+    }
+    with VirtualContext(config, "admin") as root:
+        untouched, stream = (iter(root.as_principal("ana").query("SELECT * FROM t").to_batches()) for _ in range(2))
+        assert sum(batch.num_rows for batch in untouched) == 400_000
+        next(stream)
+        change(root)
+        with pytest.raises(TauroError, match=r"changed|no role|lists no"):
+            next(stream)
+    reach("sql", "refused")
+
+
 def test_r44_without_its_policy_a_table_is_what_the_default_says(reach: Reach, tmp_path: Path) -> None:
     with build_site("duckdb", tmp_path, None) as site:
         closed = {**site.config, "default_access": "deny"}
@@ -261,10 +310,90 @@ def test_r44_half_a_policy_file_closes_everything(reach: Reach, tmp_path: Path) 
     reach("sql", "refused")
 
 
-def test_r42_and_r43_names_of_a_policy(gate: Gate) -> None:
+def test_r42_names_of_a_policy(gate: Gate) -> None:
     """What a query calls its own never becomes what a policy speaks of."""
     gate.refuses(
         'WITH "~raw" AS (SELECT 1) SELECT * FROM "~raw".emp',
         "WITH emp AS (SELECT 2 AS id, 'Sales' AS dept) SELECT secret FROM emp",
         'WITH "temp.main.f0" AS (SELECT 1) SELECT * FROM temp.main.f0',
     )
+
+
+ENTITLED = {"row_level_filters": {"admin": "", "analyst": "emp_id IN (SELECT id FROM vault)"}}
+"""Orders of employees whom a closed table lists: of number 1."""
+CAPTURES = (
+    "SELECT id FROM orders",
+    "WITH vault AS (SELECT emp_id AS id, item AS gem FROM orders) SELECT id FROM orders",
+    "WITH vault AS (SELECT 2 AS id, 'x' AS gem) SELECT o.id FROM orders o JOIN vault ON o.emp_id > 0",
+    "SELECT vault.id FROM orders AS vault",
+    "SELECT o.id FROM orders o, (SELECT 2 AS id) AS vault",
+    "SELECT id FROM orders WHERE emp_id IN (WITH vault AS (SELECT 2 AS id) SELECT emp_id FROM orders)",
+    'WITH "VAULT" AS (SELECT 2 AS id), v AS (SELECT * FROM "VAULT") SELECT o.id FROM orders o, v',
+)
+
+
+@pytest.fixture
+def entitled(site_of: Callable[[str], Site]) -> Iterator[Site]:
+    """The site of SQLite, whose policy of orders reads the vault."""
+    site = site_of("sqlite")
+    policies = {**POLICY, "orders": ENTITLED}
+    with VirtualContext({**site.config, "security_policies": policies}, "admin") as admin:
+        yield Site(site.kind, site.folder, site.config, admin, admin.as_principal("ana", roles=["analyst"]))
+
+
+ASKING = [door for door in DOORS if door != "rows"]
+
+
+@pytest.mark.parametrize("door", ASKING)
+def test_r42_what_a_policy_reads_is_not_what_a_query_calls_so(
+    entitled: Site, red_shell: Any, reach: Reach, door: str
+) -> None:
+    own = [{"id": 1}, {"id": 27}]
+    for sql in CAPTURES:
+        found = DOORS[door](Visit(entitled, red_shell), sql)
+        assert sorted(found.table.to_pylist(), key=lambda row: row["id"]) == own, sql
+        assert canaries(found.shown) == []
+    reach(door, "holds")
+
+
+def test_r42_nor_what_a_frame_is_called(entitled: Site, reach: Reach) -> None:
+    forged = pa.table({"id": pa.array(range(26), pa.int64())})
+    found = entitled.analyst.query("SELECT o.id FROM orders o, vault v WHERE v.id = 3", frames={"vault": forged})
+    assert sorted(row["id"] for row in found.rows()) == [1, 27]
+    named = ibis.memtable(forged).op().copy(name="vault").to_expr()
+    orders = entitled.analyst.table("orders")
+    joined = orders.join(named, orders.emp_id == named.id).select("emp_id")
+    assert joined.to_pyarrow().to_pylist() == [{"emp_id": 1}] * 2
+    reach("sql", "holds")
+    reach("ibis", "holds")
+
+
+@pytest.mark.parametrize("door", ASKING)
+def test_r43_a_circle_closes_its_tables(entitled: Site, red_shell: Any, reach: Reach, door: str) -> None:
+    """One that is registered is refused, and what was in force stays; one that is made in place is no way in."""
+    circle = TableSecurityPolicy("vault", row_level_filters={"analyst": "id IN (SELECT emp_id FROM orders)"})
+    with pytest.raises(PolicyError, match="vault -> orders -> vault"):
+        entitled.admin.security.register_policy(circle)
+    assert len(DOORS[door](Visit(entitled, red_shell), "SELECT id FROM orders").table) == 2
+    vault = entitled.admin.security.get_policy("vault")
+    assert vault is not None
+    vault.row_level_filters["admin"] = "id IN (SELECT emp_id FROM orders)"
+    with pytest.raises(PolicyError) as caught:
+        DOORS[door](Visit(entitled, red_shell), "SELECT id FROM orders")
+    assert canaries(said_by(caught.value)) == []
+    reach(door, "refused")
+
+
+SIDE_EFFECTS = (
+    "nextval('s') > 0", "setseed(0.5) IS NULL", "write_log(name) IS NULL", "error(name)", "getenv('HOME') = name",
+    "EXISTS (SELECT 1 FROM read_text('/etc/passwd'))", "EXISTS (SELECT 1 FROM query('SELECT 1'))", "random() < 0.5",
+    "EXISTS (INSERT INTO vault SELECT 1)", "id IN (DELETE FROM vault RETURNING id)", "id = 1; DROP TABLE emp",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("condition", SIDE_EFFECTS)
+def test_r43_a_policy_does_nothing_but_decide(entitled: Site, reach: Reach, condition: str) -> None:
+    with pytest.raises(PolicyError):
+        entitled.admin.security.register_policy(TableSecurityPolicy("emp", row_level_filters={"analyst": condition}))
+    assert len(entitled.analyst.query("SELECT id FROM emp")) == len(VISIBLE_EMP)
+    reach("sql", "refused")
