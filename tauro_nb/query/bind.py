@@ -16,7 +16,7 @@ from sqlglot.schema import MappingSchema
 
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
 from tauro_nb.query.functions import check_functions, check_serialized
-from tauro_nb.query.names import COLUMNS, LOCAL, VISIBLE, leaf_kind, unmarked
+from tauro_nb.query.names import COLUMNS, LOCAL, VISIBLE, folded, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.resolve import resolve
@@ -73,6 +73,7 @@ def bind(query: Query, planner: Planner) -> Query:
             planner.binder.ensure(name, LOCAL, planner.frame_columns(query.frames[name]))
         else:
             planner.binder.ensure(name, VISIBLE, planner.visible_columns(name))
+    _require_own_names(tree, query, planner)
     sql = written(tree)
     if not check_serialized(planner.binder.serialize(sql), query.text):
         check_functions(tree, query.text)
@@ -85,6 +86,19 @@ def bind(query: Query, planner: Planner) -> Query:
         # What sqlglot gives up on half-way is no tree any more.
         bound = _qualify(bound, bound.schema, tables, planner) or replace(bound, tree=resolved())
     return bound if bound.qualified else replace(bound, roles=_roles(traverse_scope(bound.tree), tables))
+
+
+def _require_own_names(tree: exp.Expr, query: Query, planner: Planner) -> None:
+    """Refuse a CTE that is called like a relation of the engine's own.
+
+    Wherever DuckDB and we were of two minds about what a CTE's name means, it would be that relation, which tells of
+    every source.
+    """
+    for cte in every(tree, exp.CTE):
+        if folded(cte.alias) in planner.binder.own_relations:
+            line, col = position_of(cte.args["alias"])
+            message = f"`{cte.alias}` is a name of the engine's own."
+            raise BindError(message, sql=query.text, line=line, col=col, hint="Give what WITH names another name.")
 
 
 def _is_dynamic(node: exp.Expr) -> bool:

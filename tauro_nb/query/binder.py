@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,7 +11,7 @@ import duckdb
 from sqlglot import exp
 
 from tauro_nb.errors import SchemaMismatch
-from tauro_nb.query.names import LOCAL, RAW, VISIBLE, leaf_table
+from tauro_nb.query.names import LOCAL, RAW, VISIBLE, folded, leaf_table
 
 __all__ = ["LOCKDOWN", "Binder"]
 
@@ -129,6 +130,14 @@ class Binder:
             # A relation of a query is bound when it is made, and is never run here.
             bound = connection.sql(sql)
             return _distinct_names(list(zip(bound.columns, map(str, bound.types), strict=True)))
+
+    @functools.cached_property
+    def own_relations(self) -> frozenset[str]:
+        """Relations that DuckDB has by itself, wherever a query stands: they tell of the engine and what it reads."""
+        seen = "SELECT view_name FROM duckdb_views() WHERE internal AND schema_name IN ('main', 'pg_catalog')"
+        with self._lock:
+            rows = self.connection.execute(seen).fetchall()
+        return frozenset(folded(name) for (name,) in rows)
 
     def serialize(self, sql: str) -> str:
         """DuckDB's syntax tree of a statement as JSON (an `error` member when it cannot)."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import string
+from typing import Final
+
 from sqlglot import exp
 
 from tauro_nb.security.functions import without_handles
@@ -16,6 +19,7 @@ __all__ = [
     "STEP",
     "VISIBLE",
     "display_sql",
+    "folded",
     "frame_name",
     "handed_table",
     "is_leaf",
@@ -51,6 +55,7 @@ written with catalog and schema, so that no CTE of the user can take their name.
 MARKER = "[REDACTED]"
 """Stands, in what is shown, for everything a policy does to one relation: hidden rows, masks, the barrier."""
 
+_FOLDING: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _MARKS = (VISIBLE, RAW, LOCAL, FRAGMENT, STEP)
 
 
@@ -64,6 +69,17 @@ def leaf_table(name: str, kind: str, alias: str | None = None) -> exp.Table:
     if alias is not None:
         node.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
     return node
+
+
+def folded(name: str) -> str:
+    """A name as DuckDB compares names: of A to Z alone the case does not count.
+
+    Python has other letters become these: a name that is one for it may be two for DuckDB.
+
+    >>> folded("Kind") == folded("kIND"), "\N{KELVIN SIGN}ind".lower() == "kind", folded("\N{KELVIN SIGN}ind") == "kind"
+    (True, True, False)
+    """
+    return name.translate(_FOLDING)
 
 
 def leaf_kind(node: exp.Expr) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from sqlglot import exp
 
-from tauro_nb.query.names import leaf_table
+from tauro_nb.query.names import folded, leaf_table
 from tauro_nb.query.trees import copied, every
 
 __all__ = ["relations", "resolve"]
@@ -15,30 +15,36 @@ __all__ = ["relations", "resolve"]
 def relations(tree: exp.Expr) -> Iterator[exp.Table]:
     """Tables of `tree` that are not CTE references and not table functions.
 
-    Follows DuckDB's scoping: a CTE is visible after its definition, in itself only when recursive.
+    Follows DuckDB's scoping: a CTE is visible after its definition, and in itself only where it repeats: behind the
+    UNION of WITH RECURSIVE. Elsewhere its name means what it means without the CTE, which the engine may know as well.
 
     >>> import sqlglot
-    >>> tree = sqlglot.parse_one("with a as (select * from a) select * from a, b", dialect="duckdb")
-    >>> [table.name for table in relations(tree)]
-    ['a', 'b']
+    >>> texts = ("with a as (select * from a) select * from a, b",
+    ...          "with recursive a as (select * from a) from a", "with recursive a as (from b union from a) from a")
+    >>> [[table.name for table in relations(sqlglot.parse_one(text, dialect="duckdb"))] for text in texts]
+    [['a', 'b'], ['a'], ['b']]
     """
     yield from _walk(tree, frozenset())
 
 
-def _walk(node: exp.Expr, ctes: frozenset[str]) -> Iterator[exp.Table]:
+def _walk(node: exp.Expr, ctes: frozenset[str], repeated: frozenset[str] = frozenset()) -> Iterator[exp.Table]:
+    """Tables below a node; `repeated` is the CTE whose body it is, if that is recursive."""
     clause = node.args.get("with_")
     if clause is not None:
         for cte in clause.expressions:
-            name = cte.alias.lower()
-            yield from _walk(cte.this, ctes | {name} if clause.args.get("recursive") else ctes)
-            ctes = ctes | {name}
+            name = frozenset({folded(cte.alias)})
+            yield from _walk(cte.this, ctes, name if clause.args.get("recursive") else frozenset())
+            ctes = ctes | name
     if isinstance(node, exp.Table) and not isinstance(node.this, exp.Func):
-        is_cte = not node.db and not node.catalog and node.name.lower() in ctes
+        is_cte = not node.db and not node.catalog and folded(node.name) in ctes
         if not is_cte:
             yield node
+    repeats = bool(repeated) and isinstance(node, exp.Union) and not node.args.get("by_name")
+    passed = repeated if isinstance(node, exp.Subquery) else frozenset()
     for child in node.iter_expressions():
         if child is not clause:
-            yield from _walk(child, ctes)
+            behind = repeats and child is node.args["expression"]
+            yield from _walk(child, ctes | repeated if behind else ctes, passed)
 
 
 def resolve(tree: exp.Expr, lookup: Callable[[exp.Table, str], tuple[str, str]]) -> exp.Expr:

@@ -75,6 +75,33 @@ def test_r24_letters_that_look_alike(gate: Gate) -> None:
     )
 
 
+def test_r42_a_cte_opens_none_of_the_engines_own_relations(gate: Gate) -> None:
+    """What WITH RECURSIVE names, and the Kelvin sign, which is a `k` for Python and none for DuckDB."""
+    gate.refuses(
+        "WITH RECURSIVE duckdb_databases AS (SELECT * FROM duckdb_databases) SELECT * FROM duckdb_databases",
+        "WITH RECURSIVE sqlite_master AS (SELECT * FROM sqlite_master) SELECT m.* FROM sqlite_master m, emp",
+        "WITH RECURSIVE d AS (SELECT 1 AS a), duckdb_columns AS (FROM duckdb_columns) FROM duckdb_columns",
+        "WITH RECURSIVE duckdb_tables AS (SELECT sql FROM duckdb_tables UNION ALL BY NAME SELECT 'a' AS sql)"
+        " FROM duckdb_tables",
+        "WITH RECURSIVE duckdb_tables AS (SELECT sql FROM duckdb_tables UNION SELECT sql FROM duckdb_tables)"
+        " SELECT d.sql FROM duckdb_tables d, emp",
+        "WITH RECURSIVE duckdb_views AS (FROM (PIVOT duckdb_views ON schema_name USING count(*))) FROM duckdb_views",
+        'WITH "duc\u212adb_databases" AS (SELECT 1 AS a) SELECT * FROM duckdb_databases',
+        'SELECT (WITH "DUC\u212aDB_TABLES" AS (SELECT 1 AS a) SELECT max(sql) FROM duckdb_tables) AS x FROM emp',
+        "WITH duckdb_tables AS (SELECT 1 AS a) SELECT a FROM duckdb_tables",
+    )
+
+
+def test_r42_with_recursive_means_what_it_means_to_duckdb(trial: Trial) -> None:
+    if trial.door != "ibis":  # which drops RECURSIVE
+        trial.holds(
+            "WITH RECURSIVE emp AS (SELECT id, ssn FROM emp) SELECT * FROM emp",
+            "WITH RECURSIVE emp AS (SELECT id FROM emp UNION SELECT id + 100 FROM emp WHERE id < 300) FROM emp",
+            "WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL (SELECT id + 1 FROM n WHERE id < 5)), tables AS (FROM n)"
+            " SELECT name FROM emp JOIN tables USING (id)",
+        )
+
+
 @pytest.mark.parametrize("name", ["ana\u200b", "\u202eana", "ana\n", "ana\x00", "an\u00ada", "", " ", "\ud800"])
 def test_r24_names_of_people_that_look_alike(site_of: Callable[[str], Site], reach: Reach, name: str) -> None:
     with pytest.raises(AccessDenied):
