@@ -106,7 +106,8 @@ def test_who_may_write_the_policies_or_replace_them(catalog: Config, tmp_path: P
         with VirtualContext({**catalog, "security": {"policies": str(policies)}}) as ctx:
             for place, mode, others in (
                 (folder / "one.yaml", 0o644, False), (folder / "one.yaml", 0o664, True),
-                (folder / "one.yaml", 0o600, False), (folder, 0o777, True), (folder, 0o1777, False), (folder, 0o755, False),
+                (folder / "one.yaml", 0o600, False), (folder, 0o777, True),
+                (folder, 0o1777, False), (folder, 0o755, False),
             ):  # fmt: skip
                 place.chmod(mode)
                 assert ("policy file" in weights(ctx)) is others, (policies.name, place.name, oct(mode))
