@@ -36,8 +36,12 @@ def record_refusal(
     asked: str | exp.Expr | None = None,
     params: Any = None,
     caller: str = "",
+    policy_version: str = "",
 ) -> None:
-    """Record a query that never ran; `asked` is its text or tree, `caller` who asked with the principal's rights."""
+    """Record a query that never ran, and under which policies.
+
+    `asked` is its text or tree, `caller` who asked with the principal's rights.
+    """
     denied = isinstance(error, AccessDenied)
     failed = "CANCELLED" if isinstance(error, QueryCancelled) else "FAILED"
     trail.record(
@@ -51,6 +55,7 @@ def record_refusal(
             query_id=query_id,
             event="deny",
             origin=trail.origin,
+            policy_version=policy_version,
             **asked_of(principal, caller),
             **parts_of(asked, params),
         )

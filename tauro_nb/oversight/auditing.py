@@ -149,4 +149,5 @@ class AuditDoor:
         from tauro_nb.record import record_refusal
 
         trail, made = self.layer.audit_trail, query_id or secrets.token_hex(16)
-        record_refusal(trail, self.principal, error, made, asked, params, self._caller)
+        version = self.layer.security.version(thorough=False)
+        record_refusal(trail, self.principal, error, made, asked, params, self._caller, version)

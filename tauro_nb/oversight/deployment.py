@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from tauro_nb.catalog.snapshot import SYSTEM
@@ -224,13 +225,19 @@ def _store(ctx: VirtualContext) -> Iterator[Fact]:
     if book.retired and not book.mistakes:
         says = f"they lost their last policy and are closed: {', '.join(sorted(book.retired))}"
         yield Fact("retired tables", "warn", says, "Name them again, or restart.")
+    if any(map(_others_write, store.places())):
+        says = f"other accounts may write `{store.name}`, or put another in its place"
+        yield Fact("policy file", "bad", says, "Take the right to write from group and others, of its folder, too.")
+
+
+def _others_write(path: Path) -> bool:
+    """Whether group or others may change it; in a sticky folder they may not replace what is another's."""
     try:
-        open_to_all = store.path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        mode = path.stat().st_mode
     except OSError:
-        return
-    if open_to_all:
-        says = f"other accounts may write `{store.name}`"
-        yield Fact("policy file", "bad", says, "Take the right to write from group and others.")
+        return False
+    sticky = stat.S_ISDIR(mode) and bool(mode & stat.S_ISVTX)
+    return bool(mode & (stat.S_IWGRP | stat.S_IWOTH)) and not sticky
 
 
 def _readers(ctx: VirtualContext) -> Iterator[Fact]:

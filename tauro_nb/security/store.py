@@ -114,6 +114,14 @@ class PolicyStore:
             return (_stamp(self._text, facts),)
         return tuple(_stamp(file.name, file.stat()) for file in self._files())
 
+    def places(self) -> list[Path]:
+        """The files, and the folder they are in: whoever may write one of these decides what the policies are."""
+        folder = self.path if self.path.is_dir() else self.path.absolute().parent
+        try:
+            return [folder, *self._files()]
+        except OSError:
+            return [folder]
+
     def _files(self) -> list[Path]:
         if not self.path.is_dir():
             return [self.path]

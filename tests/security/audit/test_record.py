@@ -156,6 +156,21 @@ def test_refusals_and_failures_are_recorded_with_their_class(ctx: VirtualContext
     assert (last(ctx, "people").status, last(ctx, "people").error_class) == ("FAILED", "ExecutionError")
 
 
+def test_a_refusal_says_under_which_policies(ctx: VirtualContext, ana: VirtualContext) -> None:
+    before = ctx.policy_version
+    for sql in ("SELECT * FROM closed", "SELECT nothing FROM people", "SELEC"):
+        with pytest.raises(TauroError):
+            ana.query(sql)
+    policy = ctx.security.get_policy("closed")
+    assert policy is not None
+    policy.denied_roles = ["analyst"]
+    after = ctx.policy_version
+    with pytest.raises(AccessDenied):
+        ana.query("SELECT * FROM closed")
+    assert [log.policy_version for log in ctx.audit_logs(principal="ana")] == [before] * 3 + [after]
+    assert {log.policy_version for log in ana.audit_logs()} == {""}
+
+
 def test_a_policy_may_ask_for_denials_only(ctx: VirtualContext) -> None:
     before = len(ctx.audit_logs())
     assert ctx.query("SELECT a FROM quiet").rows() == [{"a": 1}]

@@ -94,6 +94,23 @@ def test_mistakes_are_for_those_who_may_read_policies(ctx: VirtualContext, write
     write(POLICIES)
     policy_file.chmod(0o666)
     assert weights(ctx)["policy file"] == "bad"
+    policy_file.chmod(0o600)
+    assert "policy file" not in weights(ctx)
+
+
+def test_who_may_write_the_policies_or_replace_them(catalog: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "rules"
+    folder.mkdir(mode=0o755)
+    (folder / "one.yaml").write_text(POLICIES)
+    for policies in (folder, folder / "one.yaml"):
+        with VirtualContext({**catalog, "security": {"policies": str(policies)}}) as ctx:
+            for place, mode, others in (
+                (folder / "one.yaml", 0o644, False), (folder / "one.yaml", 0o664, True),
+                (folder / "one.yaml", 0o600, False), (folder, 0o777, True),
+                (folder, 0o1777, False), (folder, 0o755, False),
+            ):  # fmt: skip
+                place.chmod(mode)
+                assert ("policy file" in weights(ctx)) is others, (policies.name, place.name, oct(mode))
 
 
 def tagged(catalog: Config, columns: Config, **more: Any) -> Config:
