@@ -293,6 +293,18 @@ class TauroMagics(Magics):
         return self.session.context(given.options.alias).explain_access(given.options.principal, name)
 
     @magic(_ALIAS)
+    def vpolicies(self, line: str) -> Any:
+        """Check every row filter and mask against the columns of its table, whoever it is for.
+
+        ::
+
+          %vpolicies
+        """
+        given = read(self.vpolicies, line)
+        none(given.words, "%vpolicies")
+        return self.session.context(given.options.alias).check_policies()
+
+    @magic(_ALIAS)
     def vposture(self, line: str) -> Any:
         """Show what this catalog protects and what it does not, and which controls it has.
 

@@ -118,7 +118,8 @@ def explain_access(ctx: VirtualContext, who: Principal, name: str) -> AccessExpl
     seen = ctx.as_principal(who)
     columns = _columns(ctx, seen, table)
     decision = ctx.security.decide(table, columns, who)
-    parsed = ctx.security.rules_of(table)
+    rules = ctx.security.rules_of(table)
+    parsed = None if rules is None else rules.parsed
     readable = ctx.reads_policies
     shown = columns if decision.allowed or readable else {}
     return AccessExplanation(

@@ -106,7 +106,7 @@ def _shown_to_strangers(
     """Columns whose values somebody without any role would see less protected than asked for, and how."""
     rules = ctx.security.rules_of(table.name)
     for column in columns:
-        ruling = None if rules is None else rules.ruling(column, _STRANGER)
+        ruling = None if rules is None else rules.parsed.ruling(column, _STRANGER)
         access = "clear" if ruling is None else ruling.access
         if access not in harmless:
             yield f"{table.name}.{column}", access

@@ -132,7 +132,7 @@ def classify(ctx: VirtualContext, name: str, sample: int) -> Classification:
         table.name,
         ctx.principal.name,
         0 if rows is None else rows.num_rows,
-        guarded is not None and guarded.guard is not None and guarded.guard.closed,
+        guarded is not None and guarded.parsed.guard is not None and guarded.parsed.guard.closed,
         tuple(
             _proposal(column, entry.columns[column], tags.get(column.casefold()), *found[column], weak=about_people,
                       values=_count(rows, clear, column))

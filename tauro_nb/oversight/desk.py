@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tauro_nb.oversight.access import AccessExplanation
     from tauro_nb.oversight.classification import Classification
     from tauro_nb.oversight.deployment import Posture
+    from tauro_nb.oversight.policies import PolicyCheck
     from tauro_nb.oversight.simulation import Simulation
     from tauro_nb.security.principal import Principal
 
@@ -162,6 +163,51 @@ class Oversight(AuditDoor):
         from tauro_nb.oversight.classification import classify
 
         return classify(cast("VirtualContext", self), table, sample)
+
+    def check_policies(self) -> PolicyCheck:
+        """Whether every rule goes together with its table, whoever it is for. Asks sources for columns, reads no rows.
+
+        A rule is checked when it is registered, as far as columns are known then; those of a catalog are known only
+        once somebody asks. This asks for all of them.
+
+        Raises
+        ------
+        AccessDenied
+            This principal may not read policies.
+
+        Examples
+        --------
+        >>> from tauro_nb import VirtualContext
+        >>> policy = {"row_level_filters": {"analyst": "amuont > 3", "admin": ""}}
+        >>> one = {"query": "SELECT 1 AS amount"}
+        >>> ctx = VirtualContext({"virtual_tables": {"one": one}, "security_policies": {"one": policy}})
+        >>> print(ctx.check_policies())
+        Policies: 1 of 1 table has mistakes
+        <BLANKLINE>
+        table  is     because
+        -----  -----  ------------------------------------------------------------------------------------------------
+        one    wrong  row filter of `analyst` on `one`: the table has no column `amuont`. Did you mean `amount`?
+        """
+        from tauro_nb.oversight.policies import check_policies
+
+        self.require_policy_reader()
+        self._note("policy.check")
+        return check_policies(cast("VirtualContext", self))
+
+    def require_policy_reader(self) -> None:
+        """Refuse whoever may not read policies; the refusal is recorded.
+
+        Raises
+        ------
+        AccessDenied
+            This principal holds none of the roles in `security.policy_readers`.
+        """
+        if not self.reads_policies:
+            denied = AccessDenied(
+                f"{self.principal.name!r} may not check policies.", hint="It is for who may read them."
+            )
+            self._record_refusal(denied)
+            raise denied
 
     def posture(self) -> Posture:
         """What this deployment protects and what it does not; see `tauro_nb.oversight.deployment`."""

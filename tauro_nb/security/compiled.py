@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 
@@ -211,19 +211,32 @@ class BoundPolicy:
         PolicyError
             One of them does not fit the columns.
         """
+        for bind in self._bindings():
+            bind()
+
+    def mistakes(self) -> Iterator[str]:
+        """What does not fit the columns, whoever it is for."""
+        for bind in self._bindings():
+            try:
+                bind()
+            except PolicyError as wrong:
+                yield wrong.message
+
+    def _bindings(self) -> Iterator[Callable[[], object]]:
+        """Every condition and every mask, each to be bound by itself."""
         conditions = self.parsed.conditions
         for group in (conditions.permissive, conditions.restrictive):
             for role, template in group.templates.items():
                 if template is not None and not self._is_unread(template.relation_names()):
-                    self._bind(template, self._name_of(group, role))
-        self._bind(conditions.tenant, self._tenant_name)
+                    yield partial(self._bind, template, self._name_of(group, role))
+        yield partial(self._bind, conditions.tenant, self._tenant_name)
         for name in self._columns:
             sources = self.parsed.rules.get(name.casefold(), ())
             for mask in masks_of(sources, all_encrypted=self.policy.requires_encryption):
-                self._masked_tree(mask, name, None)
+                yield partial(self._masked_tree, mask, name, None)
                 if mask.when is not None and not self._is_unread(self._when(mask).relation_names()):
-                    self._bind_when(mask, name)
-            self.encryptions(None).spec(name, self._columns[name])
+                    yield partial(self._bind_when, mask, name)
+            yield partial(self.encryptions(None).spec, name, self._columns[name])
 
     def decide(self, table: str, principal: Principal, operation: Operation) -> TableDecision:
         """Decide for one principal.

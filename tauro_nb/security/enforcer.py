@@ -413,16 +413,15 @@ class SecurityEnforcer(AuditedAccess):
         """Where policies are kept in files, if they are."""
         return self._books.store
 
-    def rules_of(self, table_name: str) -> ParsedPolicy | None:
-        """The rules about a table, parsed, tags included; None where there are none.
+    def rules_of(self, table_name: str) -> Compiled | None:
+        """The rules about a table as they are in force, tags included; None where there are none.
 
         Raises
         ------
         PolicyError
             They do not go together.
         """
-        compiled = self._current(table_name)
-        return None if compiled is None else compiled.parsed
+        return self._current(table_name)
 
     def tables_without_rules(self) -> list[str]:
         """Tables of the catalog that no policy speaks of."""

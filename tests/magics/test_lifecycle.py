@@ -15,6 +15,7 @@ from tauro_nb.magics.commands import TauroMagics
 Run = Callable[[str], Any]
 MAGICS = {"vconnect", "vquery", "vcatalog", "vdescribe", "vprofile", "vlineage", "vplan", "vaudit"} | {
     "vaccess",
+    "vpolicies",
     "vposture",
 }
 

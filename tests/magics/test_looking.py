@@ -131,6 +131,15 @@ def test_posture(ana: Run) -> None:
     assert "PCI-DSS" in shown
 
 
+def test_policies(ana: Run) -> None:
+    assert isinstance(ana("%vpolicies").error, AccessDenied)
+    ana("%vconnect --principal root")
+    assert "one word too many" in str(ana("%vpolicies customers").error)
+    check = ana("%vpolicies").result
+    assert check.ok
+    assert "right" in check._repr_html_()
+
+
 def test_every_answer_has_html_without_a_script(ana: Run) -> None:
     ana("%vquery -q SELECT 1")
     for code in ("%vcatalog", "%vdescribe customers", "%vprofile fx", "%vlineage revenue", "%vplan", "%vaudit",
