@@ -439,8 +439,7 @@ class VirtualContext(Discovery, Oversight):
         who = self if principal is None else self.as_principal(principal)
         if not apply_security:
             who.require_unrestricted(name)
-        quoted = ".".join(f'"{part}"' for part in who.sight.resolve(name).name.split("."))
-        return who.query(f"SELECT * FROM {quoted}").rows()
+        return who.query(_everything_of(who.sight.resolve(name).name)).rows()
 
     def profile(self, name: str, columns: Sequence[str] | None = None, sample: int | None = None) -> TableProfile:
         """Profile a table: nulls, distinct values, extremes, quantiles and the most frequent values of each column.
@@ -473,18 +472,25 @@ class VirtualContext(Discovery, Oversight):
         return profile_table(self, name, columns, sample)
 
     def require_unrestricted(self, name: str) -> None:
-        """Refuse if any policy stands between this principal and the raw table.
+        """Refuse, and record it, if any policy stands between this principal and the raw table, or one below a view.
 
         Raises
         ------
         AccessDenied
             One does.
         """
+        self._or_refused(lambda: self._require_raw(name), None, None, None)
+
+    def _require_raw(self, name: str) -> None:
         decision = self.planner.fresh_entry(name).decision.require()
-        if decision.needs_barrier or len(decision.visible_columns) != len(decision.columns):
+        plan = self.planner.plan(_everything_of(self.sight.resolve(name).name))
+        filtered = any(found.filter_tree is not None for found in plan.decisions.values())
+        read = (plan.decisions[table.lower()].columns[c] for table, columns in plan.columns.items() for c in columns)
+        if filtered or decision.visible_columns != tuple(decision.columns) or any(c.access != "clear" for c in read):
             raise AccessDenied(
                 f"`{name}` cannot be read without its policy by {self.principal.name!r}.",
                 hint="apply_security=False never bypasses a policy that applies to you.",
+                table=name,
             )
 
     def close(self) -> None:
@@ -500,3 +506,7 @@ class VirtualContext(Discovery, Oversight):
 
     def __repr__(self) -> str:
         return f"<VirtualContext {len(self.sight.names())} tables, as {self.principal.name!r}>"
+
+
+def _everything_of(table_name: str) -> str:
+    return "SELECT * FROM " + ".".join(f'"{part}"' for part in table_name.split("."))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from tauro_nb.errors import TauroError
-from tauro_nb.query.fingerprint import VALUES, fingerprint, statement_of
+from tauro_nb.query.fingerprint import apart, fingerprint, statement_of
 from tauro_nb.query.parse import parse
 from tauro_nb.query.uses import TableUse, table_uses
 from tauro_nb.security.audit import POLICY_ONLY
@@ -37,8 +37,12 @@ def asked_of(principal: Principal, caller: str = "") -> dict[str, Any]:
 
 def shape_of(plan: QueryPlan) -> str:
     """The statement without its values."""
-    statement: str = plan.once("statement", lambda: statement_of(plan.tree))
-    return statement
+    return _apart(plan)[0]
+
+
+def _apart(plan: QueryPlan) -> tuple[str, tuple[exp.Expr, ...]]:
+    parts: tuple[str, tuple[exp.Expr, ...]] = plan.once("apart", lambda: apart(plan.tree))
+    return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def _asked(plan: QueryPlan, keys: AuditKeys | None) -> Asked | None:
     columns, objects = objects_of(plan)
     if plan.columns and not columns:
         return None
-    statement = shape_of(plan)
+    statement, literals = _apart(plan)
     return Asked.of(
         # A query that reads no table is one all the same.
         columns or {"": ()},
@@ -82,7 +86,7 @@ def _asked(plan: QueryPlan, keys: AuditKeys | None) -> Asked | None:
         statement=statement,
         fingerprint=fingerprint(statement),
         policy_version=plan.policy_version,
-        literals=() if keys is None else tuple(_literals(plan.tree, keys)),
+        literals=() if keys is None else tuple(_hidden(literals, keys)),
     )
 
 
@@ -167,11 +171,10 @@ def _needs_key(column: ColumnDecision, stored: frozenset[str]) -> bool:
     return (column.access == "encrypted") != held if column.access in ("clear", "encrypted") else held
 
 
-def _literals(tree: exp.Expr, keys: AuditKeys) -> Iterator[str]:
-    nodes = list(tree.find_all(*VALUES, bfs=False))
-    for node in nodes[:_MOST_LITERALS]:
+def _hidden(literals: Sequence[exp.Expr], keys: AuditKeys) -> Iterator[str]:
+    for node in literals[:_MOST_LITERALS]:
         yield keys.value("number" if node.is_number else "text", _typed(node))
-    if rest := nodes[_MOST_LITERALS:]:
+    if rest := literals[_MOST_LITERALS:]:
         digest = hashlib.sha256("\0".join(map(_typed, rest)).encode(errors="surrogatepass"))
         yield f"{len(rest)} more: {keys.value('list', digest.hexdigest())}"
 

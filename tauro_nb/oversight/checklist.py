@@ -146,7 +146,7 @@ def _durable_audit(ctx: VirtualContext) -> Finding:
         return Finding("fail", "what cannot be recorded runs all the same", "audit.on_failure")
     quiet = [policy.table_name for policy in ctx.security.book.tables.values() if not policy.audit_all_access]
     if quiet:
-        return Finding("fail", f"row lists of `{quiet[0]}` are recorded only when refused", "audit_all_access")
+        return Finding("fail", f"accesses of `{quiet[0]}` are recorded only when refused", "audit_all_access")
     return Finding("pass", "every request is on disk before it runs, and nothing runs without", "audit.path")
 
 

@@ -185,7 +185,7 @@ class Oversight(AuditDoor):
         Policies: 1 of 1 table has mistakes
         <BLANKLINE>
         table  is     because
-        -----  -----  ------------------------------------------------------------------------------------------------
+        -----  -----  ------------------------------------------------------------------------------------------
         one    wrong  row filter of `analyst` on `one`: the table has no column `amuont`. Did you mean `amount`?
         """
         from tauro_nb.oversight.policies import check_policies

@@ -41,6 +41,8 @@ class Outcome:
         `table.column` of the tables that the query uses.
     filtered
         Tables whose rows a filter restricts.
+    tenant
+        Whose tenant they are; two people of one name in two tenants are two.
     """
 
     principal: str
@@ -49,6 +51,12 @@ class Outcome:
     masked: Mapping[str, str] = field(default_factory=dict)
     denied: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
+    tenant: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, with the tenant where there is one."""
+        return self.principal if self.tenant is None else f"{self.principal} ({self.tenant})"
 
     @property
     def said(self) -> str:
@@ -60,7 +68,7 @@ class Outcome:
 
 @dataclass(frozen=True, repr=False)
 class Simulation(Report):
-    """The outcomes, in the order of the principals; `simulation["ana"]` is Ana's result.
+    """The outcomes, in the order of the principals; `simulation["ana"]` is Ana's result, or `simulation["ana (acme)"]`.
 
     Differences are counted against the first principal who got an answer, over the columns that both got. `notes` name
     principals that are not declared.
@@ -71,9 +79,12 @@ class Simulation(Report):
     notes: tuple[str, ...] = ()
 
     def __getitem__(self, principal: str) -> Result:
-        found = next((outcome for outcome in self.outcomes if outcome.principal == principal), None)
-        if found is None:
+        named = [outcome for outcome in self.outcomes if principal in (outcome.principal, outcome.label)]
+        if not named:
             raise UsageError(f"{principal!r} is not part of this simulation.")
+        if len({outcome.label for outcome in named}) > 1:
+            raise UsageError(f"there are several: {', '.join(outcome.label for outcome in named)}.")
+        found = named[0]
         if found.result is None:
             assert found.error is not None
             raise found.error
@@ -101,14 +112,14 @@ def simulate(ctx: VirtualContext, query: Any, principals: Iterable[Any], params:
 
 
 def _outcome(ctx: VirtualContext, query: Any, params: Any, limit: int | None) -> Outcome:
-    name = ctx.principal.name
+    name, tenant = ctx.principal.name, ctx.principal.tenant
     try:
         plan = ctx.plan(query, params, limit=limit)
         result = ctx.run(plan)
         result.to_arrow()
     except TauroError as error:
-        return Outcome(name, error=error)
-    return Outcome(name, result, None, *_marks(plan))
+        return Outcome(name, error=error, tenant=tenant)
+    return Outcome(name, result, None, *_marks(plan), tenant)
 
 
 def _marks(plan: QueryPlan) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
@@ -133,7 +144,7 @@ def _marks(plan: QueryPlan) -> tuple[dict[str, str], tuple[str, ...], tuple[str,
 def _row(outcome: Outcome, first: Outcome | None) -> tuple[object, ...]:
     table = None if outcome.result is None else outcome.result.to_arrow()
     return (
-        outcome.principal,
+        outcome.label,
         None if table is None else table.num_rows,
         None if table is None else table.num_columns,
         ", ".join(outcome.filtered),
@@ -154,8 +165,8 @@ def _difference(outcome: Outcome, first: Outcome | None) -> str:
     here, there = _rows(mine, shared), _rows(theirs, shared)
     more, fewer = sum((here - there).values()), sum((there - here).values())
     if more or fewer:
-        said.append(f"{plural(fewer, 'row')} of {first.principal} not here, {plural(more, 'row')} only here")
-    return "; ".join(said) or f"the same as {first.principal}"
+        said.append(f"{plural(fewer, 'row')} of {first.label} not here, {plural(more, 'row')} only here")
+    return "; ".join(said) or f"the same as {first.label}"
 
 
 def _rows(table: pa.Table, columns: Sequence[str]) -> Counter[str]:
@@ -176,7 +187,7 @@ def _answer(outcome: Outcome) -> Sheet:
         else f"first {head.num_rows} of {table.num_rows}"
     )
     rows = tuple(zip(*columns, strict=True))
-    return Sheet(f"as {outcome.principal}", note, tuple(table.column_names), rows, right=numbers)
+    return Sheet(f"as {outcome.label}", note, tuple(table.column_names), rows, right=numbers)
 
 
 def _shown(value: object) -> object:

@@ -8,7 +8,7 @@ of what it is compared with, and where it does not convert without loss the comp
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -98,7 +98,7 @@ def bind_filter(
             # The root gets a parent: a column alone is replaced as well.
             tree = settle_names(exp.Paren(this=candidate.copy()), scope, template.slots, what).this
             types = _slot_types(tree, scope, template.slots, what, sandbox)
-            (found,) = _describe([_dummy(tree, types)], scope, what, sandbox)
+            (found,) = _describe([_dummy(tree, types, _unforeseen)], scope, what, sandbox)
             if kind is None:
                 tree = _condition(tree, found, what)
                 _refuse_failing(_dummy(tree, types), scope, what, sandbox)
@@ -181,13 +181,20 @@ def _is_moment(kind: str) -> bool:
     return kind == "DATE" or kind.startswith("TIMESTAMP")
 
 
-def _dummy(tree: exp.Expr, types: Mapping[str, str]) -> exp.Expr:
+def _null_of(kind: str) -> exp.Expr:
+    return exp.cast(exp.Null(), data_type(kind))
+
+
+def _unforeseen(kind: str) -> exp.Expr:
+    """A NULL that DuckDB does not know to be one while it binds: `'a' || NULL` has no type there."""
+    return exp.Case().when(exp.Rand() < exp.Literal.number(2), _null_of(kind))
+
+
+def _dummy(tree: exp.Expr, types: Mapping[str, str], null_of: Callable[[str], exp.Expr] = _null_of) -> exp.Expr:
     """The tree with NULLs of the right type in place of markers."""
 
     def fill(node: exp.Expr) -> exp.Expr:
-        if isinstance(node, exp.Column) and node.name in types:
-            return exp.cast(exp.Null(), data_type(types[node.name]))
-        return node
+        return null_of(types[node.name]) if isinstance(node, exp.Column) and node.name in types else node
 
     return tree.transform(fill)
 

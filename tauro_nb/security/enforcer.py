@@ -239,8 +239,9 @@ class SecurityEnforcer(AuditedAccess):
 
     def _check_book(self, book: Book) -> None:
         """Check the policies of tags, of the catalog's tables, and of the store."""
-        for tag in book.tags:
-            make_guard(([tag], {"column": [tag]}), book.tags)
+        tags = {tag: policy.settled() for tag, policy in book.tags.items()}
+        for tag in tags:
+            make_guard(([tag], {"column": [tag]}), tags)
         names = {key: book.tables[key].table_name for key in book.stored}
         names |= {name.casefold(): name for name in (self._labels.names() if self._labels is not None else ())}
         for key, name in names.items():
@@ -259,13 +260,14 @@ class SecurityEnforcer(AuditedAccess):
     ) -> Compiled:
         """Parse a policy with the tags of its table."""
         # Copies: the administrator's objects may change while a decision is made.
-        own = TableSecurityPolicy(table_name) if policy is None else copy.deepcopy(policy)
-        tags = copy.deepcopy(dict(tag_policies))
+        raw, tags = copy.deepcopy(policy), copy.deepcopy(dict(tag_policies))
+        own = TableSecurityPolicy(table_name) if raw is None else raw.settled()
+        settled = {tag: found.settled() for tag, found in tags.items()}
         labels = self._labels_of(table_name, tags)
         guarded = None if labels is None else guard_signature(labels, tags)
-        guard = None if labels is None or guarded is None else make_guard(labels, tags)
+        guard = None if labels is None or guarded is None else make_guard(labels, settled)
         declared = Declared.of(self._definitions, table_name)
-        signature = (None if policy is None else own.signature(), guarded, declared)
+        signature = (None if raw is None else raw.signature(), guarded, declared)
         return Compiled(ParsedPolicy(own, guard, declared, self._barrier), signature, self._sandbox)
 
     def _check(self, table_name: str, book: Book) -> Compiled:

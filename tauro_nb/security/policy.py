@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from tauro_nb.errors import PolicyError
 from tauro_nb.security.digest import content_hash, frozen
 from tauro_nb.security.levels import AccessLevel, Operation
-from tauro_nb.security.policy_reading import FIELD_READERS, TABLE_READERS, TAG_READERS, read_values, report
+from tauro_nb.security.policy_reading import FIELD_READERS, TABLE_READERS, TAG_READERS, as_read, read_values, report
 
 __all__ = ["AccessLevel", "FieldSecurityPolicy", "Operation", "TableSecurityPolicy", "TagPolicy"]
 
@@ -138,6 +140,12 @@ class TagPolicy:
         """A digest of the rule: equal for equal rules, in any order of writing."""
         return content_hash(self)
 
+    def settled(self) -> TagPolicy:
+        """A copy of its own, checked as a file would be; see `TableSecurityPolicy.settled`."""
+        own = copy.deepcopy(self)
+        as_read(own, TAG_READERS, f"policy of the tag `{self.tag}`")
+        return own
+
     @classmethod
     def from_mapping(
         cls, tag: str, raw: Any, *, mistakes: list[str] | None = None, path: str | None = None
@@ -233,6 +241,27 @@ class TableSecurityPolicy:
     def content_hash(self) -> str:
         """A digest of the rules: equal for equal rules, in any order of writing."""
         return content_hash(self)
+
+    def settled(self) -> TableSecurityPolicy:
+        """A copy of its own, checked as a file would be.
+
+        Raises
+        ------
+        PolicyError
+            A value has a type that nothing in a policy has.
+
+        Examples
+        --------
+        >>> TableSecurityPolicy("pay", allowed_roles="hr").settled().allowed_roles
+        ['hr']
+        """
+        own, what = copy.deepcopy(self), f"policy of `{self.table_name}`"
+        as_read(own, TABLE_READERS, what)
+        for column, rule in own.field_policies.items():
+            if not isinstance(rule, FieldSecurityPolicy):
+                raise PolicyError(f"{what}: `{column}` needs a FieldSecurityPolicy, not {type(rule).__name__}")
+            as_read(rule, FIELD_READERS, f"{what}, column `{column}`")
+        return own
 
     @classmethod
     def from_mapping(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from tauro_nb.errors import ConfigError, nearest
+from tauro_nb.errors import ConfigError, PolicyError, nearest
 from tauro_nb.security.levels import AccessLevel
 
-__all__ = ["FIELD_READERS", "MASK_READERS", "TABLE_READERS", "TAG_READERS", "read_values", "report"]
+__all__ = ["FIELD_READERS", "MASK_READERS", "TABLE_READERS", "TAG_READERS", "as_read", "read_values", "report"]
 
 
 def report(found: list[str], mistakes: list[str] | None) -> None:
@@ -39,6 +40,24 @@ def read_values(raw: Any, readers: Mapping[str, Any], where: str, found: list[st
     return values
 
 
+def as_read(policy: Any, readers: Mapping[str, Any], what: str) -> None:
+    """Give a policy that Python made the values that it would have from a file: one role is a list of one.
+
+    Raises
+    ------
+    PolicyError
+        A value is none that a file could give. A text where roles are asked for would be a list of its letters.
+    """
+    for item in fields(policy):
+        value = getattr(policy, item.name)
+        if value is None and item.default is None:
+            continue
+        try:
+            setattr(policy, item.name, readers[item.name](value))
+        except ValueError as wrong:
+            raise PolicyError(f"{what}: `{item.name}`: {wrong}") from None
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
@@ -53,9 +72,10 @@ def _flag(value: Any) -> bool:
 
 def _roles(value: Any) -> list[str]:
     items = [value] if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) and item for item in items):
+    listed = isinstance(items, (list, tuple, set, frozenset))
+    if not listed or not all(isinstance(item, str) and item for item in items):
         raise ValueError("expected a list of role names")
-    return list(items)
+    return sorted(items) if isinstance(items, (set, frozenset)) else list(items)
 
 
 def _filters(value: Any) -> dict[str, str]:

@@ -24,6 +24,7 @@ from tauro_nb.security import (
     SecurityEnforcer,
     TableDecision,
     TableSecurityPolicy,
+    TagPolicy,
 )
 
 Columns = dict[str, str]
@@ -279,7 +280,7 @@ def test_unknown_columns_keep_every_row_back(enforcer: SecurityEnforcer, policy:
     ("policy", "says"),
     [
         (TableSecurityPolicy("customers", row_level_filters={"a": "department ="}), "does not parse"),
-        (TableSecurityPolicy("customers", row_level_filters={"a": None}), "a filter is a text"),  # type: ignore[dict-item]
+        (TableSecurityPolicy("customers", row_level_filters={"a": None}), "must be a text"),  # type: ignore[dict-item]
         (TableSecurityPolicy("customers", row_level_filters={"a": "nope = 1"}), "no column `nope`"),
         (TableSecurityPolicy("customers", field_policies=field("ssn", mask="sssn")), "no mask `sssn`"),
         (TableSecurityPolicy("customers", field_policies=field("nope")), "no column `nope`"),
@@ -299,6 +300,46 @@ def test_a_wrong_policy_leaves_the_earlier_one(columns: Columns, policy: TableSe
         enforcer.register_policy(policy)
     assert enforcer.get_policy("customers") is earlier
     assert not enforcer.decide("customers", columns, "ana").allowed
+
+
+WRONG_SHAPES: list[tuple[dict[str, Any], str]] = [
+    ({"allowed_roles": [None, "a"]}, "`allowed_roles`: expected a list"),
+    ({"row_level_filters": None}, "`row_level_filters`: expected a mapping"),
+    ({"restrictive_filters": ["id = 1"]}, "`restrictive_filters`: expected a mapping"),
+    ({"field_policies": [FieldSecurityPolicy("ssn")]}, "`field_policies`: expected a mapping"),
+    ({"field_policies": {"ssn": {"mask": "null"}}}, "`ssn` needs a FieldSecurityPolicy"),
+    ({"field_policies": {"ssn": FieldSecurityPolicy("ssn", "restrictd")}}, "`access_level`: 'restrictd' is not one"),
+    ({"field_policies": {"ssn": FieldSecurityPolicy("ssn", encrypted_at="sauce")}}, "`encrypted_at`: 'sauce' is not"),
+    ({"field_policies": {"ssn": FieldSecurityPolicy("ssn", searchable="eq")}}, "`searchable`: 'eq' is not one"),
+    ({"barrier": "stirct"}, "Did you mean `strict`"),
+    ({"audit_all_access": "no"}, "`audit_all_access`: expected true or false"),
+]
+
+
+@pytest.mark.parametrize(("rules", "says"), WRONG_SHAPES)
+def test_what_no_file_could_say_python_cannot_either(columns: Columns, rules: dict[str, Any], says: str) -> None:
+    """Made in one step, or in place: a word that nothing looks at would protect nothing."""
+    enforcer = SecurityEnforcer(tables={"customers": columns})
+    with pytest.raises(PolicyError, match=says):
+        enforcer.register_policy(TableSecurityPolicy("customers", **rules))
+    ((name, value),), live = rules.items(), TableSecurityPolicy("customers")
+    enforcer.register_policy(live)
+    setattr(live, name, value)
+    with pytest.raises((PolicyError, AttributeError)):
+        enforcer.decide("customers", columns, "ana")
+
+
+def test_one_role_is_no_list_of_its_letters(columns: Columns) -> None:
+    enforcer = SecurityEnforcer(tables={"customers": columns})
+    rule = FieldSecurityPolicy("ssn", masking_enabled=True, allowed_roles="admin")  # type: ignore[arg-type]
+    policy = TableSecurityPolicy("customers", allowed_roles={"admin", "hr"}, field_policies={"ssn": rule})  # type: ignore[arg-type]
+    enforcer.register_policy(policy)
+    assert not enforcer.decide("customers", columns, "a").allowed
+    assert enforcer.decide("customers", columns, "hr").columns["ssn"].access == "masked"
+    assert enforcer.decide("customers", columns, Principal("x", {"hr", "a"})).columns["ssn"].access == "masked"
+    assert enforcer.decide("customers", columns, "admin").columns["ssn"].access == "clear"
+    with pytest.raises(PolicyError, match="policy of the tag `pii`: `denied_roles`"):
+        enforcer.register_tag_policy(TagPolicy("pii", denied_roles=[7]))  # type: ignore[list-item]
 
 
 def test_a_change_after_registration_counts_at_once(enforcer: SecurityEnforcer, columns: Columns) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from tauro_nb.errors import AccessDenied, PolicyError
-from tauro_nb.security import Principal, SecurityEnforcer, TableSecurityPolicy
+from tauro_nb.security import FieldSecurityPolicy, Principal, SecurityEnforcer, TableSecurityPolicy
 from tauro_nb.security.binding import bind_filter, converts
 from tauro_nb.security.relations import Scope
 from tauro_nb.security.sandbox import Sandbox
@@ -331,3 +331,31 @@ def test_rows_are_filtered_as_a_query_is(text: str, rows: list[dict[str, Any]]) 
 )
 def test_values_convert_without_loss_or_not_at_all(value: object, kind: str, fits: bool) -> None:
     assert converts(value, kind, SANDBOX) is fits
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        ("{principal}", "ana"),
+        ("'by ' || {principal}", "by ana"),
+        ("{tenant} || '-' || {principal.desk}", "acme-d7"),
+        ("left({principal}, 1) || '***'", "a***"),
+    ],
+)
+def test_masks_put_values_of_whoever_asks_together(sql: str, shown: str) -> None:
+    """`'a' || NULL` has no type for DuckDB while nobody asks yet."""
+    enforcer = SecurityEnforcer(tables={"t": {"note": "VARCHAR"}})
+    rule = FieldSecurityPolicy("note", mask="expression", mask_options={"sql": sql})
+    enforcer.register_policy(TableSecurityPolicy("t", field_policies={"note": rule}))
+    who = Principal("ana", attributes={"desk": "d7"}, tenant="acme")
+    assert enforcer.apply_field_masking("t", who, [{"note": "raw"}]) == [{"note": shown}]
+
+
+def test_a_value_that_is_not_compared_is_a_text_unless_it_is_cast() -> None:
+    enforcer = SecurityEnforcer(tables={"t": {"id": "BIGINT"}})
+    with pytest.raises(PolicyError, match="types do not fit"):
+        enforcer.register_policy(TableSecurityPolicy("t", row_level_filters={"ana": "id + {principal.n} > 8"}))
+    policy = TableSecurityPolicy("t", row_level_filters={"ana": "id + CAST({principal.n} AS BIGINT) > 8"})
+    enforcer.register_policy(policy)
+    who = Principal("ana", attributes={"n": 7})
+    assert enforcer.apply_row_level_security("t", who, [{"id": 1}, {"id": 2}]) == [{"id": 2}]

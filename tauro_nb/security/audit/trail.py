@@ -318,7 +318,8 @@ class AuditTrail:
         Raises
         ------
         UsageError
-            The status, in whatever case, is not one of `STATUSES`: no records would say that nothing happened.
+            The status, in whatever case, is not one of `STATUSES`: no records would say that nothing happened. Or a
+            time is no datetime.
         """
         wanted = None if status is None else status.upper()
         if wanted is not None:
@@ -482,6 +483,8 @@ def _unreadable(wrong: OSError) -> AuditUnavailable:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
+    if moment is not None and not isinstance(moment, datetime):
+        raise UsageError(f"a time of the audit trail is a datetime, not {type(moment).__name__}")
     if moment is None or moment.tzinfo is not None:
         return moment
     return moment.replace(tzinfo=UTC)

@@ -15,6 +15,7 @@ from tauro_nb.security.audit.checkpoint import Checkpoint, read_checkpoints
 from tauro_nb.security.audit.keys import AuditKeys
 from tauro_nb.security.audit.merkle import MerkleTree
 from tauro_nb.security.audit.segments import LogFiles
+from tauro_nb.text import plural
 
 __all__ = ["Verification", "verify"]
 
@@ -54,12 +55,13 @@ class Verification:
         return self.ok
 
     def __str__(self) -> str:
-        counted = f"{self.records:,} records in {self.segments} segments, {self.checkpoints} checkpoints"
+        checkpoints = plural(self.checkpoints, "checkpoint")
+        counted = f"{plural(self.records, 'record')} in {plural(self.segments, 'segment')}, {checkpoints}"
         if not self.ok:
             where = f" ({self.segment} line {self.line})" if self.line is not None else ""
             return f"the audit log does NOT verify: {self.problem}{where}; {counted} read"
         notes = "".join(f"; {note}" for note in self.notes)
-        return f"the audit log verifies: {counted}, {self.unsigned:,} records after the last one{notes}"
+        return f"the audit log verifies: {counted}, {plural(self.unsigned, 'record')} after the last one{notes}"
 
     def _repr_html_(self) -> str:
         mark = badge("✓", "verifies", "ok") if self.ok else badge("✗", "does not verify", "bad")

@@ -102,6 +102,18 @@ def test_equal_values_are_equal_in_the_record_and_nothing_more(ctx: VirtualConte
     assert many[-1].startswith("450 more: ")
 
 
+def test_values_stand_in_the_order_of_their_places(ctx: VirtualContext) -> None:
+    names = {"a": 3, "b": 1, "c": "n", "d": 7}
+    sql = "WITH c AS (SELECT id FROM people WHERE id > {a}) SELECT id + {b} FROM c WHERE 'n' = {c} LIMIT {d}"
+    ctx.query(sql.format(a=3, b=1, c="'n'", d=7)).rows()
+    ctx.query(sql.format(a=":a", b=":b", c=":c", d=":d"), names).rows()
+    literal, bound = ctx.audit_logs(table_name="people")[-2:]
+    assert (
+        literal.statement == "WITH c AS (SELECT id FROM people WHERE id > ?) SELECT id + ? FROM c WHERE ? = ? LIMIT ?"
+    )
+    assert literal.literals == tuple(bound.params[name] for name in ("a", "b", "c", "c", "d"))
+
+
 def test_views_are_direct_and_their_tables_are_below(ctx: VirtualContext, ana: VirtualContext) -> None:
     ana.query("SELECT name FROM members WHERE id = 1").rows()
     found = {log.table_name: log for log in ctx.audit_logs()[-3:]}

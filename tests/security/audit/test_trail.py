@@ -226,6 +226,8 @@ def test_the_specification_s_loops_run() -> None:
         enforcer.audit_access("a", "b", status="MAYBE")
     with pytest.raises(UsageError, match="audit status"):
         enforcer.get_audit_logs(status="DENEID")
+    with pytest.raises(UsageError, match="is a datetime, not str"):
+        enforcer.get_audit_logs(start_time="2024-01-01")  # type: ignore[arg-type]
 
 
 def test_memory_keeps_the_newest() -> None:

@@ -60,6 +60,20 @@ def test_x3_without_security_is_an_error_and_never_a_filter(world: World) -> Non
         world.ana.read_table("people", apply_security=False)
 
 
+def test_x3_nor_by_way_of_a_view(world: World) -> None:
+    """The view itself has no policy; what the tables below it hide is hidden all the same, and so refused."""
+    before = len(world.root.audit_logs(principal="ana", status="denied"))
+    for rules in ({"row_filter": MINE}, {"fields": {"name": {"mask": "null", "allowed_roles": ["admin"]}}}):
+        with world.policy(**rules):
+            for view in ("staff", "people"):
+                with pytest.raises(AccessDenied, match="without its policy"):
+                    world.ana.read_table(view, apply_security=False)
+            assert len(world.root.read_table("staff", apply_security=False)) == 6
+    assert len(world.root.audit_logs(principal="ana", status="denied")) == before + 4
+    with world.policy(fields={"pay": {"mask": "null", "allowed_roles": ["admin"]}}):
+        assert len(world.ana.read_table("staff", apply_security=False)) == 6, "the view does not read `pay`"
+
+
 def test_x4_nobody_bypasses_but_whom_the_policy_names(world: World) -> None:
     with world.policy(MINE):
         for roles in (["owner"], ["superuser"], ["policy_owner"], ["bypassrls"], []):

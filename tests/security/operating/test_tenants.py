@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tauro_nb import TableSecurityPolicy, VirtualContext
-from tauro_nb.errors import AccessDenied, TauroError
+from tauro_nb import Principal, TableSecurityPolicy, VirtualContext
+from tauro_nb.errors import AccessDenied, TauroError, UsageError
 
 SQL = "SELECT id, email, name FROM people ORDER BY id"
 RULES = {
@@ -121,3 +121,14 @@ def test_a_namesake_of_another_tenant_is_somebody_else(shared: VirtualContext) -
     assert [len(queries) for queries in asked] == [1, 0]
     there.query(SQL).rows()
     assert [len(who.monitor.statistics()) for who in (here, there)] == [1, 1]
+
+
+def test_a_simulation_keeps_namesakes_apart(catalog: dict[str, Any]) -> None:
+    policies = {"people": {"tenant_column": "tenant"}}
+    with VirtualContext({**catalog, "security_policies": policies}, "admin") as root:
+        who = [Principal("ana", tenant=tenant) for tenant in ("acme", "zeta")]
+        found = root.simulate("SELECT id FROM people ORDER BY id", principals=who)
+        assert [len(found[f"ana ({tenant})"]) for tenant in ("acme", "zeta")] == [2, 1]
+        assert "2 rows of ana (acme) not here, 1 row only here" in str(found)
+        with pytest.raises(UsageError, match=r"several: ana \(acme\), ana \(zeta\)"):
+            found["ana"]
