@@ -81,7 +81,7 @@ def bind(query: Query, planner: Planner) -> Query:
     tables = sorted(name for name, kind in names if kind == VISIBLE)
     schema = _describe(query, sql, tables, planner)
     everything = tuple(Leaf(name, tuple(planner.visible_columns(name))) for name in tables)
-    special = every(tree, exp.Join, *_NOT_QUALIFIED)
+    special = every(tree, exp.Join, exp.CTE, *_NOT_QUALIFIED)
     bound = query.evolve("bind", tree, schema=None if any(map(_is_dynamic, special)) else schema, leaves=everything)
     if bound.schema is not None and not any(map(_resists, special)):
         # What sqlglot gives up on half-way is no tree any more.
@@ -228,6 +228,9 @@ def _sorts_by_output(column: exp.Column) -> bool:
 
 
 def _resists(node: exp.Expr) -> bool:
+    if isinstance(node, exp.CTE):
+        # sqlglot looks for names in the parentheses.
+        return isinstance(node.this, exp.Subquery) and bool(node.parent and node.parent.args.get("recursive"))
     return not isinstance(node, exp.Join) or _joins_by_name(node) or _names_twice(node)
 
 

@@ -99,6 +99,7 @@ def test_r42_with_recursive_means_what_it_means_to_duckdb(trial: Trial) -> None:
             "WITH RECURSIVE emp AS (SELECT id FROM emp UNION SELECT id + 100 FROM emp WHERE id < 300) FROM emp",
             "WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL (SELECT id + 1 FROM n WHERE id < 5)), tables AS (FROM n)"
             " SELECT name FROM emp JOIN tables USING (id)",
+            "WITH RECURSIVE n AS ((SELECT 1 AS id UNION ALL SELECT id + 1 FROM n WHERE id < 5)) SELECT id FROM n",
         )
 
 
