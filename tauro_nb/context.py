@@ -209,12 +209,13 @@ class VirtualContext(Discovery, Oversight):
         return self._or_refused(lambda: self._shown(plan), query_id, tree, params)
 
     def _shown(self, plan: QueryPlan) -> QueryPlan:
-        """The plan as its principal may see it."""
-        from tauro_nb.query.plan import own
+        """The plan as its principal may see it; what runs is sealed inside."""
+        from tauro_nb.query.plan import own, sealed
         from tauro_nb.query.secrecy import shown_plan
 
         explained = self.planner.explained(plan)
-        return own(explained) if self.reads_policies else shown_plan(explained)
+        shown = own(explained) if self.reads_policies else shown_plan(explained)
+        return sealed(shown, explained, self.layer)
 
     def _plan(
         self,
@@ -326,21 +327,26 @@ class VirtualContext(Discovery, Oversight):
             pass
         return result.plan
 
-    def run(self, plan: QueryPlan, *, query_id: str | None = None) -> Result:
-        """Run a plan of this principal's.
+    def run(
+        self, plan: QueryPlan, *, query_id: str | None = None, frames: Mapping[str, pa.Table] | None = None
+    ) -> Result:
+        """Run a plan of this principal's, as this catalog made it: what was changed in it since does not count.
+
+        `frames` are other rows for frames that the query was planned with, with the same columns.
 
         Raises
         ------
         UsageError
-            The plan was made for somebody else, or what that one may see changed: a plan is no ticket.
+            The plan was made for somebody else, or elsewhere, or by hand, or what its principal may see changed: a plan
+            is no ticket.
         AccessDenied
             One of its tables is denied by now.
         SchemaMismatch
             A source has other columns than when the plan was made.
         """
-        from tauro_nb.query.plan import whole
+        from tauro_nb.query.plan import made_by
 
-        plan = whole(plan)
+        plan = made_by(self.layer, plan, frames)
         if plan.principal != self.principal.name:
             raise UsageError(f"this plan is {plan.principal!r}'s, not {self.principal.name!r}'s.", hint="Plan again.")
         query_id = query_id or secrets.token_hex(16)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tauro_nb.errors import ExecutionError, UsageError
@@ -87,7 +86,7 @@ class RowFilter:
         columns = {name: _column(name, [row[name] for row in batch], given) for name, given in names.items()}
         frame = pa.table({**columns, _NUMBER: pa.array(range(len(batch)), type=pa.int64())})
         plan = self._plan(predicates, frame)
-        result = self._private().run(replace(plan, frames=dict.fromkeys(plan.frames, frame)))
+        result = self._private().run(plan, frames={_FRAME: frame})
         numbers = result.to_arrow().column(0).to_pylist()
         # Threads may hand rows back in any order.
         return (batch[number] for number in sorted(numbers))

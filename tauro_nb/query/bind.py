@@ -75,7 +75,8 @@ def bind(query: Query, planner: Planner) -> Query:
             planner.binder.ensure(name, VISIBLE, planner.visible_columns(name))
     _require_own_names(tree, query, planner)
     sql = written(tree)
-    if not check_serialized(planner.binder.serialize(sql), query.text):
+    relations = {(str(kind), name) for name, kind in names} | {("", folded(cte.alias)) for cte in every(tree, exp.CTE)}
+    if not check_serialized(planner.binder.serialize(sql), query.text, relations):
         check_functions(tree, query.text)
     tables = sorted(name for name, kind in names if kind == VISIBLE)
     schema = _describe(query, sql, tables, planner)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from importlib import resources
 from typing import Any
 
 from sqlglot import exp
 
 from tauro_nb.errors import BindError, UnsupportedStatement, nearest
+from tauro_nb.query.names import folded
 
 __all__ = ["TABLE_FUNCTIONS", "allowed_functions", "check_functions"]
 
@@ -54,15 +55,20 @@ def _refuse(name: str, kind: str, text: str) -> BindError:
     )
 
 
-def check_serialized(serialized: str, text: str) -> bool:
-    """Check the functions in DuckDB's own syntax tree, as JSON; False when DuckDB gave none.
+def check_serialized(serialized: str, text: str, relations: Container[tuple[str, str]]) -> bool:
+    """Check functions and relations in DuckDB's own syntax tree, as JSON; False when DuckDB gave none.
 
     The engine's reading of the SQL decides, not ours: a gap between two parsers would be a way around.
+
+    Parameters
+    ----------
+    relations
+        Schema and name of those that were resolved, and of CTEs as they are compared, without a schema.
 
     Raises
     ------
     BindError
-        A function is not on the list.
+        A function is not on the list, or a relation was not resolved.
     """
     tree = json.loads(serialized)
     if tree.get("error"):
@@ -72,6 +78,10 @@ def check_serialized(serialized: str, text: str) -> bool:
     for node in _nodes(tree):
         if node.get("type") == "SHOW_REF":
             raise UnsupportedStatement("DESCRIBE, SHOW and SUMMARIZE are not part of a query.", sql=text)
+        if node.get("type") == "BASE_TABLE":
+            schema, name = str(node.get("schema_name", "")), str(node.get("table_name", ""))
+            if node.get("catalog_name") or (schema, name if schema else folded(name)) not in relations:
+                raise BindError(f"relation `{name}` stands where a query may not name one.", sql=text)
         if node.get("type") == "TABLE_FUNCTION":
             function = node.get("function") or {}
             table_functions.add(id(function))

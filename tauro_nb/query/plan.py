@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlglot import exp
 
+from tauro_nb.errors import UsageError
 from tauro_nb.query.measured import Measured
 from tauro_nb.query.names import FRAGMENT, display_sql, leaf_kind
 from tauro_nb.query.trees import BARRIER, conjuncts, cuts_below_join, scanning_twice
@@ -29,7 +30,9 @@ __all__ = [
     "Sealed",
     "Step",
     "Walk",
+    "made_by",
     "own",
+    "sealed",
     "whole",
     "whole_fragment",
 ]
@@ -93,18 +96,23 @@ class Walk:
 class Sealed:
     """A box around a plan that runs: nothing of it shows, whatever looks at the box.
 
-    It keeps a shown plan free of policy text wherever people and libraries look (attributes, repr, copies, pickles). It
-    is no lock: Python code in the same process can open it.
+    It keeps a shown plan free of policy text wherever people and libraries look (attributes, repr, copies, pickles),
+    and says in which catalog the plan took the road. It is no lock: Python code in the same process can open it.
     """
 
-    __slots__ = ("_plan",)
+    __slots__ = ("_maker", "_plan")
 
-    def __init__(self, plan: QueryPlan) -> None:
+    def __init__(self, plan: QueryPlan, maker: object) -> None:
         self._plan = plan
+        self._maker = maker
 
     def open(self) -> QueryPlan:
         """What is inside."""
         return self._plan
+
+    def is_of(self, maker: object) -> bool:
+        """Whether the plan was made there."""
+        return self._maker is maker
 
     def __repr__(self) -> str:
         return "<sealed>"
@@ -392,8 +400,34 @@ def own(plan: QueryPlan) -> QueryPlan:
 
 def whole(plan: QueryPlan) -> QueryPlan:
     """The plan that runs, given that or the one that is shown of it."""
-    box = plan._whole  # noqa: SLF001 - the one place that opens it
+    box = plan._whole  # noqa: SLF001 - here and in `made_by` it is opened, nowhere else
     return plan if box is None else box.open()
+
+
+def sealed(shown: QueryPlan, plan: QueryPlan, maker: object) -> QueryPlan:
+    """A plan to hand out, with the one that runs sealed inside; `maker` is the catalog that made it."""
+    return replace(shown, _whole=Sealed(plan, maker))
+
+
+def made_by(maker: object, plan: QueryPlan, frames: Mapping[str, Any] | None = None) -> QueryPlan:
+    """The plan that runs of one that was handed out, whatever became of that since.
+
+    A plan is an object that anybody can make, or change: what did not take the road of this catalog does not run.
+
+    Raises
+    ------
+    UsageError
+        It was not made by this catalog, or for frames with other columns than those given.
+    """
+    box = plan._whole  # noqa: SLF001 - see `whole`
+    if box is None or not box.is_of(maker):
+        raise UsageError("this plan was not made by this catalog.", hint="Plan again, with `ctx.plan`.")
+    made = box.open()
+    if frames is None:
+        return made
+    if {name: frame.schema for name, frame in frames.items()} != {name: f.schema for name, f in made.frames.items()}:
+        raise UsageError("this plan was made for frames with other columns.", hint="Plan again.")
+    return replace(made, frames=dict(frames))
 
 
 def whole_fragment(tree: exp.Expr) -> str | None:

@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from tauro_nb.query.measured import Measured
 from tauro_nb.query.names import FRAGMENT, MARKER, RAW, leaf_kind
-from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired, Sealed
+from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired
 from tauro_nb.query.trees import POLICY, conjuncts
 
 if TYPE_CHECKING:
@@ -130,12 +130,11 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
     """The plan as it is handed to somebody who may not read policies.
 
     Nothing in it depends on what a policy says, only on where one stands: no condition, mask, barrier, table or column
-    that only the policy reads, no estimate of what is left of a filtered table, no physical name. The plan that runs
-    is sealed inside. What is joined at a source is shown as `outline` says: it goes by how much tables hold, and hidden
-    rows count in that.
+    that only the policy reads, no estimate of what is left of a filtered table, no physical name. What is joined at a
+    source is shown as `outline` says: it goes by how much tables hold, and hidden rows count in that.
     """
     policed = any(_policed(plan.entries, name) for name in plan.entries)
-    ran, plan = plan, plan if plan.outline is None else plan.outline(plan)
+    plan = plan if plan.outline is None else plan.outline(plan)
     open_ = {fragment.id: fragment for fragment in plan.fragments if not fragment.policy}
     names = {old: f"f{number}" for number, old in enumerate(open_)}
     shown = _renamed(without_policy(plan.shown), names)
@@ -164,7 +163,6 @@ def shown_plan(plan: QueryPlan) -> QueryPlan:
         estimated_cost=float(sum(rows)) if policed else plan.estimated_cost,
         measured=_shown_figures(plan, names, policed=policed),
         outline=None,
-        _whole=Sealed(ran),
         _notes={},
     )
 

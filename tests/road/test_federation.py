@@ -185,7 +185,7 @@ class TestExecutor:
             offline.execute_query(plan, lambda _: [])
         with pytest.raises(UsageError, match="reads the sources itself"):
             online.execute_query(plan, lambda _: [])
-        with pytest.raises(UsageError, match="not 'admin'"):
+        with pytest.raises(UsageError, match="not made by this catalog"):
             online.execute_query(offline.plan_query("people"))
 
     def test_two_threads_share_an_engine(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import pickle
 from collections.abc import Callable
@@ -10,11 +11,14 @@ from typing import Any
 
 import ibis
 import pytest
+import sqlglot
 from ibis.common.exceptions import IbisError
+from sqlglot import exp
 
 from tauro_nb import VirtualContext
-from tauro_nb.errors import TauroError
+from tauro_nb.errors import BindError, TauroError, UsageError
 from tauro_nb.interop.ibis import Backend
+from tauro_nb.query.plan import QueryPlan
 from tests.security.redteam.sites import Site
 from tests.security.redteam.staff import VISIBLE_EMP
 from tests.security.redteam.trial import Gate, Reach, canaries, said_by
@@ -287,6 +291,33 @@ def test_r33_no_door_takes_a_pickle(site_of: Callable[[str], Site], reach: Reach
         assert canaries(str(caught.value)) == []
     reach("sql", "refused")
     reach("ibis", "refused")
+
+
+def test_r33_a_plan_made_by_hand_is_no_plan(site_of: Callable[[str], Site], reach: Reach) -> None:
+    """Nor one that was changed, or made by another catalog, where ana is whoever she says: `run` took any of them."""
+    site = site_of("duckdb")
+    analyst, config = site.analyst, site.config
+    assert analyst.query("SELECT max(name) AS m FROM emp").rows() == [{"m": "Ann 23"}]
+    for text, schema in (
+        ('SELECT max(name) AS m FROM "source at".main.phys_emp', {"m": "VARCHAR"}),
+        ("SELECT path AS m FROM duckdb_databases", {"m": "VARCHAR"}),
+    ):
+        tree = sqlglot.parse_one(text, dialect="duckdb")
+        made = QueryPlan(text, tree, "ana", (), {}, (), tree, tree, schema)
+        with pytest.raises(UsageError, match="not made by this catalog"):
+            analyst.run(made)
+        changed = dataclasses.replace(analyst.plan("SELECT max(name) AS m FROM emp"), residual=tree, fragments=())
+        assert analyst.run(changed).rows() == [{"m": "Ann 23"}]
+        inside = sqlglot.parse_one("SELECT max(name) AS m FROM emp", dialect="duckdb")
+        inside.selects[0].set("this", exp.Var(this=f"({text})"))
+        with pytest.raises(BindError, match="stands where a query may not name one"):
+            analyst.query_parts(inside)
+    with VirtualContext({**config, "security_policies": {}}, "ana") as own:
+        mine = own.plan("SELECT max(name) AS m FROM emp")
+        for plan in (mine, dataclasses.replace(mine, entries={})):
+            with pytest.raises(UsageError, match="not made by this catalog"):
+                analyst.run(plan)
+    reach("sql", "refused")
 
 
 def test_r34_what_embedded_mode_does_not_promise(site_of: Callable[[str], Site], root: Path, reach: Reach) -> None:
