@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tauro_nb.query.blame import running
@@ -27,8 +27,8 @@ class WhileAllowed:
         Runs it.
     version
         The version of the policies now, changes in place aside.
-    hash_of
-        The hash of all that rules a table now, changes in place and tags included.
+    hashes_of
+        The hash of all that rules each of some tables now, changes in place and tags included.
     require
         Raises unless the plan still holds; asked only when the version, or the hash of one of its tables, is another.
 
@@ -43,10 +43,10 @@ class WhileAllowed:
         plan: QueryPlan,
         start: Callable[[QueryPlan], Execution],
         version: Callable[[], str],
-        hash_of: Callable[[str], str],
+        hashes_of: Callable[[Iterable[str]], dict[str, str]],
         require: Callable[[QueryPlan], None],
     ) -> None:
-        self._plan, self._version, self._hash_of, self._require = plan, version, hash_of, require
+        self._plan, self._version, self._hashes_of, self._require = plan, version, hashes_of, require
         self._seen = plan.policy_version
         self._hashes = {name: decision.policy_hash for name, decision in plan.decisions.items()}
         self._check()
@@ -70,7 +70,7 @@ class WhileAllowed:
 
     def _check(self) -> None:
         now = self._version()
-        hashes = {name: self._hash_of(name) for name in self._hashes}
+        hashes = self._hashes_of(self._hashes)
         if now != self._seen or hashes != self._hashes:
             self._require(self._plan)
             self._seen, self._hashes = now, hashes

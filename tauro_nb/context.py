@@ -395,7 +395,7 @@ class VirtualContext(Discovery, Oversight):
 
         version = partial(self.layer.security.version, thorough=False)
         run = partial(self.layer.machine.engine.run, meter=meter, tell=tell)
-        return WhileAllowed(plan, run, version, self.layer.security.policy_hash, self._require_unchanged)
+        return WhileAllowed(plan, run, version, self.layer.security.policy_hashes, self._require_unchanged)
 
     def _require_unchanged(self, plan: QueryPlan) -> None:
         """Refuse a plan that does not hold for who asks now."""

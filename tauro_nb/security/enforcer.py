@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -390,15 +390,16 @@ class SecurityEnforcer(AuditedAccess):
             return without_policy(table_name, principal, columns, "allow", Operation.SELECT)
         return compiled.bind(columns, strict=False).as_they_are(table_name, principal)
 
-    def policy_hash(self, table_name: str) -> str:
-        """The hash of all that rules a table now, changes in place and tags included; see `TableDecision.policy_hash`.
+    def policy_hashes(self, tables: Iterable[str]) -> dict[str, str]:
+        """The hash of all that rules each table now, changes in place and tags included: `TableDecision.policy_hash`.
 
         Raises
         ------
         PolicyError
-            The policy is wrong.
+            One of the policies is wrong.
         """
-        return self._hash_of(self._current(table_name))
+        book = self.book
+        return {name: self._hash_of(self._current(name, book)) for name in tables}
 
     def _hash_of(self, compiled: Compiled | None) -> str:
         return compiled.policy_hash if compiled is not None else f"default:{self.default_access}"
