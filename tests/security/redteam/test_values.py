@@ -27,6 +27,7 @@ class Sly(str):
     """A text that is one thing to whoever looks at it, and another once it is written into SQL."""
 
     __slots__ = ("written",)
+    written: str
 
     @classmethod
     def of(cls, seen: str, written: str) -> Sly:
