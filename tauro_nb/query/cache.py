@@ -108,12 +108,19 @@ def plan_key(
     """
     if frames:
         return None
+    named = params is None or isinstance(params, Mapping)
+    values = params_by_name(params)
     try:
-        forms = tuple((name, _form(value)) for name, value in params_by_name(params).items())
+        # A name that is not in the text may be that of a template: that it was given counts, and no more of it.
+        forms = tuple((name, _form(values[name]) if not named or _names(source, name) else None) for name in values)
     except _NoForm:
         return None
-    given = "values" if params is None or isinstance(params, Mapping) else "positions"
+    given = "values" if named else "positions"
     return (source, given, forms, limit, pushdown, principal.key)
+
+
+def _names(text: str, name: str) -> bool:
+    return f":{name}" in text or f"${name}" in text
 
 
 class _NoForm(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tauro_nb.errors import UsageError
@@ -80,7 +80,29 @@ def plain(value: Any) -> Any:
     return next((take(value) for kind, take in _FORMS if isinstance(value, kind)), value)
 
 
-def plain_params(params: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, Any] | list[Any] | None:
+class _Taken(Mapping[str, Any]):
+    """Parameters by name: each is taken down when it is first looked at; what no query names is left alone."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = given
+        self._taken: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._taken:
+            self._taken[name] = plain(self._given[name])
+        return self._taken[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+
+def plain_params(params: Mapping[str, Any] | Iterable[Any] | None) -> Mapping[str, Any] | list[Any] | None:
     """The parameters of a request, by name or by position.
 
     Raises
@@ -91,7 +113,7 @@ def plain_params(params: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, 
     if params is None:
         return None
     if isinstance(params, Mapping):
-        return {plain(name): plain(value) for name, value in params.items()}
+        return _Taken(params)
     if isinstance(params, Iterable):
         return [plain(value) for value in params]
     raise UsageError(

@@ -417,7 +417,7 @@ class Planner:
     def _with_parameters(self, table: VirtualTable) -> VirtualTable:
         """The table with the request's values for the `{{ name }}`s of its query; its own are the defaults."""
         wanted = template_names(table)
-        given = {name: value for name, value in self._given.items() if name in wanted}
+        given = {name: self._given[name] for name in wanted if name in self._given}
         return replace(table, parameters={**table.parameters, **given}) if given else table
 
     def _check_table(self, table: VirtualTable) -> None:
