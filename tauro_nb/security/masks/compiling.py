@@ -96,6 +96,9 @@ def compile_mask(express: Callable[[Column], Branches], column: str, type: str, 
     select = compiler(dialect).to_sqlglot(table.select(masked=whole))
     tree: exp.Expr = select.selects[0].unalias().copy()
     _settle_substrings(tree)
+    for length in tree.find_all(exp.Length):
+        # Of characters: to MySQL's own dialect LENGTH means bytes, and what Ibis makes of it goes by what came first.
+        length.set("binary", None)
     for call in list(tree.find_all(exp.Anonymous)):
         if (build := _WORDLESS.get(call.name.casefold())) is not None:
             call.replace(build(*call.expressions))

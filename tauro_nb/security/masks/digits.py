@@ -97,8 +97,8 @@ class SSNMasker(TextMasker):
 def _matched(column: StringColumn, pattern: str, dialect: str) -> BooleanValue:
     """Whether a text is of a form that ends in a digit.
 
-    What a backslash is at MySQL, its `sql_mode` decides; `$` needs none, and lets line breaks pass at the end. The
-    function is the one that MariaDB has, too.
+    What a backslash is at MySQL, its `sql_mode` decides; `$` needs none, and lets line breaks pass at the end. This
+    function MariaDB has, too, unlike REGEXP_LIKE.
     """
     import ibis
 

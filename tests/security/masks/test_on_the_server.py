@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from tauro_nb import VirtualContext
-from tauro_nb.query.plan import whole
+from tauro_nb.query.plan import sealed, whole
 from tauro_nb.security.masks import MARK, Masker, choose_mask
 from tauro_nb.sources.capability import MASK, Capability
 from tauro_nb.sources.mysql import CAPABILITY as MYSQL
@@ -129,9 +129,9 @@ SHORT = [value for value in [*VALUES, *BROKEN] if value is None or len(value) <=
 
 @pytest.fixture(scope="module")
 def maria(mariadb_server: MariaDBServer) -> Iterator[MariaDBServer]:
-    general, binary, latin = "utf8mb4_general_ci", "utf8mb4_bin", "utf8mb4_unicode_ci"
+    kinds = {"v": "utf8mb4_general_ci", "b": "utf8mb4_bin", "u": "utf8mb4_unicode_ci"}
     mariadb_server.execute("DROP TABLE IF EXISTS hostile")
-    texts = ", ".join(f"{name} VARCHAR(255) COLLATE {kind}" for name, kind in zip("vbu", (general, binary, latin)))
+    texts = ", ".join(f"{name} VARCHAR(255) COLLATE {kind}" for name, kind in kinds.items())
     mariadb_server.execute(f"CREATE TABLE hostile (n INT, {texts})")
     with mariadb_server.connect("test") as connection, connection.cursor() as cursor:
         rows = [(number, value, value, value) for number, value in enumerate(SHORT)]
