@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlglot import exp
 
 from tauro_nb.query.names import RAW
-from tauro_nb.query.trees import conjuncts
+from tauro_nb.query.trees import conjuncts, every
 from tauro_nb.sources.attached import is_plain_scan
 from tauro_nb.sources.capability import Capability, Guard, always, families, family, operands
 from tauro_nb.sources.guards import (
@@ -37,6 +37,7 @@ _INTEGER_DIGITS = {exp.DType.TINYINT: 3, exp.DType.SMALLINT: 5, exp.DType.INT: 1
 
 
 Shape = tuple[int, int]
+Tree = TypeVar("Tree", bound=exp.Expr)
 
 
 def _decimal_shape(node: exp.Expr) -> Shape | None:
@@ -191,6 +192,8 @@ _OWN: dict[type[exp.Expr], Guard] = {
 CAPABILITY = Capability(
     "mysql",
     {node: guard for node, guard in QUERY_NODES.items() if node not in (exp.Intersect, exp.Except)} | _OWN,
+    # Of texts that are short enough to be compared there; so are these masks of them.
+    masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact"}),
     keys=KeyForm(frozenset({"integer", "decimal"}), key_list, most=50_000),
 )
 
@@ -228,9 +231,10 @@ def translate(tree: exp.Query, schema: Mapping[str, str], tables: Mapping[str, R
     # What an index serves is gathered first: bytes find none.
     gathered = [(node, _own_conditions(node, tables[node.name])) for node in raws]
     _in_bytes(tree)
+    CAPABILITY.translate_masks(tree)
     for node, conditions in gathered:
         node.replace(_derived(node, tree, tables[node.name], conditions))
-    return _sent(tree, schema)
+    return _without_backslash(_sent(tree, schema))
 
 
 def _scan(tree: exp.Query, tables: Mapping[str, RawTable]) -> exp.Select:
@@ -244,6 +248,7 @@ def _scan(tree: exp.Query, tables: Mapping[str, RawTable]) -> exp.Select:
         for column in [node for node in where.find_all(exp.Column) if node.name.lower() in table.columns]:
             column.replace(table.columns[column.name.lower()].inside(column.copy()))
         _in_bytes(where)
+        CAPABILITY.translate_masks(where)
     for item in tree.selects:
         column = item.unalias()
         if isinstance(column, exp.Column):
@@ -251,7 +256,15 @@ def _scan(tree: exp.Query, tables: Mapping[str, RawTable]) -> exp.Select:
     relation = table.relation.copy()
     relation.set("alias", raw.args.get("alias"))
     raw.replace(relation)
-    return tree.where(*indexed, copy=False)
+    return _without_backslash(tree.where(*indexed, copy=False))
+
+
+def _without_backslash(tree: Tree) -> Tree:
+    """Texts that are written with a backslash by their bytes: what one means is for the server's `sql_mode` to say."""
+    for node in every(tree, exp.Literal):
+        if node.is_string and "\\" in node.sql("mysql"):
+            node.replace(as_utf8(exp.HexString(this=node.name.encode().hex())))
+    return tree
 
 
 def _own_conditions(node: exp.Table, table: RawTable) -> list[exp.Expr]:

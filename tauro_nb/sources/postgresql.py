@@ -138,7 +138,7 @@ CAPABILITY = Capability(
         exp.Ordered: sortable,
         exp.Identifier: _name,
     },
-    masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact", "redact shape"}),
+    masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "partial long", "redact", "redact shape"}),
     keys=KeyForm(frozenset({"integer", "decimal", "date", "timestamp", "text"}), array_of, most=500_000),
 )
 

@@ -81,7 +81,7 @@ CAPABILITY = Capability(
         exp.Order: always,
         exp.Ordered: lambda node: family(node.this) == "integer",
     },
-    masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "redact"}),
+    masks=frozenset({"email", "phone", "ssn", "first4", "last4", "partial", "partial long", "redact"}),
     keys=KeyForm(frozenset({"integer", "text"}), json_array, most=200_000),
 )
 

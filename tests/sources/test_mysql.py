@@ -88,3 +88,43 @@ def test_a_value_is_found_by_itself(ctx: VirtualContext, column: str) -> None:
     sql = f"SELECT id FROM kinds WHERE {column} = :value"
     assert ctx.query(sql, {"value": value}).rows() == [{"id": 0}]
     assert ctx.query(f"SELECT id FROM kinds WHERE {column} IS NULL").rows() == [{"id": 2}]
+
+
+TEXTS = ("name", "binary_name", "western", "padded", "long", "document", "choice", "choices", "identity", "address")
+
+
+@pytest.mark.parametrize("mask", ["first4", "last4", "email", "redact"])
+def test_texts_of_every_kind_are_masked_there_as_they_are_here(
+    mariadb_server: MariaDBServer, database: str, mask: str
+) -> None:
+    fields = {column: {"mask": mask, "allowed_roles": ["admin"]} for column in TEXTS}
+    config = {
+        "connections": {"my": {"type": "mysql", "uri": mariadb_server.uri(database)}},
+        "virtual_tables": {"kinds": {"connection": "my", "table": "kinds"}},
+        "security_policies": {"kinds": {"field_policies": fields}},
+    }
+    with VirtualContext(config, principal="ana") as ctx:
+        for sql in (
+            f"SELECT id, {', '.join(TEXTS)} FROM kinds ORDER BY id",
+            "SELECT id FROM kinds WHERE western LIKE '%*%' OR choice <> name ORDER BY id",
+            "SELECT name, count(*) AS n, min(identity) AS m FROM kinds GROUP BY name ORDER BY name",
+        ):
+            plan = ctx._plan(sql, pushdown=False)
+            here = ctx._run(plan, "here", 0.0, ctx.layer.config.limits).rows()
+            assert ctx.query(sql).rows() == here, sql
+            assert sql.startswith("SELECT name") or here
+
+
+def test_a_backslash_is_one_whatever_the_server_takes_it_for(mariadb_server: MariaDBServer, database: str) -> None:
+    config = {
+        "connections": {"my": {"type": "mysql", "uri": mariadb_server.uri(database)}},
+        "virtual_tables": {"kinds": {"connection": "my", "table": "kinds"}},
+    }
+    text = COLUMNS["name"][1][0].replace("'", "''")
+    counted = (
+        f"SELECT count(*) AS n, min(CASE WHEN name = '{text}' THEN 'a\\b''' END) AS v FROM kinds WHERE name = '{text}'"
+    )
+    for mode in ("NO_BACKSLASH_ESCAPES", "DEFAULT"):
+        mariadb_server.execute(f"SET GLOBAL sql_mode = {mode}")
+        with VirtualContext(config) as ctx:
+            assert ctx.query(counted).rows() == [{"n": 1, "v": "a\\b'"}], mode

@@ -12,11 +12,22 @@ from sqlglot import exp
 from tauro_nb.security.types import data_type, is_text
 
 if TYPE_CHECKING:
-    from ibis.expr.types import BooleanValue, Column, StringColumn, StringValue
+    from ibis.expr.types import BooleanValue, Column, IntegerValue, StringColumn, StringValue
 
     from tauro_nb.security.masks.base import Branches
 
-__all__ = ["compile_mask", "compiler", "fits_glob", "head", "ibis_type", "joined", "tail", "trunk", "unbroken"]
+__all__ = [
+    "compile_mask",
+    "compiler",
+    "fits_glob",
+    "head",
+    "ibis_type",
+    "joined",
+    "position",
+    "tail",
+    "trunk",
+    "unbroken",
+]
 
 _TYPES = {
     "TINYINT": "int8",
@@ -85,13 +96,17 @@ def compile_mask(express: Callable[[Column], Branches], column: str, type: str, 
     select = compiler(dialect).to_sqlglot(table.select(masked=whole))
     tree: exp.Expr = select.selects[0].unalias().copy()
     _settle_substrings(tree)
+    for length in tree.find_all(exp.Length):
+        # Of characters: to MySQL's own dialect LENGTH means bytes, and what Ibis makes of it goes by what came first.
+        length.set("binary", None)
     for call in list(tree.find_all(exp.Anonymous)):
         if (build := _WORDLESS.get(call.name.casefold())) is not None:
             call.replace(build(*call.expressions))
     for node in list(tree.find_all(exp.Column)):
         node.replace(_column(column, type, dialect))
     if is_text(type):
-        return tree
+        # Texts are bytes wherever MySQL compares them for us.
+        return exp.cast(tree, "BINARY", dialect="mysql") if dialect == "mysql" else tree
     # What Ibis computes may be wider than the column: a value that does not fit is hidden, and no error names it.
     return exp.TryCast(this=tree, to=data_type(type))
 
@@ -165,6 +180,18 @@ def joined(dialect: str, *parts: StringValue) -> StringValue:
     return whole
 
 
+def position(column: StringColumn, text: str, dialect: str) -> IntegerValue:
+    """Where a text begins in one that has it, counted from 0. For MySQL Ibis would ask for bytes."""
+    import ibis
+
+    @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
+    def instr(text: str, part: str) -> int:
+        raise NotImplementedError
+
+    found: IntegerValue = instr(column, text) - 1 if dialect == "mysql" else column.find(text)
+    return found
+
+
 def tail(column: StringColumn, length: int, dialect: str) -> StringValue:
     """The last characters of texts that have as many.
 
@@ -177,12 +204,16 @@ def tail(column: StringColumn, length: int, dialect: str) -> StringValue:
 def _column(name: str, type: str, dialect: str) -> exp.Expr:
     """The column, as what Ibis takes it for.
 
-    At PostgreSQL without the collation it was made with, which may know neither LIKE nor patterns; moments of another
+    At PostgreSQL without the collation it was made with, which may know neither LIKE nor patterns; at MySQL as
+    characters, with a collation that takes none for another; moments of another
     precision as TIMESTAMP, for the engine would convert the literals they are compared with, and find one too early.
     """
     column = exp.column(name, quoted=True)
     if dialect == "postgres":
         return exp.paren(exp.Collate(this=column, expression=exp.to_identifier("C", quoted=True)), copy=False)
+    if dialect == "mysql":
+        unicode = exp.Cast(this=column, to=exp.DataType(this=exp.DType.CHARACTER_SET, kind=exp.Var(this="utf8mb4")))
+        return exp.paren(exp.Collate(this=unicode, expression=exp.Var(this="utf8mb4_bin")), copy=False)
     if trunk(type) in ("TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"):
         return exp.TryCast(this=column, to=data_type("TIMESTAMP"))
     return column

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tauro_nb.security.masks.base import HIDDEN, TextMasker
-from tauro_nb.security.masks.compiling import head, joined, unbroken
+from tauro_nb.security.masks.compiling import head, joined, position, unbroken
 
 if TYPE_CHECKING:
     from ibis.expr.types import StringColumn
@@ -48,7 +48,7 @@ class EmailMasker(TextMasker):
         address &= unbroken(column, dialect)
         for white in _WHITE:
             address &= ~column.contains(white)
-        at = column.find("@")  # 0-based
+        at = position(column, "@", dialect)
         short = column.like("_@%") | column.like("__@%")
         hidden = ibis.literal(HIDDEN)
         whole = joined(dialect, head(column, dialect), hidden, column.substr(at - 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tauro_nb.errors import PolicyError
 from tauro_nb.security.masks.base import TextMasker
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tauro_nb.security.masks.base import Branches
 
 __all__ = ["First4Masker", "Last4Masker", "PartialMasker"]
+
+
+_SHORT_PAD: Final = 8
+"""Bytes."""
 
 
 class PartialMasker(TextMasker):
@@ -47,6 +51,11 @@ class PartialMasker(TextMasker):
         self._hide: int = self.parameters["hide"]
         if type(self) is PartialMasker and not self._prefix + self._suffix:
             raise PolicyError("the mask `partial` needs `prefix` or `suffix`; `constant` shows neither")
+
+    @property
+    def form(self) -> str:
+        """Some sources sort and group texts by their first bytes, beyond which a long pad leads."""
+        return self.name if len(self._pad.encode()) <= _SHORT_PAD else f"{self.name} long"
 
     def mask_text(self, text: str) -> str:
         """Hide the middle of one text."""

@@ -14,12 +14,14 @@ import pyarrow as pa
 import pytest
 
 from tauro_nb import VirtualContext
-from tauro_nb.query.plan import whole
+from tauro_nb.query.plan import sealed, whole
 from tauro_nb.security.masks import MARK, Masker, choose_mask
 from tauro_nb.sources.capability import MASK, Capability
+from tauro_nb.sources.mysql import CAPABILITY as MYSQL
 from tauro_nb.sources.postgresql import CAPABILITY as POSTGRES
 from tauro_nb.sources.sqlite import CAPABILITY as SQLITE
 from tests.hostile import HOSTILE, crafted
+from tests.mariadb import MariaDBServer
 
 VALUES: list[str | None] = [*HOSTILE, *crafted(4000)]
 BROKEN = ["al\0n@x.de", "\0", "123-45-5678\0", "5551234567\0", "\x005551234567", "abcdefgh\0ijkl", "alan@x\0.com"]
@@ -27,6 +29,7 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     ("email", {}), ("phone", {}), ("ssn", {}), ("redact", {}), ("redact", {"shape": True}),
     ("first4", {}), ("last4", {}), ("last4", {"hide": 4}), ("partial", {"prefix": 2, "suffix": 3}),
     ("partial", {"prefix": 1, "pad": "'\\%"}), ("partial", {"suffix": 1, "pad": ""}),
+    ("partial", {"prefix": 1, "pad": "\u00e9\U0001f600"}), ("partial", {"suffix": 1, "pad": "- hidden -\n"}),
 ]  # fmt: skip
 MASKS = [choose_mask("v", name, options=options) for name, options in FORMS]
 
@@ -55,11 +58,12 @@ def test_every_listed_mask_is_tested() -> None:
     tested = {masker.form for masker in MASKS}
     assert POSTGRES.masks <= tested
     assert SQLITE.masks <= tested
+    assert MYSQL.masks <= tested
     assert MASK == MARK, "the mask's mark is the one that sources look for"
 
 
 @pytest.mark.parametrize(
-    "masker", [masker for masker in MASKS if masker.form in POSTGRES.masks | SQLITE.masks], ids=name_of
+    "masker", [masker for masker in MASKS if masker.form in POSTGRES.masks | SQLITE.masks | MYSQL.masks], ids=name_of
 )
 def test_a_mask_that_a_source_answers_is_a_text_for_the_engine(
     engine: duckdb.DuckDBPyConnection, masker: Masker
@@ -117,6 +121,48 @@ def test_bytes_in_a_sqlite_text_column_are_hidden(masker: Masker) -> None:
         connection.executemany("INSERT INTO t VALUES (?)", [(b"alan@example.com",), (b"123-45-5678",), (b"\xff@\xfe",)])
         found = connection.execute(f"SELECT DISTINCT {tree.sql('sqlite')} FROM t").fetchall()
     assert found == [(masker.mask(""),)]
+
+
+SHORT = [value for value in [*VALUES, *BROKEN] if value is None or len(value) <= 255]
+"""Longer texts are compared in the engine, and masked there."""
+
+
+@pytest.fixture(scope="module")
+def maria(mariadb_server: MariaDBServer) -> Iterator[MariaDBServer]:
+    kinds = {"v": "utf8mb4_general_ci", "b": "utf8mb4_bin", "u": "utf8mb4_unicode_ci"}
+    mariadb_server.execute("DROP TABLE IF EXISTS hostile")
+    texts = ", ".join(f"{name} VARCHAR(255) COLLATE {kind}" for name, kind in kinds.items())
+    mariadb_server.execute(f"CREATE TABLE hostile (n INT, {texts})")
+    with mariadb_server.connect("test") as connection, connection.cursor() as cursor:
+        rows = [(number, value, value, value) for number, value in enumerate(SHORT)]
+        cursor.executemany("INSERT INTO hostile VALUES (%s, %s, %s, %s)", rows)
+    yield mariadb_server
+    mariadb_server.execute("DROP TABLE hostile")
+
+
+@pytest.mark.parametrize("mode", ["", "NO_BACKSLASH_ESCAPES,ANSI_QUOTES,PIPES_AS_CONCAT"])
+@pytest.mark.parametrize("masker", listed(MYSQL), ids=name_of)
+def test_mariadb_masks_as_the_engine_does(
+    maria: MariaDBServer, engine: duckdb.DuckDBPyConnection, masker: Masker, mode: str
+) -> None:
+    options: dict[str, Any] = {"mask": masker.name, "allowed_roles": ["admin"], "mask_options": dict(masker.parameters)}
+    config = {
+        "connections": {"c": {"type": "mysql", "uri": maria.uri()}},
+        "virtual_tables": {"t": {"connection": "c", "table": "hostile"}},
+        "security_policies": {"t": {"field_policies": dict.fromkeys("vbu", options)}},
+    }
+    maria.execute(f"SET GLOBAL sql_mode = '{mode}'")
+    try:
+        with VirtualContext(config, principal="ana") as ctx:
+            plan = ctx.plan("SELECT n, v, b, u FROM t ORDER BY n")
+            (fragment,) = whole(plan).fragments
+            assert "CASE" in fragment.sql, "the server masks"
+            rows = ctx.run(plan).rows()
+    finally:
+        maria.execute("SET GLOBAL sql_mode = DEFAULT")
+    expected = in_engine(engine, masker, SHORT)
+    for column in "vbu":
+        assert [row[column] for row in rows] == expected
 
 
 COLUMNS = {"email": "email", "phone": "phone", "ssn": "ssn", "card": "last4", "iban": "first4", "name": "redact"}
@@ -184,6 +230,33 @@ def test_no_raw_value_leaves_postgresql(people: VirtualContext, postgres_uri: st
     here = people._run(plan, "here", 0.0, people.layer.config.limits).rows()
     assert sorted(map(repr, found)) == sorted(map(repr, here))
     assert not any(raw in str(value) for row in found for value in row.values() for raw in raw_texts())
+
+
+@pytest.fixture(scope="module")
+def people_in_mariadb(mariadb_server: MariaDBServer) -> Iterator[VirtualContext]:
+    texts = ", ".join(f"{column} VARCHAR(200)" for column in COLUMNS)
+    mariadb_server.execute("DROP TABLE IF EXISTS people_masked")
+    mariadb_server.execute(f"CREATE TABLE people_masked (id INT, {texts}, points INT)")
+    with mariadb_server.connect("test") as connection, connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO people_masked VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", PEOPLE)
+    with guarded({"type": "mysql", "uri": mariadb_server.uri()}, "mysql") as ctx:
+        yield ctx
+    mariadb_server.execute("DROP TABLE people_masked")
+
+
+@pytest.mark.parametrize("sql", SHAPES)
+def test_no_raw_value_leaves_mariadb(
+    people_in_mariadb: VirtualContext, mariadb_server: MariaDBServer, sql: str
+) -> None:
+    ctx = people_in_mariadb
+    for fragment in whole(ctx.plan(sql)).fragments:
+        sent = {str(value) for row in mariadb_server.execute(fragment.sql) for value in row}
+        assert sent
+        assert not any(raw in value for raw in raw_texts() for value in sent), fragment.sql
+    found = ctx.query(sql).rows()
+    plan = ctx._plan(sql, pushdown=False)
+    here = ctx._run(sealed(plan, plan, ctx.layer), "here", 0.0, ctx.layer.config.limits).rows()
+    assert sorted(map(repr, found)) == sorted(map(repr, here))
 
 
 @pytest.mark.postgres
