@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
-from tauro_nb.errors import TauroError
 from tauro_nb.query.fingerprint import apart, fingerprint, statement_of
 from tauro_nb.query.parse import parse
+from tauro_nb.query.plain import plain_params
 from tauro_nb.query.uses import TableUse, table_uses
 from tauro_nb.security.audit import POLICY_ONLY
 from tauro_nb.security.audit.codec import Asked
@@ -98,8 +98,8 @@ def params_of(plan: QueryPlan, keys: AuditKeys | None) -> dict[str, str]:
 def parts_of(asked: str | exp.Expr | None, params: Any) -> dict[str, Any]:
     """What can be said of a request that was refused: its shape, if it is a query at all."""
     try:
-        tree = None if asked is None else parse(asked, params).tree
-    except TauroError:
+        tree = None if asked is None else parse(asked, plain_params(params)).tree
+    except Exception:  # noqa: BLE001 - whatever a request's own objects do: that it was refused is recorded
         return {}
     if tree is None:
         return {}

@@ -13,8 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlglot import exp
-
 if TYPE_CHECKING:
     from tauro_nb.security.principal import Principal
 
@@ -90,7 +88,7 @@ def params_by_name(params: Mapping[str, Any] | Sequence[Any] | None) -> Mapping[
 
 
 def plan_key(
-    source: str | exp.Expr,
+    source: str,
     params: Mapping[str, Any] | Sequence[Any] | None,
     frames: Mapping[str, Any] | None,
     limit: int | None,
@@ -110,13 +108,19 @@ def plan_key(
     """
     if frames:
         return None
+    named = params is None or isinstance(params, Mapping)
+    values = params_by_name(params)
     try:
-        forms = tuple((name, _form(value)) for name, value in params_by_name(params).items())
+        # A name that is not in the text may be that of a template: that it was given counts, and no more of it.
+        forms = tuple((name, _form(values[name]) if not named or _names(source, name) else None) for name in values)
     except _NoForm:
         return None
-    given = "values" if params is None or isinstance(params, Mapping) else "positions"
-    text = (source,) if isinstance(source, str) else ("tree", source.sql("duckdb"))
-    return (text, given, forms, limit, pushdown, principal.key)
+    given = "values" if named else "positions"
+    return (source, given, forms, limit, pushdown, principal.key)
+
+
+def _names(text: str, name: str) -> bool:
+    return f":{name}" in text or f"${name}" in text
 
 
 class _NoForm(Exception):
@@ -153,8 +157,6 @@ def _form(value: Any) -> Hashable:
     for kind, detail in _FORMS:
         if isinstance(value, kind):
             return type(value), detail(value)
-    if hasattr(value, "item") and hasattr(value, "dtype") and not getattr(value, "shape", None):  # a NumPy scalar
-        return type(value), _form(value.item())
     raise _NoForm
 
 

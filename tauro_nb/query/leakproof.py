@@ -220,8 +220,6 @@ def is_leakproof(
 
 def _hardest(value: Any) -> Any:
     """Of all values that a kept plan may be used with in place of this one, one that is leak-proof least often."""
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):  # a NumPy scalar
-        value = value.item()
     if isinstance(value, str):
         return _NO_VALUE
     if isinstance(value, int) and not isinstance(value, bool):

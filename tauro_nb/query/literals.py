@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlglot import exp
 
 from tauro_nb.errors import UsageError
+from tauro_nb.query.plain import plain
 from tauro_nb.query.trees import copied, every
 
 __all__ = ["bind_literals", "is_plain_date", "literal", "used_params"]
@@ -75,10 +76,9 @@ def literal(value: Any) -> exp.Expr:
     >>> literal(-3).sql("duckdb")
     '-3'
     """
+    value = plain(value)
     if value is None:
         return exp.null()
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):  # a NumPy scalar
-        value = value.item()
     for kind, build in _FORMS:
         if isinstance(value, kind):
             return build(value)

@@ -18,12 +18,12 @@ from tauro_nb.errors import TOO_DEEP, ParseError, UnboundParameter, UnsupportedS
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.query import Query
 from tauro_nb.query.template import mark_templates, missing_value, template_names
-from tauro_nb.query.trees import copied, every, written
+from tauro_nb.query.trees import every, written
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
 
-__all__ = ["limited", "parse", "parse_view", "position_of"]
+__all__ = ["limited", "parse", "parse_view", "position_of", "statement_text"]
 
 # Statements that sqlglot parses only in part, or takes for a column name: told by their first word.
 _COMMANDS = frozenset(
@@ -169,21 +169,25 @@ def _check_params(tree: exp.Expr, params: Mapping[str, Any], text: str) -> dict[
     return used
 
 
-def _regular(tree: exp.Expr) -> exp.Expr:
-    """Return a copy whose children all stand in lists.
+def statement_text(source: str | exp.Expr) -> str:
+    """The text of a request that came as text or as a tree. What it says is read from there, and from nowhere else.
 
-    Ibis builds some as tuples, which SQL generation reads and no walk enters: a name in there would be
-    neither resolved nor counted.
+    A tree may hold anything, in places that no walk enters: names that are SQL, notes that only we make, nodes that
+    change from one look to the next. Once it is written down it is what it says.
+
+    Raises
+    ------
+    UsageError
+        It is neither, or such a tree has no text.
     """
-    tree = copied(tree)
-    stack = [tree]
-    while stack:
-        node = stack.pop()
-        for key, value in list(node.args.items()):
-            if isinstance(value, tuple):
-                node.set(key, [item.copy() if isinstance(item, exp.Expr) else item for item in value])
-        stack.extend(node.iter_expressions())
-    return tree
+    if isinstance(source, str):
+        return str.__str__(source)
+    if isinstance(source, exp.Expr):
+        try:
+            return str.__str__(written(source))
+        except Exception:  # noqa: BLE001 - whatever its nodes do, in the words of whoever made them
+            raise UsageError("this tree has no SQL text.", hint="Write the query as text.") from None
+    raise UsageError(f"a query is SQL text or an Ibis expression, not {type(source).__name__}.")
 
 
 def parse(
@@ -221,13 +225,9 @@ def parse(
         values = params or {}
     else:
         values = {str(index): value for index, value in enumerate(params, start=1)}
-    if isinstance(source, str):
-        # What stands in front stays: positions are those of the user's text.
-        text = source.rstrip().rstrip(";").rstrip()
-        tree = _one_tree(text)
-    else:
-        tree = _regular(source)
-        text = written(tree)
+    # What stands in front stays: positions are those of the user's text.
+    text = statement_text(source).rstrip().rstrip(";").rstrip()
+    tree = _one_tree(text)
     _check_read_only(tree, text)
     return Query(tree=tree, text=text, typed=tree, params=_check_params(tree, values, text), frames=dict(frames or {}))
 
@@ -250,15 +250,7 @@ def parse_view(table: VirtualTable) -> Query:
 
 
 def limited(tree: exp.Expr, limit: int) -> exp.Expr:
-    """The query cut to so many rows, on a copy.
-
-    Raises
-    ------
-    UsageError
-        The limit is negative.
-    """
-    if limit < 0:
-        raise UsageError(f"limit is {limit}; it must be 0 or more.")
+    """The query cut to so many rows, on a copy."""
     inner = tree if isinstance(tree, exp.Query) else exp.select("*").from_(exp.Subquery(this=tree))
     own = inner.args.get("limit")
     if own is None and not isinstance(inner, exp.Subquery):

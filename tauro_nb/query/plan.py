@@ -13,6 +13,7 @@ from sqlglot import exp
 from tauro_nb.errors import UsageError
 from tauro_nb.query.measured import Measured
 from tauro_nb.query.names import FRAGMENT, display_sql, leaf_kind
+from tauro_nb.query.plain import plain_frames
 from tauro_nb.query.trees import BARRIER, conjuncts, cuts_below_join, scanning_twice
 from tauro_nb.query.uses import Roles
 
@@ -425,9 +426,10 @@ def made_by(maker: object, plan: QueryPlan, frames: Mapping[str, Any] | None = N
     made = box.open()
     if frames is None:
         return made
+    frames = plain_frames(frames)
     if {name: frame.schema for name, frame in frames.items()} != {name: f.schema for name, f in made.frames.items()}:
         raise UsageError("this plan was made for frames with other columns.", hint="Plan again.")
-    return replace(made, frames=dict(frames))
+    return replace(made, frames=frames)
 
 
 def whole_fragment(tree: exp.Expr) -> str | None:

@@ -30,9 +30,10 @@ from tauro_nb.query.blame import about, reading_for
 from tauro_nb.query.cache import params_by_name, plan_key, same_values
 from tauro_nb.query.garbage import room_for_trees
 from tauro_nb.query.kept import KeptPlan, holds, keep
-from tauro_nb.query.parse import limited, parse, parse_view
+from tauro_nb.query.parse import limited, parse, parse_view, statement_text
 from tauro_nb.query.place import outline, place
 from tauro_nb.query.placement.actuals import misjudged
+from tauro_nb.query.plain import plain_frames, plain_limit, plain_params
 from tauro_nb.query.plan import QueryPlan, RuleFired, Walk
 from tauro_nb.query.query import Query
 from tauro_nb.query.required import require_filters
@@ -114,6 +115,8 @@ class Planner:
             Any step refused; see `tauro_nb.errors`.
         """
         started = time.perf_counter()
+        source, params, limit = statement_text(source), plain_params(params), plain_limit(limit)
+        frames = plain_frames(frames)
         key = plan_key(source, params, frames, limit, self.principal, pushdown=pushdown)
         kept = self.services.plans.get(key)
         cached = (
@@ -414,7 +417,7 @@ class Planner:
     def _with_parameters(self, table: VirtualTable) -> VirtualTable:
         """The table with the request's values for the `{{ name }}`s of its query; its own are the defaults."""
         wanted = template_names(table)
-        given = {name: value for name, value in self._given.items() if name in wanted}
+        given = {name: self._given[name] for name in wanted if name in self._given}
         return replace(table, parameters={**table.parameters, **given}) if given else table
 
     def _check_table(self, table: VirtualTable) -> None:
