@@ -18,6 +18,7 @@ from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
 from tauro_nb.oversight import Oversight
 from tauro_nb.query.budget import require_within
+from tauro_nb.query.plain import plain_frames
 from tauro_nb.security.enforcer import SecurityEnforcer
 from tauro_nb.security.principal import Principal
 from tauro_nb.security.sight import Sight
@@ -269,7 +270,7 @@ class VirtualContext(Discovery, Oversight):
         """
         tree, found, given = self._parts(query)
         values = params if params is not None else given
-        frames = {**found, **(frames or {})}
+        frames = {**found, **plain_frames(frames)}
         return self.query_parts(
             tree, frames, values, limit, max_bytes=max_bytes, measure=progress is not None, progress=progress
         )

@@ -102,8 +102,8 @@ class VirtualReaderFactory:
 
         Raises
         ------
-        UnknownTable
-            The context's catalog has no such table.
+        UnknownTable, AccessDenied
+            The context's catalog has no such table, or it is denied.
         UsageError
             There is no catalog to look a name up in, or the catalog means something else by it.
         """
@@ -111,9 +111,10 @@ class VirtualReaderFactory:
             if not isinstance(table, VirtualTable):
                 raise UsageError("without a context a reader needs the VirtualTable itself.")
             return VirtualReader(table)
-        known = self.context.planner.sight.resolve(table if isinstance(table, str) else table.name)
-        if isinstance(table, VirtualTable) and table != known:
+        name = self.context.require_open(table if isinstance(table, str) else table.name)
+        seen = self.context.get_table(name)
+        if seen is None or (isinstance(table, VirtualTable) and table != seen):
             raise UsageError(
-                f"the catalog's `{known.name}` is not the table given.", hint="Register the change with update_table()."
+                f"the catalog's `{name}` is not the table given.", hint="Register the change with update_table()."
             )
-        return VirtualReader(known, self.context)
+        return VirtualReader(seen.copy(), self.context)

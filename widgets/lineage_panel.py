@@ -81,6 +81,20 @@ class LineageGraphPanel(Panel):
         name = proposal["value"]
         return None if name is None else resolve(self._graph, name)
 
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take over the front end's values; a focus that is unknown is told, and stays what it was."""
+        # While values are taken over together, one that fails its check would stay.
+        state, notice = dict(sync_data), ""
+        if state.get("focus") is not None:
+            try:
+                resolve(self._graph, str(state["focus"]))
+            except TauroError as error:
+                notice = visible(error)
+                del state["focus"]
+        super().set_state(state)
+        if notice:
+            self._notice = notice
+
     @property
     def view(self) -> View:
         """The part of the graph that is shown now."""

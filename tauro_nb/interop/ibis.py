@@ -22,6 +22,7 @@ from sqlglot import exp
 from tauro_nb.context import VirtualContext
 from tauro_nb.errors import BindError, UnknownTable, UnsupportedStatement, UsageError
 from tauro_nb.query.parse import parse
+from tauro_nb.query.trees import written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -234,9 +235,10 @@ class Backend(SQLBackend, CanListCatalog, CanListDatabase, NoUrl, NoExampleLoade
         TauroError
             It is not one SELECT, or names something that does not exist or is denied.
         """
-        if schema is not None:
-            self._get_schema_using_query(self._transpile_sql(query, dialect=dialect))
-        table: ir.Table = super().sql(query, schema=schema, dialect=dialect)
+        text = self._transpile_sql(query, dialect=dialect)
+        bound = self._get_schema_using_query(text)
+        # Ibis reads the text once more, some operators otherwise: it gets what we read.
+        table: ir.Table = super().sql(written(parse(text).tree), schema=bound if schema is None else schema)
         return table
 
     def get_schema(self, table_name: str, /, *, catalog: str | None = None, database: str | None = None) -> sch.Schema:

@@ -6,12 +6,14 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import SqlglotError
+from sqlglot.parser import binary_range_parser
+from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from tauro_nb.errors import TOO_DEEP, ParseError, UnboundParameter, UnsupportedStatement, UsageError, nearest
@@ -39,6 +41,9 @@ _DOLLAR_NAME = re.compile(
     r"""'(?:''|[^'])*'|"(?:""|[^"])*"|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|\$(?P<name>[A-Za-z_]\w*)""",
     re.DOTALL,
 )
+# What may stand behind a `!`.
+_MATCHING = frozenset({TokenType.TILDE, TokenType.LIKE, TokenType.ILIKE})
+_UNICODE = re.compile(r"(?<!\\)(?:\\\\)*\\[uU]")
 _CURES = {
     "DESCRIBE": "Use `%vdescribe TABLE`.",
     "SUMMARIZE": "Use `%vprofile TABLE`.",
@@ -99,15 +104,43 @@ def _tokens(text: str) -> list[Token]:
     return tokens
 
 
+class _Parser(DuckDBParser):
+    """DuckDB's grammar where sqlglot reads it otherwise: `~` matches a whole text."""
+
+    RANGE_PARSERS: ClassVar = {
+        **DuckDBParser.RANGE_PARSERS,
+        TokenType.TILDE: binary_range_parser(exp.RegexpFullMatch),
+    }
+
+
+def _check_tokens(tokens: Sequence[Token], text: str) -> None:
+    """Refuse the little that sqlglot reads as something else than DuckDB does."""
+    for token, following in itertools.pairwise(tokens):
+        if token.token_type is TokenType.HASH and following.token_type is TokenType.NUMBER:
+            raise _unread(text, token, f"`#{following.text}`, a column by its place,", "Name the column.")
+        if token.text == "!" and token.token_type is TokenType.NOT and following.token_type not in _MATCHING:
+            raise _unread(text, token, "`!`", "Write NOT, or factorial(n).")
+    for token in tokens:
+        if token.token_type is TokenType.BYTE_STRING and _UNICODE.search(text[token.start : token.end + 1]):
+            raise _unread(text, token, "`\\u` in a text", "Write the character itself, or chr(n).")
+
+
+def _unread(text: str, token: Token, what: str, hint: str) -> ParseError:
+    return ParseError(
+        f"{what} is not read here.", sql=text, line=token.line, col=token.col - (token.end - token.start), hint=hint
+    )
+
+
 def _one_tree(text: str) -> exp.Expr:
     tokens = _tokens(text)
     if not tokens:
         raise ParseError("the query is empty.", sql=text, hint="Write one SELECT.")
+    _check_tokens(tokens, text)
     first_word = tokens[0].text.upper()
     if first_word in _COMMANDS:
         raise _refuse(first_word, text, tokens[0])
     try:
-        trees = [tree for tree in DuckDB().parser().parse(tokens, text) if tree is not None]
+        trees = [tree for tree in _Parser(dialect=DuckDB()).parse(tokens, text) if tree is not None]
     except SqlglotParseError as error:
         first = error.errors[0] if error.errors else {}
         highlight = first.get("highlight")

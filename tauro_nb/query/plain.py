@@ -102,7 +102,7 @@ class _Taken(Mapping[str, Any]):
         return bool(self._given)
 
 
-def plain_params(params: Mapping[str, Any] | Iterable[Any] | None) -> Mapping[str, Any] | list[Any] | None:
+def plain_params(params: object) -> Mapping[str, Any] | list[Any] | None:
     """The parameters of a request, by name or by position.
 
     Raises
@@ -114,14 +114,18 @@ def plain_params(params: Mapping[str, Any] | Iterable[Any] | None) -> Mapping[st
         return None
     if isinstance(params, Mapping):
         return _Taken(params)
-    if isinstance(params, Iterable):
-        return [plain(value) for value in params]
+    try:
+        items = iter(params)  # type: ignore[call-overload]  # what has no order is no list
+    except TypeError:
+        items = None
+    if items is not None:
+        return [plain(value) for value in items]
     raise UsageError(
         f"parameters are a mapping of names, or a list, not {type(params).__name__}.", hint='Write params={"n": 1}.'
     )
 
 
-def plain_frames(frames: Mapping[Any, Any] | None) -> dict[str, pa.Table]:
+def plain_frames(frames: object) -> dict[str, pa.Table]:
     """The tables that a request brings along, read once from what is none but gives Arrow, by name.
 
     Raises
@@ -131,6 +135,8 @@ def plain_frames(frames: Mapping[Any, Any] | None) -> dict[str, pa.Table]:
     """
     if not frames:
         return {}
+    if not isinstance(frames, Mapping):
+        raise UsageError(f"frames are a mapping of names, not {type(frames).__name__}.")
     import pyarrow as pa
 
     found: dict[str, pa.Table] = {}

@@ -410,7 +410,7 @@ def sealed(shown: QueryPlan, plan: QueryPlan, maker: object) -> QueryPlan:
     return replace(shown, _whole=Sealed(plan, maker))
 
 
-def made_by(maker: object, plan: QueryPlan, frames: Mapping[str, Any] | None = None) -> QueryPlan:
+def made_by(maker: object, plan: object, frames: Mapping[str, Any] | None = None) -> QueryPlan:
     """The plan that runs of one that was handed out, whatever became of that since.
 
     A plan is an object that anybody can make, or change: what did not take the road of this catalog does not run.
@@ -420,8 +420,9 @@ def made_by(maker: object, plan: QueryPlan, frames: Mapping[str, Any] | None = N
     UsageError
         It was not made by this catalog, or for frames with other columns than those given.
     """
-    box = plan._whole  # noqa: SLF001 - see `whole`
-    if box is None or not box.is_of(maker):
+    # Of a plan of one's own class, and of a seal of one's own, nothing is believed.
+    box = plan._whole if isinstance(plan, QueryPlan) else None  # noqa: SLF001 - see `whole`
+    if type(box) is not Sealed or not box.is_of(maker):
         raise UsageError("this plan was not made by this catalog.", hint="Plan again, with `ctx.plan`.")
     made = box.open()
     if frames is None:

@@ -116,7 +116,7 @@ class Planner:
         """
         started = time.perf_counter()
         source, params, limit = statement_text(source), plain_params(params), plain_limit(limit)
-        frames = plain_frames(frames)
+        frames, pushdown = plain_frames(frames), bool(pushdown)
         key = plan_key(source, params, frames, limit, self.principal, pushdown=pushdown)
         kept = self.services.plans.get(key)
         cached = (

@@ -70,7 +70,7 @@ class Sight:
         return tuple(table.name for table in self._registry.list_tables() if not self.closed(table))
 
     def resolve(self, name: str) -> VirtualTable:
-        """The table of this name, open or not.
+        """The table of this name, open or not: a copy, for the catalog's own could be pointed elsewhere.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class Sight:
         table = self._registry.get_table(name)
         if table is None:
             raise UnknownTable(f"There is no table `{name}`.{nearest(name, self.names())}")
-        return table
+        return table.copy()
 
     def lineage(self, own: Callable[[str], bool] | None = None) -> LineageGraph:
         """The lineage between open tables.

@@ -174,6 +174,15 @@ def test_focus_is_case_insensitive_and_checked(graph: Any) -> None:
     assert (panel.focus, panel._notice, len(panel._names)) == (None, "", 12)
 
 
+def test_a_forged_focus_leaves_the_panel_as_it_was(graph: Any) -> None:
+    panel = LineageGraphPanel(graph, "orders")
+    panel.set_state({"focus": "nothing", "depth": 1})
+    assert (panel.focus, panel.depth, "No lineage is known of `nothing`" in panel._notice) == ("orders", 1, True)
+    assert "orders" in panel.to_text()
+    panel.set_state({"focus": "CUSTOMERS"})
+    assert (panel.focus, panel._notice) == ("customers", "")
+
+
 @pytest.mark.parametrize(
     "content", [{}, {"kind": "node", "node": 99}, {"kind": "node", "node": "x"}, {"kind": "other"}]
 )

@@ -224,3 +224,27 @@ def test_r29_objects_of_ones_own(gate: Gate) -> None:
         "SET VARIABLE emp = 1",
         "SELECT emp() FROM emp",
     )
+
+
+def test_r28_operators_mean_what_they_mean_to_duckdb(trial: Trial) -> None:
+    """`~` was read as a search, `id! IN (...)` as NOT IN, and `#1` was the first column that the query needed."""
+    trial.holds(
+        "SELECT id FROM emp WHERE name ~ 'Ann'",
+        "SELECT id FROM emp WHERE name ~ 'Ann 0.'",
+        "SELECT id FROM emp WHERE name !~ '.*1'",
+        "SELECT id FROM emp WHERE name !~~ '%1'",
+        "SELECT id FROM emp WHERE name !~~* 'ANN%1'",
+        "SELECT ~id AS a FROM emp WHERE id != ~3",
+        "SELECT id FROM emp WHERE name = e'Ann\\x2001'",
+    )
+
+
+def test_r28_what_would_be_read_otherwise_is_refused(gate: Gate) -> None:
+    gate.refuses(
+        "SELECT #1 FROM emp",
+        "SELECT id FROM emp WHERE #2 = 'UMBRA 2'",
+        "SELECT count(*) FROM emp GROUP BY #1",
+        "SELECT id FROM emp WHERE code! IN (120)",
+        "SELECT !id FROM emp",
+        "SELECT E'\\u0041' AS a FROM emp",
+    )

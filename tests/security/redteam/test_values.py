@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import decimal
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from tauro_nb import FederationEngine, Predicate, VirtualContext
+from tauro_nb import FederationEngine, Predicate, QueryPlan, VirtualContext, VirtualReaderFactory
 from tauro_nb.errors import AccessDenied, TauroError, UsageError
 from tests.security.redteam.sites import Site
 from tests.security.redteam.staff import VISIBLE_EMP
@@ -180,6 +181,48 @@ def test_r21_a_limit_is_a_number(site_of: Callable[[str], Site], reach: Reach, l
     for ask in (analyst.query, analyst.plan, analyst.analyze):
         with pytest.raises(UsageError, match="limit is"):
             ask("SELECT id FROM emp", limit=limit)
+    reach("sql", "refused")
+
+
+def test_r36_no_table_that_is_handed_out_is_the_catalogs(site_of: Callable[[str], Site], reach: Reach) -> None:
+    """The table of a reader could be pointed at another one of the source, which was then read under its policy."""
+    analyst = site_of("duckdb").analyst
+    factory = VirtualReaderFactory(analyst)
+    before = analyst.query("SELECT * FROM orders ORDER BY id").rows()
+    seen = factory.create_reader("orders").table
+    assert (seen.table_name, seen.path, seen.query) == (None, None, None)
+    for table in (seen, analyst.sight.resolve("orders"), analyst.planner.entry("orders").table):
+        table.table_name, table.schema = "phys_vault", {"id": "BIGINT", "gem": "VARCHAR"}
+        assert analyst.query("SELECT * FROM orders ORDER BY id").rows() == before
+    with pytest.raises(AccessDenied):
+        factory.create_reader("vault")
+    with pytest.raises(UsageError, match="not the table given"):
+        factory.create_reader(seen)
+    reach("sql", "refused")
+
+
+class Believed:
+    """A seal of one's own around a plan made by hand."""
+
+    def __init__(self, plan: QueryPlan) -> None:
+        self._plan = plan
+
+    def is_of(self, _: object) -> bool:
+        return True
+
+    def open(self) -> QueryPlan:
+        return self._plan
+
+
+def test_r33_no_other_seal_is_believed(site_of: Callable[[str], Site], reach: Reach) -> None:
+    analyst = site_of("duckdb").analyst
+    tree = sqlglot.parse_one('SELECT max(name) AS m FROM "source at".main.phys_emp', dialect="duckdb")
+    made = QueryPlan("", tree, "ana", (), {}, (), tree, tree, {"m": "VARCHAR"})
+    sealed = dataclasses.replace(analyst.plan("SELECT id FROM emp"), _whole=Believed(made))
+    alike: Any = type("Alike", (), {"_whole": Believed(made)})()
+    for plan in (sealed, alike, None, "SELECT 1"):
+        with pytest.raises(UsageError, match="not made by this catalog"):
+            analyst.run(plan)
     reach("sql", "refused")
 
 
