@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ class RowFilter:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._context: VirtualContext | None = None
         self._plans: dict[tuple[Any, ...], QueryPlan] = {}
 
@@ -74,10 +76,11 @@ class RowFilter:
 
     def close(self) -> None:
         """Close the private context; the next use opens a new one."""
-        if self._context is not None:
-            self._context.close()
-            self._context = None
-            self._plans.clear()
+        with self._lock:
+            if self._context is not None:
+                self._context.close()
+                self._context = None
+                self._plans.clear()
 
     def _matching(self, batch: Sequence[Row], predicates: tuple[Predicate, ...]) -> Iterator[Row]:
         import pyarrow as pa
@@ -99,11 +102,13 @@ class RowFilter:
         return self._plans[key]
 
     def _private(self) -> VirtualContext:
-        if self._context is None:
-            from tauro_nb.context import VirtualContext
+        from tauro_nb.context import VirtualContext
 
-            self._context = VirtualContext()
-        return self._context
+        # One for all threads: a plan runs only where it was made.
+        with self._lock:
+            if self._context is None:
+                self._context = VirtualContext()
+            return self._context
 
 
 def _spelling(row: Row, field: str) -> str:

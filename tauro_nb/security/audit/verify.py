@@ -233,7 +233,7 @@ def verify(path: Path, keys: AuditKeys, checkpoints: Iterable[Checkpoint] | Path
     >>> _ = trail.denied("ana", "payroll", "no")
     >>> trail.close()
     >>> str(trail.verify())
-    'the audit log verifies: 3 records in 1 segments, 2 checkpoints, 0 records after the last one'
+    'the audit log verifies: 3 records in 1 segment, 2 checkpoints, 0 records after the last one'
     """
     try:
         known = _known(checkpoints)

@@ -193,7 +193,6 @@ def test_r10_every_shape_of_a_statement(trial: Trial) -> None:
         "SELECT [x FOR x IN list(id ORDER BY id) IF x > 3] AS l FROM emp",
         "SELECT a.id FROM emp a POSITIONAL JOIN (SELECT 1 AS one) b",
         "SELECT * RENAME (ssn AS other) FROM emp",
-        "SELECT #1 FROM (SELECT 1 AS one)",
     )
 
 
