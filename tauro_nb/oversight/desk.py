@@ -173,7 +173,7 @@ class Oversight(AuditDoor):
         Raises
         ------
         AccessDenied
-            This principal may not read policies.
+            This principal holds none of the roles in `security.policy_readers`; that is recorded.
 
         Examples
         --------
@@ -190,24 +190,14 @@ class Oversight(AuditDoor):
         """
         from tauro_nb.oversight.policies import check_policies
 
-        self.require_policy_reader()
-        self._note("policy.check")
-        return check_policies(cast("VirtualContext", self))
-
-    def require_policy_reader(self) -> None:
-        """Refuse whoever may not read policies; the refusal is recorded.
-
-        Raises
-        ------
-        AccessDenied
-            This principal holds none of the roles in `security.policy_readers`.
-        """
         if not self.reads_policies:
             denied = AccessDenied(
                 f"{self.principal.name!r} may not check policies.", hint="It is for who may read them."
             )
             self._record_refusal(denied)
             raise denied
+        self._note("policy.check")
+        return check_policies(cast("VirtualContext", self))
 
     def posture(self) -> Posture:
         """What this deployment protects and what it does not; see `tauro_nb.oversight.deployment`."""

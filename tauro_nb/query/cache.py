@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -120,7 +121,8 @@ def plan_key(
 
 
 def _names(text: str, name: str) -> bool:
-    return f":{name}" in text or f"${name}" in text
+    # Blanks and a quote may stand between the sign and the name; behind a comment it may be any name.
+    return not name.isidentifier() or re.search(rf'[:$][\s"]*(?:{name}|--|/\*)', text) is not None
 
 
 class _NoForm(Exception):

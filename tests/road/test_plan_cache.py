@@ -323,6 +323,14 @@ def test_values_keep_their_types(people: dict[str, Any], sql: str) -> None:
     ctx.close()
 
 
+@pytest.mark.parametrize("sign", [":n", "$n", '$"n"', "$ n", "$/* which */n", "':' || $ \"n\""])
+def test_however_a_parameter_is_written_its_type_counts(people: dict[str, Any], sign: str) -> None:
+    sql = f"SELECT {sign} AS v"
+    with VirtualContext(people, principal="ana") as ctx:
+        plans = [ctx.planner.plan(sql, {"n": value}) for value in (1, 2, "a", 2)]
+    assert [plan.cached for plan in plans] == [False, True, False, True]
+
+
 def test_the_same_text_with_other_values_comes_from_the_cache(source: tuple[dict[str, Any], Execute]) -> None:
     ctx = VirtualContext(catalog(source))
     sql = "SELECT b, :shown AS shown FROM t WHERE a >= :least ORDER BY ALL"

@@ -124,7 +124,10 @@ def test_a_backslash_is_one_whatever_the_server_takes_it_for(mariadb_server: Mar
     counted = (
         f"SELECT count(*) AS n, min(CASE WHEN name = '{text}' THEN 'a\\b''' END) AS v FROM kinds WHERE name = '{text}'"
     )
-    for mode in ("NO_BACKSLASH_ESCAPES", "DEFAULT"):
-        mariadb_server.execute(f"SET GLOBAL sql_mode = {mode}")
-        with VirtualContext(config) as ctx:
-            assert ctx.query(counted).rows() == [{"n": 1, "v": "a\\b'"}], mode
+    try:
+        for mode in ("NO_BACKSLASH_ESCAPES", "DEFAULT"):
+            mariadb_server.execute(f"SET GLOBAL sql_mode = {mode}")
+            with VirtualContext(config) as ctx:
+                assert ctx.query(counted).rows() == [{"n": 1, "v": "a\\b'"}], mode
+    finally:
+        mariadb_server.execute("SET GLOBAL sql_mode = DEFAULT")
