@@ -249,16 +249,16 @@ def written(tree: exp.Expr) -> str:
     "CAST(x'5c' AS CHAR CHARACTER SET utf8mb4)"
     """
     # The root may be one of them.
-    tree = exp.Paren(this=tree)
-    for node in every(tree, exp.NullSafeNEQ):
-        node.replace(exp.Not(this=exp.NullSafeEQ(this=node.this, expression=node.expression)))
-    for node in every(tree, exp.Not):
-        node.set("this", exp.Paren(this=node.this.unnest()))
-    for node in every(tree, exp.Literal):
+    whole = exp.Paren(this=tree)
+    for apart in every(whole, exp.NullSafeNEQ):
+        apart.replace(exp.Not(this=exp.NullSafeEQ(this=apart.this, expression=apart.expression)))
+    for negated in every(whole, exp.Not):
+        negated.set("this", exp.Paren(this=negated.this.unnest()))
+    for node in every(whole, exp.Literal):
         # What separates is written as it is: there the server takes no expression.
         if node.is_string and (not node.name or "\\" in node.sql("mysql")) and node.arg_key != "separator":
             node.replace(as_utf8(exp.HexString(this=node.name.encode().hex())))
-    return tree.this.sql("mysql", copy=False)
+    return str(whole.this.sql("mysql", copy=False))
 
 
 def _scan(tree: exp.Query, tables: Mapping[str, RawTable]) -> exp.Select:
