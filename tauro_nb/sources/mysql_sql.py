@@ -254,6 +254,11 @@ def written(tree: exp.Expr) -> str:
         apart.replace(exp.Not(this=exp.NullSafeEQ(this=apart.this, expression=apart.expression)))
     for negated in every(whole, exp.Not):
         negated.set("this", exp.Paren(this=negated.this.unnest()))
+        if isinstance(negated.parent, (exp.Binary, exp.Predicate)) and not isinstance(negated.parent, exp.Connector):
+            # The server reads no `a = NOT b`.
+            around = exp.Paren()
+            negated.replace(around)
+            around.set("this", negated)
     for node in every(whole, exp.Literal):
         # What separates is written as it is: there the server takes no expression.
         if node.is_string and (not node.name or "\\" in node.sql("mysql")) and node.arg_key != "separator":

@@ -122,6 +122,8 @@ _CONDITIONS = {
     "note = ''": [1],
     "note <> ''": [2, 4],
     "coalesce(note, '') = ''": [1, 3],
+    "(score > 1) <> NOT (note = 'x')": [1, 2],
+    "NOT (NOT score > 1) = NOT (NOT id > 2)": [1, 4],
 }
 
 
