@@ -414,8 +414,9 @@ class AuditTrail:
             return Verification(True, notes=("in memory only: there is no log to verify",))
         if not self.path.exists() and not LogFiles(self.path).closed() and not self._log.checkpoint_file.exists():
             return Verification(True, notes=("nothing was recorded yet",))
+        keys = self.keys
         try:
-            return verify(self.path, self.keys, checkpoints or self._log.checkpoint_file)
+            return verify(self.path, keys, checkpoints or self._log.checkpoint_file)
         except OSError as wrong:
             raise _unreadable(wrong) from None
 

@@ -121,6 +121,20 @@ def test_a_source_that_does_not_answer_is_no_mistake_and_not_right(catalog: Conf
         assert not check.ok
 
 
+def test_a_file_that_cannot_be_used_is_not_right(catalog: Config, tmp_path: Path) -> None:
+    """No rule of it is in force, so that none can be looked at: a test of policies must not pass for that."""
+    file = tmp_path / "policies.yaml"
+    file.write_text(
+        "security_policies: {people: {row_level_filters: {analyst: \"dept = 'it'\"}, allowd_roles: []}}\n...\n"
+    )
+    with VirtualContext({**catalog, "security": {"policies": str(file)}}, "admin") as ctx:
+        check = ctx.check_policies()
+        assert not check.ok
+        assert "policies.yaml: security_policies.people.allowd_roles: unknown key" in str(check)
+        file.write_text("security_policies: {people: {row_level_filters: {analyst: \"dept = 'it'\"}}}\n...\n")
+        assert ctx.check_policies().ok
+
+
 def test_who_may_not_read_policies_may_not_check_them(catalog: Config) -> None:
     policy = {"people": {"row_level_filters": {"analyst": "dept = 'it'"}}}
     with VirtualContext({**catalog, "security_policies": policy}, "admin") as ctx:
