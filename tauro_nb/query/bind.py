@@ -20,7 +20,7 @@ from tauro_nb.query.given import shaping_parameters
 from tauro_nb.query.names import COLUMNS, LOCAL, VISIBLE, folded, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
-from tauro_nb.query.resolve import resolve
+from tauro_nb.query.resolve import names_rows, resolve
 from tauro_nb.query.trees import bare, every, written
 from tauro_nb.query.uses import Roles, column_roles
 
@@ -218,25 +218,8 @@ def _is_resolved(scope: Scope) -> bool:
 
 def _is_in_doubt(tree: exp.Expr) -> bool:
     """Whether a star was left unexpanded, or a relation's name may stand for a whole row, as in `SELECT t FROM t`."""
-    names: list[exp.Column] = []
-    relations: set[str] = set()
-    for node in every(tree, exp.Column, exp.Star, exp.TableColumn, exp.Table, exp.Subquery, exp.CTE):
-        if isinstance(node, exp.Column):
-            names += [] if node.table else [node]
-        elif isinstance(node, exp.TableColumn) or (
-            isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count)
-        ):
-            return True
-        else:
-            relations.add(node.alias_or_name.lower())
-    return any(column.name.lower() in relations and not _sorts_by_output(column) for column in names)
-
-
-def _sorts_by_output(column: exp.Column) -> bool:
-    """Whether it is the name of an output column behind ORDER BY, where such names come first."""
-    order = column.parent.parent if isinstance(column.parent, exp.Ordered) else None
-    select = order.parent if isinstance(order, exp.Order) else None
-    return isinstance(select, exp.Select) and column.name.lower() in {name.lower() for name in select.named_selects}
+    stars = [star for star in every(tree, exp.Star) if not isinstance(star.parent, exp.Count)]
+    return bool(stars or every(tree, exp.TableColumn)) or names_rows(tree)
 
 
 def _resists(node: exp.Expr) -> bool:
