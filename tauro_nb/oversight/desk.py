@@ -61,9 +61,9 @@ class Oversight(AuditDoor):
         """An error as this principal may read it: what is wrong in a policy is for those who may read it."""
         if not isinstance(error, PolicyError) or self.reads_policies:
             return told(error)
-        named = "" if error.table is None else f" of `{error.table}`"
+        policy = "a policy" if error.table is None else f"the policy of `{error.table}`"
         return PolicyError(
-            f"a policy{named} does not go together with its table, or with what it reads.",
+            f"{policy} does not go together with its table, or with what it reads.",
             hint="Those who may read policies find the mistake with `%vpolicies`.",
             table=error.table,
         )

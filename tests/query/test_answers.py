@@ -62,6 +62,7 @@ QUERIES = {
     "named by their places in a subquery": "SELECT id FROM people p WHERE EXISTS (FROM clicks c(k, who) WHERE c.who = p.id AND c.k > 50) ORDER BY 1",
     "no column of those named": "SELECT count(*) FROM people AS p(a, b)",
     "columns of a view named by their places": "SELECT who FROM spending s(who) WHERE total > 100 ORDER BY 1",
+    "sides in parentheses": "(SELECT id FROM people ORDER BY id LIMIT 2) UNION ALL (SELECT id FROM people ORDER BY id DESC LIMIT 1) ORDER BY 1",
     "a whole row counted": "SELECT count(p), count(p.email) FROM people AS p",
     "a whole row of a cte": "WITH p AS (SELECT id, name FROM people) SELECT p FROM p ORDER BY p.id",
     "a whole row with a null": "SELECT id FROM people AS p WHERE p IS NOT NULL ORDER BY 1",
