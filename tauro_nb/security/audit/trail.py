@@ -369,6 +369,12 @@ class AuditTrail:
     # --- evidence
 
     @property
+    def has_second_place(self) -> bool:
+        """Whether signed checkpoints leave the folder of the log: who can change one there can change the other."""
+        place = self.settings.checkpoints
+        return place is not None and self.path is not None and place.resolve().parent != self.path.resolve().parent
+
+    @property
     def keys(self) -> AuditKeys:
         """Keys of this trail; for one in memory, made when first asked for.
 
