@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from sqlglot.schema import MappingSchema
 
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
-from tauro_nb.query.functions import check_functions, check_serialized
+from tauro_nb.query.functions import check_functions, check_serialized, without_pivots
+from tauro_nb.query.given import shaping_parameters
 from tauro_nb.query.names import COLUMNS, LOCAL, VISIBLE, folded, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
@@ -76,17 +77,26 @@ def bind(query: Query, planner: Planner) -> Query:
     _require_own_names(tree, query, planner)
     sql = written(tree)
     relations = {(str(kind), name) for name, kind in names} | {("", folded(cte.alias)) for cte in every(tree, exp.CTE)}
-    if not check_serialized(planner.binder.serialize(sql), query.text, relations):
-        check_functions(tree, query.text)
+    _require_listed(tree, sql, relations, query, planner)
     tables = sorted(name for name, kind in names if kind == VISIBLE)
     schema = _describe(query, sql, tables, planner)
     everything = tuple(Leaf(name, tuple(planner.visible_columns(name))) for name in tables)
-    special = every(tree, exp.Join, exp.CTE, *_NOT_QUALIFIED)
+    special = every(tree, exp.Join, exp.CTE, exp.Table, *_NOT_QUALIFIED)
     bound = query.evolve("bind", tree, schema=None if any(map(_is_dynamic, special)) else schema, leaves=everything)
     if bound.schema is not None and not any(map(_resists, special)):
         # What sqlglot gives up on half-way is no tree any more.
         bound = _qualify(bound, bound.schema, tables, planner) or replace(bound, tree=resolved())
     return bound if bound.qualified else replace(bound, roles=_roles(traverse_scope(bound.tree), tables))
+
+
+def _require_listed(
+    tree: exp.Expr, sql: str, relations: Container[tuple[str, str]], query: Query, planner: Planner
+) -> None:
+    """Refuse functions that are not on the list, and relations that were not resolved."""
+    for part in without_pivots(tree):
+        serialized = planner.binder.serialize(sql if part is tree else written(part))
+        if not check_serialized(serialized, query.text, relations):
+            check_functions(part, query.text)
 
 
 def _require_own_names(tree: exp.Expr, query: Query, planner: Planner) -> None:
@@ -107,6 +117,8 @@ def _is_dynamic(node: exp.Expr) -> bool:
 
 
 def _describe(query: Query, sql: str, tables: list[str], planner: Planner) -> dict[str, str]:
+    if query.params:
+        planner.deciding.update(shaping_parameters(query.tree))
     try:
         return _user_names(planner.binder.describe(sql, query.params))
     except duckdb.Error as error:
@@ -231,6 +243,9 @@ def _resists(node: exp.Expr) -> bool:
     if isinstance(node, exp.CTE):
         # sqlglot looks for names in the parentheses.
         return isinstance(node.this, exp.Subquery) and bool(node.parent and node.parent.args.get("recursive"))
+    if isinstance(node, exp.Table):
+        # `FROM t AS x(a, b)` names columns by their places, which a leaf of some columns has not.
+        return bool(node.alias_column_names) and leaf_kind(node) is not None
     return not isinstance(node, exp.Join) or _joins_by_name(node) or _names_twice(node)
 
 
