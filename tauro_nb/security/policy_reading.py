@@ -78,6 +78,12 @@ def _text(value: Any) -> str:
     raise ValueError(f"expected a text, found {type(value).__name__}")
 
 
+def _mask_name(value: Any) -> str:
+    if value is None:
+        raise ValueError('this is how YAML writes nothing; the mask is `"null"`, in quotes')
+    return _text(value)
+
+
 def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -171,7 +177,7 @@ def _identity(value: Any) -> Any:
 
 
 MASK_READERS: Mapping[str, Any] = {
-    "mask": _text,
+    "mask": _mask_name,
     "mask_value": _identity,
     "mask_options": _options,
     "when": _text,
@@ -194,7 +200,7 @@ TABLE_READERS: Mapping[str, Any] = {
 _RULE_READERS: Mapping[str, Any] = {
     "access_level": _level,
     "masking_enabled": _flag,
-    "mask": _text,
+    "mask": _mask_name,
     "mask_value": _identity,
     "encryption_enabled": _flag,
     "allowed_roles": _roles,

@@ -87,6 +87,13 @@ def test_an_empty_list_where_something_is_hidden_names_nobody() -> None:
     assert TableSecurityPolicy("t").settled() == TableSecurityPolicy("t")
 
 
+def test_the_mask_null_needs_its_quotes() -> None:
+    """Without them YAML says that there is no mask, which must not be taken for a rule that asks for none."""
+    for rule in ({"mask": None}, {"role_masks": {"analyst": {"mask": None}}}):
+        with pytest.raises(ConfigError, match='the mask is `"null"`, in quotes'):
+            TableSecurityPolicy.from_mapping("t", {"field_policies": {"ssn": rule}})
+
+
 def test_equal_rules_have_equal_hashes_in_any_order() -> None:
     policy = TableSecurityPolicy.from_mapping("t", WHOLE)
     turned = {name: WHOLE[name] for name in reversed(WHOLE)}
