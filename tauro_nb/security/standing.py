@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError
 from tauro_nb.security.audit import AuditTrail
+from tauro_nb.security.audited import claims_of
 from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
 from tauro_nb.security.decision import TableDecision
 from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
@@ -87,6 +88,6 @@ class Refusals:
                 self._who.name,
                 self._table,
                 str(error),
-                roles=self._who.roles,
                 policy_hash=self._policy_hash,
+                **claims_of(self._who),
             )

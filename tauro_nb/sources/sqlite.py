@@ -58,6 +58,12 @@ def _integers_or_given_texts(node: exp.Expr) -> bool:
     return family(node.this) == "integer" or (family(node.this) == "text" and given)
 
 
+def _bare_union(node: exp.Expr) -> bool:
+    """UNION ALL by position, of which no side is in parentheses: here they are no part of its grammar."""
+    bracketed = isinstance(node.this, exp.Subquery) or isinstance(node.args["expression"], exp.Subquery)
+    return by_position(node) and not node.args.get("distinct") and not bracketed
+
+
 _COMPARISONS = (exp.GT, exp.GTE, exp.LT, exp.LTE)
 
 # SQLite keeps dates as text, decimals as floats and compares text by each column's own collation.
@@ -73,7 +79,7 @@ CAPABILITY = Capability(
         exp.Group: lambda node: QUERY_NODES[exp.Group](node) and _whole_numbers(node),
         exp.Distinct: lambda node: not node.args.get("on") and _whole_numbers(node),
         exp.Select: lambda node: QUERY_NODES[exp.Select](node) and not node.args.get("distinct"),
-        exp.Union: lambda node: by_position(node) and not node.args.get("distinct"),
+        exp.Union: _bare_union,
         exp.Join: lambda node: QUERY_NODES[exp.Join](node) and node.side.upper() in ("", "LEFT"),
         exp.Case: lambda node: plain_case(node) and family(node) == "integer" and node.this is None,
         exp.If: always,
