@@ -221,6 +221,8 @@ def translate(tree: exp.Query, schema: Mapping[str, str], tables: Mapping[str, R
     tables
         The raw tables by name.
     """
+    # Conditions for an index are copies: they must be as exact as what they are copied from.
+    _with_fractions(tree)
     alone = is_plain_scan(tree) and len(list(tree.find_all(exp.Select))) == 1
     if alone and all(isinstance(item.unalias(), (exp.Column, exp.Literal)) for item in tree.selects):
         return _scan(tree, tables)
@@ -345,13 +347,17 @@ def _follows(part: exp.Expr, table: RawTable) -> bool:
 
 
 def _in_bytes(tree: exp.Expr) -> None:
-    """Text literals as bytes, as the columns are; moments with their fractions, which a bare DATETIME drops."""
+    """Text literals as bytes, as the columns are."""
     for node in list(tree.find_all(exp.Literal)):
-        if isinstance(node.parent, exp.Cast):
-            if family(node.parent) == "timestamp":
-                node.parent.set("to", exp.DataType.build("DATETIME(6)", dialect="mysql"))
-        elif node.is_string and not isinstance(node.parent, exp.Like):
+        if node.is_string and not isinstance(node.parent, (exp.Cast, exp.Like)):
             node.replace(as_bytes(node.copy()))
+
+
+def _with_fractions(tree: exp.Expr) -> None:
+    """Written moments with their fractions, which a bare DATETIME drops."""
+    for node in every(tree, exp.Cast):
+        if isinstance(node.this, exp.Literal) and family(node) == "timestamp":
+            node.set("to", exp.DataType.build("DATETIME(6)", dialect="mysql"))
 
 
 def _sent(tree: exp.Expr, schema: Mapping[str, str]) -> exp.Query:

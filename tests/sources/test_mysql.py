@@ -138,3 +138,28 @@ def test_a_whole_row_is_made_in_the_engine(ctx: VirtualContext) -> None:
         rows = ctx.query(f"SELECT k FROM {relation}").rows()
         assert sorted(row["k"]["id"] for row in rows) == [0, 1, 2]
         assert ctx.query(f"SELECT count(k) AS n FROM {relation} WHERE k IS NOT NULL").rows() == [{"n": 3}]
+
+
+def test_written_moments_keep_their_fractions_where_an_index_could_serve(
+    mariadb_server: MariaDBServer, fresh_mariadb_database: str
+) -> None:
+    name = fresh_mariadb_database.rsplit("/", 1)[1]
+    mariadb_server.execute("CREATE TABLE t (id int, at datetime(6))", name)
+    mariadb_server.execute(
+        "INSERT INTO t VALUES (1, '2024-01-01'), (2, '2024-01-01 00:00:00.4'), (3, '2024-01-01 00:00:00.5')", name
+    )
+    config = {
+        "connections": {"my": {"type": "mysql", "uri": fresh_mariadb_database}},
+        "virtual_tables": {"t": {"connection": "my", "table": "t"}},
+    }
+    half = "TIMESTAMP '2024-01-01 00:00:00.5'"
+    with VirtualContext(config) as ctx:
+        for condition, expected in {
+            f"at = {half}": [3],
+            f"at < {half}": [1, 2],
+            f"at IN ({half})": [3],
+            f"at BETWEEN TIMESTAMP '2024-01-01 00:00:00.3' AND {half}": [2, 3],
+        }.items():
+            plan = ctx.plan(f"SELECT id FROM t WHERE {condition} ORDER BY id")
+            assert "DATETIME(6)" in str(plan.fragments[0].sql)
+            assert [row["id"] for row in ctx.run(plan).rows()] == expected, condition
