@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from sqlglot import exp
 
-__all__ = ["children", "copied", "every", "every_above"]
+__all__ = ["children", "copied", "enclose_negations", "every", "every_above"]
 
 Tree = TypeVar("Tree", bound=exp.Expr)
 
@@ -155,3 +155,20 @@ def copied(tree: Tree) -> Tree:
                 else:
                     push((value, child))
     return root
+
+
+def enclose_negations(tree: Tree) -> Tree:
+    """A tree, in place, whose text is read as the tree is: NOT as an operand stands in parentheses.
+
+    Without them `a NOT IN (1) = b` is written `NOT a IN (1) = b`, which is the opposite of `a IN (1) = b`.
+
+    >>> import sqlglot
+    >>> enclose_negations(sqlglot.parse_one("a NOT IN (1) = b AND NOT c")).sql()
+    '(NOT a IN (1)) = b AND NOT c'
+    """
+    for node in every(tree, exp.Not):
+        if isinstance(node.parent, (exp.Binary, exp.Predicate)) and not isinstance(node.parent, exp.Connector):
+            around = exp.Paren()
+            node.replace(around)
+            around.set("this", node)
+    return tree

@@ -21,6 +21,7 @@ from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.query import Query
 from tauro_nb.query.template import mark_templates, missing_value, template_names
 from tauro_nb.query.trees import every, written
+from tauro_nb.walks import enclose_negations
 
 if TYPE_CHECKING:
     from tauro_nb.catalog.table import VirtualTable
@@ -160,7 +161,7 @@ def _one_tree(text: str) -> exp.Expr:
         )
     if not isinstance(trees[0], (exp.Query, exp.Pivot, exp.Values)):
         raise _refuse(first_word, text, tokens[0])
-    return trees[0]
+    return enclose_negations(trees[0])
 
 
 def _check_read_only(tree: exp.Expr, text: str) -> None:

@@ -18,6 +18,7 @@ from sqlglot.errors import SqlglotError
 
 from tauro_nb.errors import PolicyError
 from tauro_nb.security.grammar import refuse_strangers
+from tauro_nb.walks import enclose_negations
 
 __all__ = ["FilterTemplate", "parse_filter"]
 
@@ -158,7 +159,7 @@ def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Ex
     trees = sqlglot.parse(marked, read=dialect)
     if len(trees) != 1 or trees[0] is None:
         raise ValueError("is not one condition")
-    tree = _expression(trees[0])
+    tree = enclose_negations(_expression(trees[0]))
     _check_markers(tree, slots, once=True)
     refuse_strangers(tree)
     if dialect != "duckdb":

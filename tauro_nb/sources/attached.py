@@ -19,6 +19,7 @@ from tauro_nb.query.template import mark_templates, missing_value
 from tauro_nb.query.trees import every
 from tauro_nb.sources.base import ColumnFacts, Keyed, Link, Scan
 from tauro_nb.sources.keys import put_keys
+from tauro_nb.walks import enclose_negations
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +62,7 @@ def table_query(table: VirtualTable, dialect: str) -> exp.Query:
             return literal(values[name])
         return node
 
-    tree = trees[0].transform(swap)
+    tree = enclose_negations(trees[0]).transform(swap)
     assert isinstance(tree, exp.Query)
     return tree
 

@@ -27,6 +27,7 @@ from tauro_nb.sources.guards import (
 )
 from tauro_nb.sources.keys import KeyForm, key_list
 from tauro_nb.sources.mysql_columns import Column, as_bytes, as_text, as_utf8
+from tauro_nb.walks import enclose_negations
 
 __all__ = ["CAPABILITY", "RawTable", "translate", "written"]
 
@@ -256,13 +257,8 @@ def written(tree: exp.Expr) -> str:
     whole = exp.Paren(this=tree)
     for apart in every(whole, exp.NullSafeNEQ):
         apart.replace(exp.Not(this=exp.NullSafeEQ(this=apart.this, expression=apart.expression)))
-    for negated in every(whole, exp.Not):
+    for negated in every(enclose_negations(whole), exp.Not):
         negated.set("this", exp.Paren(this=negated.this.unnest()))
-        if isinstance(negated.parent, (exp.Binary, exp.Predicate)) and not isinstance(negated.parent, exp.Connector):
-            # The server reads no `a = NOT b`.
-            around = exp.Paren()
-            negated.replace(around)
-            around.set("this", negated)
     for node in every(whole, exp.Literal):
         # What separates is written as it is: there the server takes no expression.
         if node.is_string and (not node.name or "\\" in node.sql("mysql")) and node.arg_key != "separator":
