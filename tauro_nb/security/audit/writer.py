@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from tauro_nb.security.audit.chain import Filled, seal, stamp, unseal
+from tauro_nb.security.audit.chain import Filled, linked, seal, stamp, unseal
 from tauro_nb.security.audit.checkpoint import Checkpoint
 from tauro_nb.security.audit.keys import AuditKeys
 from tauro_nb.security.audit.merkle import MerkleTree
@@ -316,7 +316,7 @@ class LogWriter:
         key = self._key(exists=True).links
         mac, lines = head.mac, []
         for number, event in enumerate(events, head.sequence + 1):
-            line, mac = seal(key, event | {"v": 1, "seq": number, "prev": mac})
+            line, mac = seal(key, linked(event, number, mac))
             lines.append(line)
         written = b"\n".join([*lines, b""])
         try:
