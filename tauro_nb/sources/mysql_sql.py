@@ -33,6 +33,7 @@ __all__ = ["CAPABILITY", "RawTable", "translate", "written"]
 _IDENTIFIER_LENGTH = 64
 _LARGEST_SCALE = 30
 _WIDEST_DECIMAL = 37
+_ALL_ROWS = 2**64 - 1
 _INTEGER_DIGITS = {exp.DType.TINYINT: 3, exp.DType.SMALLINT: 5, exp.DType.INT: 10, exp.DType.BIGINT: 19}
 
 
@@ -237,14 +238,15 @@ def translate(tree: exp.Query, schema: Mapping[str, str], tables: Mapping[str, R
 
 
 def written(tree: exp.Expr) -> str:
-    r"""SQL that means the same whatever the server's `sql_mode` is; the tree is changed.
+    r"""SQL that means the same whatever the server's `sql_mode` and `sql_select_limit` are; the tree is changed.
 
     What is negated stands in parentheses, for NOT may bind as tightly as `!` (HIGH_NOT_PRECEDENCE). Texts that a mode
-    reads otherwise are written by their bytes: a backslash (NO_BACKSLASH_ESCAPES), nothing (EMPTY_STRING_IS_NULL).
+    reads otherwise are written by their bytes: a backslash (NO_BACKSLASH_ESCAPES), nothing (EMPTY_STRING_IS_NULL). A
+    query without a limit has the largest, for the server would have it end after `sql_select_limit` rows.
 
     >>> import sqlglot
     >>> written(sqlglot.parse_one("SELECT a NOT IN (1), b IS NOT NULL", dialect="mysql"))
-    'SELECT NOT (a IN (1)), NOT (b IS NULL)'
+    'SELECT NOT (a IN (1)), NOT (b IS NULL) LIMIT 18446744073709551615'
     >>> written(exp.Literal.string("\\"))
     "CAST(x'5c' AS CHAR CHARACTER SET utf8mb4)"
     """
@@ -254,11 +256,19 @@ def written(tree: exp.Expr) -> str:
         apart.replace(exp.Not(this=exp.NullSafeEQ(this=apart.this, expression=apart.expression)))
     for negated in every(whole, exp.Not):
         negated.set("this", exp.Paren(this=negated.this.unnest()))
+        if isinstance(negated.parent, (exp.Binary, exp.Predicate)) and not isinstance(negated.parent, exp.Connector):
+            # The server reads no `a = NOT b`.
+            around = exp.Paren()
+            negated.replace(around)
+            around.set("this", negated)
     for node in every(whole, exp.Literal):
         # What separates is written as it is: there the server takes no expression.
         if node.is_string and (not node.name or "\\" in node.sql("mysql")) and node.arg_key != "separator":
             node.replace(as_utf8(exp.HexString(this=node.name.encode().hex())))
-    return str(whole.this.sql("mysql", copy=False))
+    asked = whole.this
+    if isinstance(asked, exp.Query) and not asked.args.get("limit"):
+        asked = asked.limit(_ALL_ROWS, copy=False)
+    return str(asked.sql("mysql", copy=False))
 
 
 def _scan(tree: exp.Query, tables: Mapping[str, RawTable]) -> exp.Select:

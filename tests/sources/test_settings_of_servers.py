@@ -122,6 +122,8 @@ _CONDITIONS = {
     "note = ''": [1],
     "note <> ''": [2, 4],
     "coalesce(note, '') = ''": [1, 3],
+    "(score > 1) <> NOT (note = 'x')": [1, 2],
+    "NOT (NOT score > 1) = NOT (NOT id > 2)": [1, 4],
 }
 
 
@@ -160,6 +162,29 @@ def test_a_condition_means_the_same_in_every_mode(
                         assert sorted(found) == expected, (sql, condition)
     finally:
         mariadb_server.execute("SET GLOBAL sql_mode = DEFAULT")
+
+
+@pytest.mark.mariadb
+def test_no_answer_ends_where_the_server_would_have_it_end(
+    mariadb_server: MariaDBServer, fresh_mariadb_database: str
+) -> None:
+    name = fresh_mariadb_database.rsplit("/", 1)[1]
+    mariadb_server.execute("CREATE TABLE t AS SELECT seq AS id FROM seq_1_to_20", name)
+    tables = {"t": {"table": "t"}, "q": {"query": "SELECT id FROM t UNION ALL SELECT id + 20 FROM t"}}
+    config = {
+        "connections": {"c": fresh_mariadb_database},
+        "virtual_tables": {name: {"connection": "c", **table} for name, table in tables.items()},
+    }
+    mariadb_server.execute("SET GLOBAL sql_select_limit = 3")
+    try:
+        with VirtualContext(config) as ctx:
+            for sql, expected in {
+                "SELECT id FROM t": 20, "SELECT id FROM t WHERE hash(id) IS NOT NULL": 20, "SELECT id FROM q": 40,
+                "SELECT id FROM t WHERE id > 2 ORDER BY id": 18, "SELECT id FROM t UNION SELECT -id FROM t": 40,
+            }.items():  # fmt: skip
+                assert ctx.query(sql).to_arrow().num_rows == expected, sql
+    finally:
+        mariadb_server.execute("SET GLOBAL sql_select_limit = DEFAULT")
 
 
 @pytest.fixture
