@@ -51,6 +51,7 @@ from tauro_nb.catalog.reading import (
     report_same_names,
     text,
 )  # fmt: skip
+from tauro_nb.catalog.snapshot import SYSTEM
 from tauro_nb.catalog.table import VirtualTable, read_table
 from tauro_nb.engine.settings import EngineSettings
 from tauro_nb.errors import ConfigError, nearest
@@ -194,6 +195,9 @@ def _read_config(raw: Any, base: Path, site: Site) -> CatalogConfig | None:
     connections = {name: _rooted(spec, base) for name, spec in connections.items()}
     tables = read_entries(found.get("virtual_tables"), place.at("virtual_tables"), read_table)
     report_same_names(found.get("virtual_tables"), place.at("virtual_tables"))
+    for name in tables:
+        if name.casefold().startswith(f"{SYSTEM}."):
+            place.at("virtual_tables").at(name).report(f"names that begin with `{SYSTEM}.` are the system's own")
     _report_lost_policies(found, tables, place.at("security_policies"))
     for name, table in tables.items():
         declared = dict(entries(found.get("connections")))

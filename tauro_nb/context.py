@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from tauro_nb.catalog.registry import SchemaRegistry
 from tauro_nb.config import load_config
 from tauro_nb.discovery import Discovery
-from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError, told
+from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, UsageError
 from tauro_nb.layer import VirtualDataLayer
 from tauro_nb.monitor import QueryMonitor
 from tauro_nb.oversight import Oversight
@@ -83,6 +83,7 @@ class VirtualContext(Discovery, Oversight):
         self._who = self.layer.config.security.default_principal if principal is None else principal
         self._claims: Mapping[str, Any] = {}
         self._caller = ""
+        self._lender: VirtualContext | None = None
         self._planner: Planner | None = None
         self._backend: Backend | None = None
         self.principal  # noqa: B018 - a name that is none is refused at once
@@ -109,7 +110,7 @@ class VirtualContext(Discovery, Oversight):
         """The catalog of virtual tables; for whoever may not read policies a copy of what is open, for reading."""
         if self.reads_policies:
             return self.layer.schema_registry
-        return SeenRegistry(self.layer, self.principal, self._lineage())
+        return self._or_refused(partial(SeenRegistry, self.layer, self.principal, self._lineage()), None, None, None)
 
     @property
     def sight(self) -> Sight:
@@ -154,7 +155,7 @@ class VirtualContext(Discovery, Oversight):
         """The same catalog, sources and audit trail, seen by someone else; what is not given stays as declared."""
         given = {"roles": roles, "attributes": attributes, "tenant": tenant, "purpose": purpose}
         seen = VirtualContext(principal=name, layer=self.layer)
-        seen._caller = self._caller
+        seen._caller, seen._lender = self._caller, self._lender
         claims: dict[str, Any] = {claim: value for claim, value in given.items() if value is not None}
         # As the principal keeps them: whoever holds the list that was passed could add a role to it.
         claimed = replace(seen.principal, **claims)
@@ -241,7 +242,7 @@ class VirtualContext(Discovery, Oversight):
         except KeyboardInterrupt:
             failure: BaseException = QueryCancelled("the query was interrupted before it ran.")
         except Exception as error:  # noqa: BLE001 - whatever it is, its words do not leave by this door
-            failure = told(error)
+            failure = self._as_told(error)
         if isinstance(failure, TauroError):
             self._record_refusal(failure, query_id, tree, params)
         raise failure

@@ -49,6 +49,9 @@ class Discovery:
         ) -> None:
             """Record what was refused."""
 
+        def _as_told(self, error: BaseException) -> BaseException:
+            """An error as this principal may read it."""
+
     def catalog(self) -> CatalogSnapshot:
         """The catalog as this principal may see it. Asks no source: unknown schemas stay unknown."""
         return snapshot_catalog(self.layer, self.principal, closed=self._sees_closed)
@@ -119,8 +122,10 @@ class Discovery:
             entry.decision.require()
         except TauroError as error:
             self._record_refusal(error)
-            raise
-        return entry
+            refusal = self._as_told(error)
+        else:
+            return entry
+        raise refusal
 
     def lineage(self, name: str | None = None) -> LineageGraph:
         """The lineage of the whole catalog, or of everything around one table, as far as this principal may see it.

@@ -166,7 +166,7 @@ class SchemaRegistry:
     def get_table(self, name: str) -> VirtualTable | None:
         """The table of this name, or None."""
         key = name.casefold()
-        return self._tables.get(key) or self._system.get(key)
+        return self._system.get(key) or self._tables.get(key)
 
     def resolve(self, name: str) -> VirtualTable:
         """The table of this name.

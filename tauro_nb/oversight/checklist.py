@@ -90,9 +90,22 @@ def _tagged(ctx: VirtualContext, tags: frozenset[str]) -> list[VirtualTable]:
 
 
 def _columns(table: VirtualTable, tags: frozenset[str]) -> list[str]:
-    """The columns of a table that carry one of the tags; where only the table does, all that are declared."""
+    """The columns of a table that carry one of the tags; where the table does, all that nobody looked at as well."""
     own = [name for name, found in table.column_tags.items() if tags & {tag.casefold() for tag in found}]
-    return own or [name for name in table.schema if name not in table.column_tags]
+    return own + [name for name in table.schema if name not in table.column_tags] if _carries(table, tags) else own
+
+
+def _carries(table: VirtualTable, tags: frozenset[str]) -> bool:
+    """Whether the table itself is tagged, whatever its columns are."""
+    return bool(tags & {tag.casefold() for tag in table.tags})
+
+
+def _has_unknown_columns(ctx: VirtualContext, table: VirtualTable, tags: frozenset[str]) -> bool:
+    """Whether columns may be among those to protect that nobody named, and that are not closed for that."""
+    if not _carries(table, tags) or table.schema:
+        return not _columns(table, tags)
+    rules = ctx.security.rules_of(table.name)
+    return not _columns(table, tags) or rules is None or rules.parsed.guard is None or not rules.parsed.guard.closed
 
 
 def _nothing(tags: frozenset[str]) -> Finding:
@@ -121,9 +134,9 @@ def _protected(tags: frozenset[str], harmless: frozenset[str], asked: str) -> Ca
         tables = _tagged(ctx, tags)
         if not tables:
             return _nothing(tags)
-        unknown = [table.name for table in tables if not _columns(table, tags)]
+        unknown = [table.name for table in tables if _has_unknown_columns(ctx, table, tags)]
         if unknown:
-            reason = f"the columns of `{unknown[0]}` are neither tagged nor declared, so nobody knows which to protect"
+            reason = f"not all columns of `{unknown[0]}` are tagged or declared, so nobody knows which to protect"
             return Finding("fail", reason, "virtual_tables.column_tags")
         weak = [found for table in tables for found in _shown_to_strangers(ctx, table, _columns(table, tags), harmless)]
         if weak:
@@ -151,10 +164,10 @@ def _durable_audit(ctx: VirtualContext) -> Finding:
 
 
 def _evidence(ctx: VirtualContext) -> Finding:
-    settings, durable = ctx.layer.audit_trail.settings, _durable_audit(ctx)
+    durable = _durable_audit(ctx)
     if durable.result != "pass":
         return durable
-    if settings.checkpoints is None:
+    if not ctx.layer.audit_trail.has_second_place:
         return Finding(
             "fail", "checkpoints are beside the log, where whoever forges it can forge them", "audit.checkpoints"
         )
@@ -216,9 +229,8 @@ def _by_role(tags: frozenset[str] | None) -> Callable[[VirtualContext], Finding]
             return Finding(
                 "fail", f"`{open_[0]}`{more}: open to somebody without any role", "security_policies.allowed_roles"
             )
-        return Finding(
-            "pass", f"{len(tables)} tables are closed to whoever has no role", "allowed_roles, default_access"
-        )
+        closed = f"{plural(len(tables), 'table')} closed to whoever has no role"
+        return Finding("pass", closed, "allowed_roles, default_access")
 
     return look
 

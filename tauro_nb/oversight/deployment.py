@@ -157,7 +157,7 @@ def _audit(ctx: VirtualContext) -> Iterator[Fact]:
         yield Fact("audit trail", "warn", "in memory: it ends with the process", "Set `audit.path`.")
         return
     yield Fact("audit trail", "ok", f"in a file; readers: {', '.join(trail.settings.readers)}")
-    if trail.settings.checkpoints is None:
+    if not trail.has_second_place:
         yield Fact(
             "audit checkpoints", "warn", "beside the log: whoever changes the log can change them, too",
             "Set `audit.checkpoints` to a place that the asker cannot write.",

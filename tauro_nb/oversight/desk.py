@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from tauro_nb.errors import AccessDenied
+from tauro_nb.errors import AccessDenied, PolicyError, told
 from tauro_nb.oversight.auditing import AuditDoor
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ __all__ = ["Oversight"]
 class Oversight(AuditDoor):
     """The part of a context that looks through other eyes."""
 
+    _lender: VirtualContext | None
+
     if TYPE_CHECKING:
 
         def as_principal(self, name: str | Principal) -> VirtualContext:
@@ -30,8 +32,12 @@ class Oversight(AuditDoor):
 
     @property
     def reads_policies(self) -> bool:
-        """Whether this principal may read what policies say; everybody else sees a marker in their place."""
-        return self.reads_policies_as(self.principal)
+        """Whether this principal may read what policies say; everybody else sees a marker in their place.
+
+        Whoever looks through somebody's eyes (`acting_as`) reads no more of them than with the own.
+        """
+        lent = self._lender is None or self._lender.reads_policies
+        return lent and self.reads_policies_as(self.principal)
 
     def reads_policies_as(self, who: Principal) -> bool:
         """Whether somebody may read what policies say; nobody may while they cannot be used."""
@@ -48,7 +54,19 @@ class Oversight(AuditDoor):
         self.require_simulator()
         seen = self.as_principal(who)
         seen._caller = self._caller or self.principal.name  # noqa: SLF001 - its own kind
+        seen._lender = cast("VirtualContext", self)  # noqa: SLF001
         return seen
+
+    def _as_told(self, error: BaseException) -> BaseException:
+        """An error as this principal may read it: what is wrong in a policy is for those who may read it."""
+        if not isinstance(error, PolicyError) or self.reads_policies:
+            return told(error)
+        policy = "a policy" if error.table is None else f"the policy of `{error.table}`"
+        return PolicyError(
+            f"{policy} does not go together with its table, or with what it reads.",
+            hint="Those who may read policies find the mistake with `%vpolicies`.",
+            table=error.table,
+        )
 
     def require_simulator(self) -> None:
         """Refuse whoever may not see with other eyes; the refusal is recorded.
@@ -105,7 +123,11 @@ class Oversight(AuditDoor):
         if who.key != self.principal.key:
             self.require_simulator()
             self._note("policy.explain", about=who.name, table=table)
-        return explain_access(cast("VirtualContext", self), who, table)
+        try:
+            return explain_access(cast("VirtualContext", self), who, table)
+        except PolicyError as error:
+            wrong = self._as_told(error)
+        raise wrong
 
     def simulate(
         self, query: Any, principals: Iterable[str | Principal], params: Any = None, *, limit: int | None = None

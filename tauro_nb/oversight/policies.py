@@ -51,17 +51,30 @@ class PolicyFinding:
 
 @dataclass(frozen=True, repr=False)
 class PolicyCheck(Report):
-    """What was found, table by table; those without rules are left out."""
+    """What was found, table by table; those without rules are left out.
+
+    Parameters
+    ----------
+    findings
+        One entry for each mistake, and for each table whose rules are right.
+    unusable
+        Mistakes of the policies' files themselves: until they are mended no rule is in force, and none was looked at.
+    """
 
     findings: tuple[PolicyFinding, ...]
+    unusable: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether every rule was looked at, and is right: for a test of policies before they are put in force."""
-        return all(finding.state == "right" for finding in self.findings)
+        return not self.unusable and all(finding.state == "right" for finding in self.findings)
 
     def sheets(self) -> Sequence[Sheet]:
         """One table, mistakes first."""
+        if self.unusable:
+            note = f"{plural(len(self.unusable), 'mistake')} in the files; until they can be used, everything is closed"
+            wrong_files = tuple(("", "wrong", mistake) for mistake in self.unusable)
+            return (Sheet("Policies", note, ("table", "is", "because"), wrong_files, badges=dict(_MARKS)),)
         order = ("wrong", "unknown", "right")
         rows = sorted(
             ((f.table, f.state, f.because) for f in self.findings), key=lambda row: (order.index(row[1]), row)
@@ -76,6 +89,8 @@ def check_policies(ctx: VirtualContext) -> PolicyCheck:
     """Bind all rules of all tables to the columns that the tables have now."""
     from tauro_nb.query.planner import Planner
 
+    if unusable := ctx.security.book.mistakes:
+        return PolicyCheck((), tuple(unusable))
     # Whoever may read policies may be denied the tables.
     owner = Planner(ctx.planner.services, ctx.principal, run_as=OWNER)
     catalog = PolicyTables(ctx.layer)
@@ -100,5 +115,6 @@ def _mistakes(owner: Planner, catalog: PolicyTables, table: str, rules: Compiled
     def columns_of(name: str) -> Mapping[str, str]:
         return owner.entry(name).columns
 
+    owner.services.security.require_readable(table)
     relations = relations_of(rules.parsed.relation_names, catalog, columns_of, required_by=table)
     return rules.bind(columns_of(table), relations, strict=True).mistakes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,12 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from sqlglot.schema import MappingSchema
 
 from tauro_nb.errors import AccessDenied, BindError, TauroError, UnknownTable, nearest
-from tauro_nb.query.functions import check_functions, check_serialized
+from tauro_nb.query.functions import check_functions, check_serialized, without_pivots
+from tauro_nb.query.given import shaping_parameters
 from tauro_nb.query.names import COLUMNS, LOCAL, VISIBLE, folded, leaf_kind, unmarked
 from tauro_nb.query.parse import position_of
 from tauro_nb.query.query import Leaf, Query
-from tauro_nb.query.resolve import resolve
+from tauro_nb.query.resolve import names_rows, resolve
 from tauro_nb.query.trees import bare, every, written
 from tauro_nb.query.uses import Roles, column_roles
 
@@ -76,17 +77,26 @@ def bind(query: Query, planner: Planner) -> Query:
     _require_own_names(tree, query, planner)
     sql = written(tree)
     relations = {(str(kind), name) for name, kind in names} | {("", folded(cte.alias)) for cte in every(tree, exp.CTE)}
-    if not check_serialized(planner.binder.serialize(sql), query.text, relations):
-        check_functions(tree, query.text)
+    _require_listed(tree, sql, relations, query, planner)
     tables = sorted(name for name, kind in names if kind == VISIBLE)
     schema = _describe(query, sql, tables, planner)
     everything = tuple(Leaf(name, tuple(planner.visible_columns(name))) for name in tables)
-    special = every(tree, exp.Join, exp.CTE, *_NOT_QUALIFIED)
+    special = every(tree, exp.Join, exp.CTE, exp.Table, *_NOT_QUALIFIED)
     bound = query.evolve("bind", tree, schema=None if any(map(_is_dynamic, special)) else schema, leaves=everything)
     if bound.schema is not None and not any(map(_resists, special)):
         # What sqlglot gives up on half-way is no tree any more.
         bound = _qualify(bound, bound.schema, tables, planner) or replace(bound, tree=resolved())
     return bound if bound.qualified else replace(bound, roles=_roles(traverse_scope(bound.tree), tables))
+
+
+def _require_listed(
+    tree: exp.Expr, sql: str, relations: Container[tuple[str, str]], query: Query, planner: Planner
+) -> None:
+    """Refuse functions that are not on the list, and relations that were not resolved."""
+    for part in without_pivots(tree):
+        serialized = planner.binder.serialize(sql if part is tree else written(part))
+        if not check_serialized(serialized, query.text, relations):
+            check_functions(part, query.text)
 
 
 def _require_own_names(tree: exp.Expr, query: Query, planner: Planner) -> None:
@@ -107,6 +117,8 @@ def _is_dynamic(node: exp.Expr) -> bool:
 
 
 def _describe(query: Query, sql: str, tables: list[str], planner: Planner) -> dict[str, str]:
+    if query.params:
+        planner.deciding.update(shaping_parameters(query.tree))
     try:
         return _user_names(planner.binder.describe(sql, query.params))
     except duckdb.Error as error:
@@ -206,31 +218,17 @@ def _is_resolved(scope: Scope) -> bool:
 
 def _is_in_doubt(tree: exp.Expr) -> bool:
     """Whether a star was left unexpanded, or a relation's name may stand for a whole row, as in `SELECT t FROM t`."""
-    names: list[exp.Column] = []
-    relations: set[str] = set()
-    for node in every(tree, exp.Column, exp.Star, exp.TableColumn, exp.Table, exp.Subquery, exp.CTE):
-        if isinstance(node, exp.Column):
-            names += [] if node.table else [node]
-        elif isinstance(node, exp.TableColumn) or (
-            isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count)
-        ):
-            return True
-        else:
-            relations.add(node.alias_or_name.lower())
-    return any(column.name.lower() in relations and not _sorts_by_output(column) for column in names)
-
-
-def _sorts_by_output(column: exp.Column) -> bool:
-    """Whether it is the name of an output column behind ORDER BY, where such names come first."""
-    order = column.parent.parent if isinstance(column.parent, exp.Ordered) else None
-    select = order.parent if isinstance(order, exp.Order) else None
-    return isinstance(select, exp.Select) and column.name.lower() in {name.lower() for name in select.named_selects}
+    stars = [star for star in every(tree, exp.Star) if not isinstance(star.parent, exp.Count)]
+    return bool(stars or every(tree, exp.TableColumn)) or names_rows(tree)
 
 
 def _resists(node: exp.Expr) -> bool:
     if isinstance(node, exp.CTE):
         # sqlglot looks for names in the parentheses.
         return isinstance(node.this, exp.Subquery) and bool(node.parent and node.parent.args.get("recursive"))
+    if isinstance(node, exp.Table):
+        # `FROM t AS x(a, b)` names columns by their places, which a leaf of some columns has not.
+        return bool(node.alias_column_names) and leaf_kind(node) is not None
     return not isinstance(node, exp.Join) or _joins_by_name(node) or _names_twice(node)
 
 

@@ -12,8 +12,9 @@ from sqlglot import exp
 
 from tauro_nb.errors import BindError, UnsupportedStatement, nearest
 from tauro_nb.query.names import folded
+from tauro_nb.query.trees import copied, every
 
-__all__ = ["TABLE_FUNCTIONS", "allowed_functions", "check_functions"]
+__all__ = ["TABLE_FUNCTIONS", "allowed_functions", "check_functions", "check_serialized", "without_pivots"]
 
 TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "repeat", "unnest"})
 """Table functions that compute from their arguments alone; all others read files, run SQL or show the engine."""
@@ -94,8 +95,45 @@ def check_serialized(serialized: str, text: str, relations: Container[tuple[str,
     return True
 
 
+def without_pivots(tree: exp.Expr) -> list[exp.Expr]:
+    """Queries that name the same relations and call the same functions, and that DuckDB can serialize: it gives no
+    syntax tree of a statement with PIVOT or UNPIVOT, whose parts are SELECT lists here.
+
+    >>> import sqlglot
+    >>> trees = without_pivots(sqlglot.parse_one("PIVOT t ON a IN (1, 2) USING max(b) GROUP BY c", dialect="duckdb"))
+    >>> [tree.sql("duckdb") for tree in trees]
+    ['SELECT a IN (1, 2), MAX(b), c FROM t']
+    >>> trees = without_pivots(sqlglot.parse_one("FROM t PIVOT (max(b) FOR a IN (1 AS x, 2))", dialect="duckdb"))
+    >>> [tree.sql("duckdb") for tree in trees]
+    ['SELECT * FROM t', 'SELECT MAX(b), a IN (1, 2)']
+    """
+    if not every(tree, exp.Pivot):
+        return [tree]
+    root = exp.Paren(this=copied(tree))
+    parts: list[exp.Expr] = []
+    for pivot in every(root, exp.Pivot):
+        said = exp.Select(expressions=_said(pivot) or [exp.Star()])
+        if pivot.args.get("this") is None:
+            parts.append(said)
+            continue
+        said.set("with_", pivot.args.get("with_"))
+        pivot.replace(said.from_(pivot.this, copy=False))
+    for relation in every(root, exp.Table, exp.Subquery):
+        relation.set("pivots", None)
+    return [root.this, *parts]
+
+
+def _said(pivot: exp.Pivot) -> list[exp.Expr]:
+    """What stands in a PIVOT or UNPIVOT beside the relation; names that are given there are no part of it."""
+    for named in every(pivot, exp.PivotAlias):
+        named.replace(named.this)
+    group = pivot.args.get("group")
+    lists = (pivot.expressions, pivot.args.get("fields"), pivot.args.get("using"), group and group.expressions)
+    return [item for items in lists for item in items or ()]
+
+
 def check_functions(tree: exp.Expr, text: str) -> None:
-    """The same check on our tree, for the few statements DuckDB cannot serialize (PIVOT).
+    """The same check on our tree, for what DuckDB cannot serialize.
 
     Typed nodes are functions that sqlglot knows; only those that read files are refused among them.
     """

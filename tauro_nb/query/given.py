@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sqlglot import exp
@@ -16,13 +16,21 @@ from sqlglot import exp
 from tauro_nb.query.literals import literal
 from tauro_nb.query.trees import PARAMETER, every
 
-__all__ = ["name_parameters", "write_parameters"]
+__all__ = ["name_parameters", "shaping_parameters", "write_parameters"]
 
 _COMPARED: Final = (
     exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Between, exp.In, exp.Like,
 )  # fmt: skip
 """What a value may be an operand of: there a literal means what the parameter means."""
 _WIDEST: Final = 2**63
+_SHAPED: Final = (exp.Func, exp.Columns, exp.Bracket, exp.Dot, exp.Kwarg, exp.Pivot)
+"""What may give other columns, or columns of other types, for other constants: COLUMNS(:a), round(x, :a), row[:a]."""
+_SHAPELESS: Final = (
+    exp.Connector, exp.Cast, exp.TryCast, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Exists, exp.RegexpLike,
+    exp.RegexpFullMatch, exp.StartsWith, exp.Contains, exp.Sum, exp.Min, exp.Max, exp.Avg, exp.Count, exp.CountIf,
+    exp.Abs, exp.Upper, exp.Lower, exp.Length, exp.Concat, exp.Greatest, exp.Least,
+)  # fmt: skip
+"""Functions whose type goes by the types of what they are given alone."""
 
 
 def write_parameters(tree: exp.Expr, params: Mapping[str, Any]) -> bool:
@@ -47,6 +55,24 @@ def write_parameters(tree: exp.Expr, params: Mapping[str, Any]) -> bool:
         value.meta[PARAMETER] = node.name
         node.replace(value)
     return bool(found)
+
+
+def shaping_parameters(tree: exp.Expr) -> Iterator[str]:
+    """Parameters whose values, and not only their types, may decide which columns a query has, and of which types.
+
+    >>> import sqlglot
+    >>> sql = "SELECT COLUMNS($a), round(x, 1 + $b), sum(x * $c) FROM t WHERE y = $d"
+    >>> tree = sqlglot.parse_one(sql, dialect="duckdb")
+    >>> list(shaping_parameters(tree))
+    ['a', 'b']
+    """
+    for node in every(tree, exp.Placeholder):
+        above = node.parent
+        while above is not None and not isinstance(above, exp.Query):
+            if isinstance(above, _SHAPED) and not isinstance(above, _SHAPELESS):
+                yield node.name
+                break
+            above = above.parent
 
 
 def name_parameters(tree: exp.Expr) -> exp.Expr:

@@ -35,6 +35,7 @@ from tauro_nb.query.placement.unselective import is_unselective
 from tauro_nb.query.plan import Fragment, QueryPlan, Step
 from tauro_nb.query.query import Leaf, Query
 from tauro_nb.query.raw_columns import raw_columns, untyped_columns
+from tauro_nb.query.resolve import doubtful_names
 from tauro_nb.query.rules.type_literals import type_literals
 from tauro_nb.query.secrecy import below_policy, is_policy, mark_column, mark_policy
 from tauro_nb.query.secure import cut_dictionaries, is_fenced
@@ -164,8 +165,8 @@ class _Cutter:
         names = [select.alias_or_name.lower() for select in query.selects]
         if len(set(names)) < len(names):
             return "two columns of its answer go by one name"
-        if not self.qualified and not _is_spelled_alike(query):
-            return "it writes one name in two ways, which the source may take for two names"
+        if not self.qualified and (doubt := doubtful_names(query)):
+            return doubt
         tables = (self.planner.raw(t.name).table for t in every(query, exp.Table) if leaf_kind(t) == RAW)
         ctes = every(query, exp.CTE)
         # The source's own SQL names tables without a mark; SQLite takes a CTE that reads its namesake for recursive.
@@ -275,24 +276,6 @@ class _Cutter:
             policy=policy,
             inexact=frozenset(name.lower() for name, fact in facts if not fact.exact),
         )
-
-
-def _is_spelled_alike(query: exp.Expr) -> bool:
-    """Whether every name is written in one way; of a query that is not qualified nobody has seen to that.
-
-    To DuckDB `a` and `"A"` are one name. PostgreSQL takes what is not quoted for lower case, and tells the rest apart;
-    what it answers is asked for by quoted names.
-
-    >>> from sqlglot import parse_one
-    >>> [_is_spelled_alike(parse_one(f"SELECT {names} FROM t")) for names in ('a + "a"', 'a + "A"', '"A"', "A")]
-    [True, False, True, False]
-    """
-    spellings: dict[str, str] = {}
-    for name in every(query, exp.Identifier):
-        plain = name.name.lower()
-        if spellings.setdefault(plain, name.name) != name.name or (not name.quoted and name.name != plain):
-            return False
-    return True
 
 
 def _reads_its_namesake(cte: exp.Expr) -> bool:

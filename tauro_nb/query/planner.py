@@ -22,6 +22,7 @@ from tauro_nb.errors import (
     QueryError,
     SchemaMismatch,
     TauroError,
+    UnknownTable,
     UsageError,
 )
 from tauro_nb.query.bind import bind
@@ -459,10 +460,12 @@ class Planner:
         try:
             query = bind(parse_view(table), self)
             authorize(query, self)
-        except QueryError as error:
+        except (QueryError, UnknownTable) as error:
             # The person who asks did not type the view's text: its excerpt would point at nothing of theirs.
             where = "" if error.message.startswith("view `") else f"view `{table.name}`: "
             raise type(error)(where + error.message, hint=error.hint, table=error.table) from None
+        except AccessDenied as error:
+            raise self.sight.denied_below(table, error) from None
         finally:
             self._open_views.pop()
         if query.schema is None:

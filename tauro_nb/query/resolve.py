@@ -9,7 +9,7 @@ from sqlglot import exp
 from tauro_nb.query.names import folded, leaf_table
 from tauro_nb.query.trees import copied, every
 
-__all__ = ["relations", "resolve"]
+__all__ = ["doubtful_names", "names_rows", "relations", "resolve"]
 
 
 def relations(tree: exp.Expr) -> Iterator[exp.Table]:
@@ -87,3 +87,48 @@ def _drop_prefix(tree: exp.Expr, table: exp.Table) -> None:
 
 def _is_quoted(node: exp.Table) -> bool:
     return bool(isinstance(node.this, exp.Identifier) and node.this.quoted)
+
+
+def names_rows(tree: exp.Expr) -> bool:
+    """Whether the name of a relation may stand for a whole row, as in `SELECT t FROM t`.
+
+    >>> import sqlglot
+    >>> texts = ("SELECT count(a) FROM t AS a", "SELECT b AS a FROM a ORDER BY a", "SELECT x.a FROM a AS x")
+    >>> [names_rows(sqlglot.parse_one(text, dialect="duckdb")) for text in texts]
+    [True, False, False]
+    """
+    bare = [column for column in every(tree, exp.Column) if not column.table]
+    named = {node.alias_or_name.lower() for node in every(tree, exp.Table, exp.Subquery, exp.CTE)} if bare else ()
+    return any(column.name.lower() in named and not _sorts_by_output(column) for column in bare)
+
+
+def _sorts_by_output(column: exp.Column) -> bool:
+    """Whether it is the name of an output column behind ORDER BY, where such names come first."""
+    order = column.parent.parent if isinstance(column.parent, exp.Ordered) else None
+    select = order.parent if isinstance(order, exp.Order) else None
+    return isinstance(select, exp.Select) and column.name.lower() in {name.lower() for name in select.named_selects}
+
+
+def doubtful_names(query: exp.Expr) -> str:
+    """Why a source may read the names of a query that is not qualified otherwise than DuckDB; empty when it may not."""
+    if not _is_spelled_alike(query):
+        return "it writes one name in two ways, which the source may take for two names"
+    return "it names a whole row, which the source may take for something else" if names_rows(query) else ""
+
+
+def _is_spelled_alike(query: exp.Expr) -> bool:
+    """Whether every name is written in one way; of a query that is not qualified nobody has seen to that.
+
+    To DuckDB `a` and `"A"` are one name. PostgreSQL takes what is not quoted for lower case, and tells the rest apart;
+    what it answers is asked for by quoted names.
+
+    >>> from sqlglot import parse_one
+    >>> [_is_spelled_alike(parse_one(f"SELECT {names} FROM t")) for names in ('a + "a"', 'a + "A"', '"A"', "A")]
+    [True, False, True, False]
+    """
+    spellings: dict[str, str] = {}
+    for name in every(query, exp.Identifier):
+        plain = name.name.lower()
+        if spellings.setdefault(plain, name.name) != name.name or (not name.quoted and name.name != plain):
+            return False
+    return True

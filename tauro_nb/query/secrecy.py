@@ -15,13 +15,13 @@ from sqlglot import exp
 from tauro_nb.query.measured import Measured
 from tauro_nb.query.names import FRAGMENT, MARKER, RAW, leaf_kind
 from tauro_nb.query.plan import Fragment, QueryPlan, RuleFired
-from tauro_nb.query.trees import POLICY, conjuncts
+from tauro_nb.query.trees import POLICY, VIEW, conjuncts, every
 
 if TYPE_CHECKING:
     from tauro_nb.security.decision import TableDecision
 
 __all__ = [
-    "MARKER", "below_policy", "is_policy", "mark_column", "mark_policy", "shown_decision", "shown_plan",
+    "MARKER", "below_policy", "is_policy", "mark_column", "mark_policy", "mark_view", "shown_decision", "shown_plan",
     "without_policy",
 ]  # fmt: skip
 
@@ -50,6 +50,22 @@ def mark_column(select: Tree) -> Tree:
     """Mark an output column that is read for the policy's sake only; it is left out of what is shown."""
     select.meta[POLICY] = _COLUMN
     return select
+
+
+def mark_view(tree: exp.Expr, *, like: exp.Expr | None = None) -> None:
+    """Mark the literals of a view's text on which a policy stands, in place: what the policy hides may be among them.
+
+    With `like`, only where that tree, which this one is made of, has such literals.
+    """
+    if like is not None and not any(_of_view(literal) for literal in every(like, exp.Literal)):
+        return
+    for literal in every(tree, exp.Literal):
+        if not isinstance(literal.parent, exp.DataTypeParam):
+            literal.meta[VIEW] = True
+
+
+def _of_view(literal: exp.Expr) -> bool:
+    return VIEW in (literal._meta or ())  # noqa: SLF001 - `meta` makes a dictionary
 
 
 def is_policy(node: exp.Expr) -> bool:
@@ -82,6 +98,9 @@ def without_policy(tree: exp.Expr) -> exp.Expr:
     for node in [node for node in root.walk() if node is not root and is_policy(node)]:
         if not below_policy(node.parent):
             node.replace(_marker())
+    for literal in [literal for literal in every(root, exp.Literal) if _of_view(literal)]:
+        # A literal still, for some functions are written by what their literals say.
+        literal.replace(exp.Literal.number(MARKER))
     hidden: exp.Expr = root.this
     return hidden
 

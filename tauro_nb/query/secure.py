@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from tauro_nb.query.names import COLUMNS, RAW, VISIBLE, leaf_kind, leaf_table
 from tauro_nb.query.query import Leaf, Query
-from tauro_nb.query.secrecy import mark_policy
+from tauro_nb.query.secrecy import mark_policy, mark_view
 from tauro_nb.query.trees import BARRIER, copied, every
 from tauro_nb.security.relations import policy_reads, qualified
 
@@ -76,6 +76,8 @@ def _leaf_of(name: str, wanted: Container[str] | None, planner: Planner, query: 
     if entry.view is not None:
         # A view stands in every query that reads it.
         body = secure(replace(entry.view, tree=copied(entry.view.tree)), planner)
+        if entry.decision.needs_barrier:
+            mark_view(body.tree)
         source = exp.Subquery(this=body.tree, alias=exp.TableAlias(this=exp.to_identifier(inner, quoted=True)))
         query = replace(
             query,

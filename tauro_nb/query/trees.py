@@ -18,6 +18,7 @@ __all__ = [
     "KEPT",
     "PARAMETER",
     "POLICY",
+    "VIEW",
     "alias_of",
     "bare",
     "children",
@@ -46,7 +47,9 @@ POLICY = "policy"
 """Key under which a node's `meta` says that a policy wrote it."""
 PARAMETER = "parameter"
 """Key under which a literal's `meta` says which parameter it is the value of."""
-KEPT = frozenset({POLICY, PARAMETER, "mask"})
+VIEW = "view"
+"""Key under which a literal's `meta` says that it is of the text of a view with a policy."""
+KEPT = frozenset({POLICY, PARAMETER, VIEW, "mask"})
 """What `bare` leaves in a node's `meta`."""
 
 Tree = TypeVar("Tree", bound=exp.Expr)

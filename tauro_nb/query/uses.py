@@ -130,6 +130,9 @@ class _Reading:
     def _look_up(self, relation: str, name: str) -> frozenset[Base]:
         source = self.scope.sources.get(relation)
         if isinstance(source, exp.Table):
+            # Under `FROM t AS x(a, b)` names are those of places.
+            if source.alias_column_names:
+                return frozenset()
             return frozenset({(source.name.lower(), name)}) if leaf_kind(source) == VISIBLE else frozenset()
         passed = self.passed.get(id(source.expression), ()) if isinstance(source, Scope) else ()
         return next((bases for given, bases in passed if given == name), frozenset())

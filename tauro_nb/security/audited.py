@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
+from tauro_nb.errors import UsageError
 from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
 from tauro_nb.security.policy import Operation
 from tauro_nb.security.principal import Principal
 
-__all__ = ["AuditedAccess"]
+__all__ = ["AuditedAccess", "claims_of"]
+
+
+def claims_of(who: Principal) -> dict[str, Any]:
+    """What a record says of somebody besides the name.
+
+    >>> claims_of(Principal("ana", {"b", "a"}, tenant="acme"))
+    {'roles': ('a', 'b'), 'tenant': 'acme', 'purpose': None}
+    """
+    return {"roles": tuple(sorted(who.roles)), "tenant": who.tenant, "purpose": who.purpose}
 
 
 class AuditedAccess:
     """The part of an enforcer that records accesses and finds the records."""
 
     trail: AuditTrail
+
+    if TYPE_CHECKING:
+
+        @property
+        def principals(self) -> Mapping[str, Principal]:
+            """Who is declared."""
 
     def audit_access(
         self,
@@ -27,16 +44,22 @@ class AuditedAccess:
         denial_reason: str = "",
         operation: Operation = Operation.SELECT,
     ) -> AuditLog:
-        """Record an access that happened elsewhere.
+        """Record an access that happened elsewhere; what is declared of a name is recorded with it.
 
         Raises
         ------
         AuditUnavailable
             It could not be written.
+        UsageError
+            The status is none, or the number of rows is below zero.
         """
+        if row_count < 0:
+            raise UsageError("an access has 0 rows or more.")
+        who = principal if isinstance(principal, Principal) else self.principals.get(str(principal))
         return self.trail.record(
             AuditLog(
-                principal=principal.name if isinstance(principal, Principal) else str(principal),
+                principal=str(principal) if who is None else who.name,
+                **({} if who is None else claims_of(who)),
                 table_name=table_name,
                 field_names=tuple(field_names or ()),
                 row_count=row_count,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tauro_nb.errors import AccessDenied, PolicyError
+from tauro_nb.errors import AccessDenied, PolicyError, TauroError
 from tauro_nb.security.audit import AuditLog
+from tauro_nb.security.audited import claims_of
 from tauro_nb.security.book import UNUSABLE
 from tauro_nb.security.decision import TableDecision
 from tauro_nb.security.gate import gate, refusal, without_policy
@@ -16,7 +17,7 @@ from tauro_nb.security.principal import Principal
 from tauro_nb.security.reads import ColumnsOf
 from tauro_nb.security.row_policy import RowPolicy
 from tauro_nb.security.rows import Row
-from tauro_nb.security.standing import Compiled, Refusals, Relations
+from tauro_nb.security.standing import Compiled, Refusals, Relations, denial_of
 
 __all__ = ["SecurityEnforcer"]
 
@@ -179,7 +180,7 @@ class SecurityEnforcer(PoliciesInForce):
             who = self.principal(principal)
             compiled = self._current(table_name)
         except (AccessDenied, PolicyError) as wrong:
-            self.trail.denied(str(principal), table_name, str(wrong), columns=names, operation=operation)
+            self._refused(principal, table_name, wrong, columns=names, operation=operation)
             return False
         reason = self._gate(table_name, who, compiled, operation)
         if compiled is not None and not reason:
@@ -187,7 +188,7 @@ class SecurityEnforcer(PoliciesInForce):
             denied = [name for name in names if bound.access(name, who) in ("denied", "encrypted")]
             reason = f"no access to {', '.join(f'`{name}`' for name in denied)}" if denied else ""
         if reason:
-            self.trail.denied(who.name, table_name, reason, columns=names, roles=who.roles, operation=operation)
+            self.trail.denied(who.name, table_name, reason, columns=names, operation=operation, **claims_of(who))
         return not reason
 
     def apply_row_level_security(
@@ -233,6 +234,13 @@ class SecurityEnforcer(PoliciesInForce):
         self._record(table_name, who, compiled, masked)
         return masked
 
+    def _refused(self, principal: str | Principal, table_name: str, wrong: TauroError, **more: Any) -> None:
+        """Record a refusal of somebody who may not even have a name."""
+        if isinstance(principal, Principal):
+            self.trail.denied(principal.name, table_name, denial_of(wrong), **claims_of(principal), **more)
+        else:
+            self.trail.denied(str(principal), table_name, denial_of(wrong), **more)
+
     def _enter(self, table_name: str, principal: str | Principal) -> tuple[Principal, Compiled | None]:
         """Let a principal through to row lists of a table, or record and raise the refusal."""
         self.version()
@@ -240,11 +248,11 @@ class SecurityEnforcer(PoliciesInForce):
             who = self.principal(principal)
             compiled = self._current(table_name)
         except (AccessDenied, PolicyError) as wrong:
-            self.trail.denied(str(principal), table_name, str(wrong))
+            self._refused(principal, table_name, wrong)
             raise
         reason = self._gate(table_name, who, compiled)
         if reason:
-            self.trail.denied(who.name, table_name, reason, roles=who.roles, policy_hash=self._hash_of(compiled))
+            self.trail.denied(who.name, table_name, reason, policy_hash=self._hash_of(compiled), **claims_of(who))
             raise AccessDenied(reason, table=table_name)
         return who, compiled
 
@@ -265,7 +273,7 @@ class SecurityEnforcer(PoliciesInForce):
         self.trail.record(
             AuditLog(
                 principal=who.name,
-                roles=tuple(sorted(who.roles)),
+                **claims_of(who),
                 table_name=table_name,
                 field_names=tuple(dict.fromkeys(key for row in rows for key in row)),
                 row_count=len(rows),

@@ -101,17 +101,17 @@ def refuse_strangers(tree: exp.Expr) -> None:
     >>> refuse_strangers(sqlglot.parse_one("getenv('HOME') = a", read="duckdb"))
     Traceback (most recent call last):
     ...
-    ValueError: uses GETENV, which a row filter may not
+    ValueError: uses GETENV, which a policy may not
     >>> refuse_strangers(sqlglot.parse_one("lowr(a) = 'x'", read="duckdb"))
     Traceback (most recent call last):
     ...
-    ValueError: uses LOWR, which a row filter may not. Did you mean `LOWER`?
+    ValueError: uses LOWR, which a policy may not. Did you mean `LOWER`?
     """
     for node in tree.walk():
         kind = type(node)
         form = _FORMS.get(kind)
         if form is not None and not form(node):
-            raise ValueError(f"uses a form of {_label(node)} that a row filter may not")
+            raise ValueError(f"uses a form of {_label(node)} that a policy may not")
         if kind in _STRUCTURE or kind in _FUNCTIONS or (form is not None and kind not in _QUERY):
             continue
         if kind in _QUERY and node.find_ancestor(exp.Select) is not None:
@@ -119,7 +119,7 @@ def refuse_strangers(tree: exp.Expr) -> None:
         if isinstance(node, exp.Anonymous) and node.name.upper() in _NAMES:
             continue
         near = nearest(node.name, _KNOWN) if isinstance(node, exp.Anonymous) else ""
-        raise ValueError(f"uses {_label(node)}, which a row filter may not{near and '.' + near}")
+        raise ValueError(f"uses {_label(node)}, which a policy may not{near and '.' + near}")
 
 
 def _label(node: exp.Expr) -> str:

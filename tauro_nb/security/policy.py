@@ -9,7 +9,15 @@ from typing import Any, Literal
 from tauro_nb.errors import PolicyError
 from tauro_nb.security.digest import content_hash, frozen
 from tauro_nb.security.levels import AccessLevel, Operation
-from tauro_nb.security.policy_reading import FIELD_READERS, TABLE_READERS, TAG_READERS, as_read, read_values, report
+from tauro_nb.security.policy_reading import (
+    FIELD_READERS,
+    TABLE_READERS,
+    TAG_READERS,
+    as_read,
+    read_values,
+    report,
+    report_empty_list,
+)  # fmt: skip
 
 __all__ = ["AccessLevel", "FieldSecurityPolicy", "Operation", "TableSecurityPolicy", "TagPolicy"]
 
@@ -88,6 +96,7 @@ class FieldSecurityPolicy:
         """Read one entry of `field_policies`; see `TableSecurityPolicy.from_mapping`."""
         found: list[str] = []
         values = read_values(raw, FIELD_READERS, path or field_name, found)
+        report_empty_list(values, path or field_name, found)
         values.pop("field_name", None)
         policy = cls(field_name, **values)
         report(found, mistakes)
@@ -153,6 +162,7 @@ class TagPolicy:
         """Read one entry of the `tag_policies` section; see `TableSecurityPolicy.from_mapping`."""
         found: list[str] = []
         values = read_values(raw, TAG_READERS, path or f"tag_policies.{tag}", found)
+        report_empty_list(values, path or f"tag_policies.{tag}", found)
         values.pop("tag", None)
         policy = cls(tag, **values)
         report(found, mistakes)
@@ -168,7 +178,7 @@ class TableSecurityPolicy:
     table_name
         The virtual table, in any case.
     allowed_roles
-        Roles that may read it; empty: everybody.
+        Roles that may read it; empty: everybody (in a file a list that is written has somebody in it).
     row_level_filters
         Role -> SQL condition; `""` is no restriction. Several that match are OR-ed. When there are filters and none
         matches, nothing may be read. `{principal}`, `{principal.attribute}`, `{tenant}` and `{purpose}` are values.

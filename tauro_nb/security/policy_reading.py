@@ -9,7 +9,12 @@ from typing import Any
 from tauro_nb.errors import ConfigError, PolicyError, nearest
 from tauro_nb.security.levels import AccessLevel
 
-__all__ = ["FIELD_READERS", "MASK_READERS", "TABLE_READERS", "TAG_READERS", "as_read", "read_values", "report"]
+__all__ = [
+    "FIELD_READERS", "MASK_READERS", "TABLE_READERS", "TAG_READERS", "as_read", "read_values", "report",
+    "report_empty_list",
+]  # fmt: skip
+
+_HIDING = frozenset({"access_level", "masking_enabled", "mask", "encryption_enabled", "role_masks", "denied_roles"})
 
 
 def report(found: list[str], mistakes: list[str] | None) -> None:
@@ -40,6 +45,12 @@ def read_values(raw: Any, readers: Mapping[str, Any], where: str, found: list[st
     return values
 
 
+def report_empty_list(values: Mapping[str, Any], where: str, found: list[str]) -> None:
+    """Report a rule of a column that names nobody and hides nothing: who took the last role out meant to close it."""
+    if values.get("allowed_roles") == [] and not values.keys() & _HIDING:
+        found.append(f"{where}.allowed_roles: an empty list alone closes nothing; write `access_level: restricted`")
+
+
 def as_read(policy: Any, readers: Mapping[str, Any], what: str) -> None:
     """Give a policy that Python made the values that it would have from a file: one role is a list of one.
 
@@ -52,6 +63,9 @@ def as_read(policy: Any, readers: Mapping[str, Any], what: str) -> None:
         value = getattr(policy, item.name)
         if value is None and item.default is None:
             continue
+        if item.default_factory in (list, dict) and value == item.default_factory():
+            # What nobody gave; in a file, what is empty is something that somebody wrote.
+            continue
         try:
             setattr(policy, item.name, readers[item.name](value))
         except ValueError as wrong:
@@ -62,6 +76,12 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     raise ValueError(f"expected a text, found {type(value).__name__}")
+
+
+def _mask_name(value: Any) -> str:
+    if value is None:
+        raise ValueError('this is how YAML writes nothing; the mask is `"null"`, in quotes')
+    return _text(value)
 
 
 def _flag(value: Any) -> bool:
@@ -78,6 +98,16 @@ def _roles(value: Any) -> list[str]:
     return sorted(items) if isinstance(items, (set, frozenset)) else list(items)
 
 
+def _some_roles(value: Any) -> list[str]:
+    roles = _roles(value)
+    if not roles:
+        # Whoever takes the last role out of the list means to close the table.
+        raise ValueError(
+            'an empty list would let everybody in; write ["*"] for that, or `denied_roles: ["*"]` for nobody'
+        )
+    return roles
+
+
 def _filters(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(role, str) for role in value):
         raise ValueError("expected a mapping of role to SQL condition")
@@ -85,6 +115,13 @@ def _filters(value: Any) -> dict[str, str]:
         # `analyst:` with nothing behind it is null in YAML; guessing "unrestricted" would open the table.
         raise ValueError('every condition must be a text; write "" for no restriction')
     return dict(value)
+
+
+def _some_filters(value: Any) -> dict[str, str]:
+    filters = _filters(value)
+    if not filters:
+        raise ValueError('an empty mapping would show all rows to everybody; leave it out for that, or write {"*": ""}')
+    return filters
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -140,15 +177,15 @@ def _identity(value: Any) -> Any:
 
 
 MASK_READERS: Mapping[str, Any] = {
-    "mask": _text,
+    "mask": _mask_name,
     "mask_value": _identity,
     "mask_options": _options,
     "when": _text,
 }
 TABLE_READERS: Mapping[str, Any] = {
     "table_name": _text,
-    "allowed_roles": _roles,
-    "row_level_filters": _filters,
+    "allowed_roles": _some_roles,
+    "row_level_filters": _some_filters,
     "field_policies": _mapping,
     "audit_all_access": _flag,
     "requires_encryption": _flag,
@@ -163,7 +200,7 @@ TABLE_READERS: Mapping[str, Any] = {
 _RULE_READERS: Mapping[str, Any] = {
     "access_level": _level,
     "masking_enabled": _flag,
-    "mask": _text,
+    "mask": _mask_name,
     "mask_value": _identity,
     "encryption_enabled": _flag,
     "allowed_roles": _roles,

@@ -65,6 +65,15 @@ class Sight:
             if below is not None and below.name.casefold() not in met and any(self._reasons(below, met)):
                 yield f"`{table.name}` is a view of a table that is closed to `{self._principal.name}`"
 
+    def denied_below(self, view: VirtualTable, denial: AccessDenied) -> AccessDenied:
+        """A denial of something that a view reads, for whoever named the view alone: what is closed is not named."""
+        below = None if denial.table is None else self._registry.get_table(denial.table)
+        if below is None or self.closed(below):
+            said = f"`{view.name}` is a view of a table that is closed to `{self._principal.name}`"
+        else:
+            said = f"`{view.name}` reads of `{below.name}` what is denied to `{self._principal.name}`"
+        return AccessDenied(said, table=view.name)
+
     def names(self) -> tuple[str, ...]:
         """Names of the open tables of the catalog."""
         return tuple(table.name for table in self._registry.list_tables() if not self.closed(table))

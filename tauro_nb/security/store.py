@@ -164,6 +164,9 @@ def _stamp(name: str, facts: os.stat_result) -> tuple[str, int, int, int, int, i
 
 
 def _content(file: Path) -> bytes:
+    # A pipe would be waited for until somebody writes into it.
+    if file.exists() and not file.is_file():
+        raise OSError(0, "it is no file")
     with file.open("rb") as opened:
         content = opened.read(_LARGEST + 1)
     if len(content) > _LARGEST:

@@ -171,7 +171,7 @@ def array_of(kind: str, texts: Sequence[str]) -> str:
     elif kind == "timestamp":
         texts = [f'"{text}"' for text in texts]
     inside = ",".join(texts)
-    # A backslash needs no doubling: standard_conforming_strings is on wherever DuckDB's scanner connects.
+    # A backslash needs no doubling: standard_conforming_strings is on wherever we connect.
     return f"= ANY('{{{inside}}}'::{_POSTGRES[kind]}[])"
 
 

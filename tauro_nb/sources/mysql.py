@@ -34,7 +34,7 @@ from tauro_nb.sources.extension import Preparation
 from tauro_nb.sources.failures import failed, mysql_failure
 from tauro_nb.sources.mysql_address import Address
 from tauro_nb.sources.mysql_columns import Column, columns_of_answer
-from tauro_nb.sources.mysql_sql import CAPABILITY, RawTable, translate
+from tauro_nb.sources.mysql_sql import CAPABILITY, RawTable, translate, written
 from tauro_nb.sources.slots import Slots
 from tauro_nb.sources.sockets import addresses, leads_to, sever
 
@@ -211,7 +211,7 @@ class MySQLSource(AttachedSource):
             )
             for column in raw.columns.values()
         ]
-        return self.remote_relation(exp.Select(expressions=selects).from_(relation).sql(self.dialect))
+        return self.remote_relation(written(exp.Select(expressions=selects).from_(relation)))
 
     def _raw(self, table: VirtualTable, columns: tuple[Column, ...]) -> RawTable:
         return RawTable(self.physical(table), {column.name.lower(): column for column in columns})
@@ -241,7 +241,7 @@ class MySQLSource(AttachedSource):
         return tuple(Column(*row) for row in rows)
 
     def _query_columns(self, table: VirtualTable) -> tuple[Column, ...]:
-        sql = exp.select("*").from_(self.physical(table).as_("answer")).limit(0).sql(self.dialect)
+        sql = written(exp.select("*").from_(self.physical(table).as_("answer")).limit(0))
 
         def columns(cursor: pymysql.cursors.Cursor) -> tuple[Column, ...]:
             cursor.execute(sql)
@@ -287,7 +287,7 @@ class MySQLSource(AttachedSource):
         tree = bind_literals(fragment.tree, params)
         assert isinstance(tree, exp.Query)
         raw = {name: self._raw(table, self._known.get(name) or self._columns(table)) for name, table in tables.items()}
-        return translate(tree, fragment.schema, raw).sql(self.dialect)
+        return written(translate(tree, fragment.schema, raw))
 
     def statistics(self, table: VirtualTable) -> TableStatistics:
         """What information_schema estimates; never runs ANALYZE."""

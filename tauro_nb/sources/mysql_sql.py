@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlglot import exp
 
@@ -28,16 +28,16 @@ from tauro_nb.sources.guards import (
 from tauro_nb.sources.keys import KeyForm, key_list
 from tauro_nb.sources.mysql_columns import Column, as_bytes, as_text, as_utf8
 
-__all__ = ["CAPABILITY", "RawTable", "translate"]
+__all__ = ["CAPABILITY", "RawTable", "translate", "written"]
 
 _IDENTIFIER_LENGTH = 64
 _LARGEST_SCALE = 30
 _WIDEST_DECIMAL = 37
+_ALL_ROWS = 2**64 - 1
 _INTEGER_DIGITS = {exp.DType.TINYINT: 3, exp.DType.SMALLINT: 5, exp.DType.INT: 10, exp.DType.BIGINT: 19}
 
 
 Shape = tuple[int, int]
-Tree = TypeVar("Tree", bound=exp.Expr)
 
 
 def _decimal_shape(node: exp.Expr) -> Shape | None:
@@ -234,7 +234,41 @@ def translate(tree: exp.Query, schema: Mapping[str, str], tables: Mapping[str, R
     CAPABILITY.translate_masks(tree)
     for node, conditions in gathered:
         node.replace(_derived(node, tree, tables[node.name], conditions))
-    return _without_backslash(_sent(tree, schema))
+    return _sent(tree, schema)
+
+
+def written(tree: exp.Expr) -> str:
+    r"""SQL that means the same whatever the server's `sql_mode` and `sql_select_limit` are; the tree is changed.
+
+    What is negated stands in parentheses, for NOT may bind as tightly as `!` (HIGH_NOT_PRECEDENCE). Texts that a mode
+    reads otherwise are written by their bytes: a backslash (NO_BACKSLASH_ESCAPES), nothing (EMPTY_STRING_IS_NULL). A
+    query without a limit has the largest, for the server would have it end after `sql_select_limit` rows.
+
+    >>> import sqlglot
+    >>> written(sqlglot.parse_one("SELECT a NOT IN (1), b IS NOT NULL", dialect="mysql"))
+    'SELECT NOT (a IN (1)), NOT (b IS NULL) LIMIT 18446744073709551615'
+    >>> written(exp.Literal.string("\\"))
+    "CAST(x'5c' AS CHAR CHARACTER SET utf8mb4)"
+    """
+    # The root may be one of them.
+    whole = exp.Paren(this=tree)
+    for apart in every(whole, exp.NullSafeNEQ):
+        apart.replace(exp.Not(this=exp.NullSafeEQ(this=apart.this, expression=apart.expression)))
+    for negated in every(whole, exp.Not):
+        negated.set("this", exp.Paren(this=negated.this.unnest()))
+        if isinstance(negated.parent, (exp.Binary, exp.Predicate)) and not isinstance(negated.parent, exp.Connector):
+            # The server reads no `a = NOT b`.
+            around = exp.Paren()
+            negated.replace(around)
+            around.set("this", negated)
+    for node in every(whole, exp.Literal):
+        # What separates is written as it is: there the server takes no expression.
+        if node.is_string and (not node.name or "\\" in node.sql("mysql")) and node.arg_key != "separator":
+            node.replace(as_utf8(exp.HexString(this=node.name.encode().hex())))
+    asked = whole.this
+    if isinstance(asked, exp.Query) and not asked.args.get("limit"):
+        asked = asked.limit(_ALL_ROWS, copy=False)
+    return str(asked.sql("mysql", copy=False))
 
 
 def _scan(tree: exp.Query, tables: Mapping[str, RawTable]) -> exp.Select:
@@ -256,15 +290,7 @@ def _scan(tree: exp.Query, tables: Mapping[str, RawTable]) -> exp.Select:
     relation = table.relation.copy()
     relation.set("alias", raw.args.get("alias"))
     raw.replace(relation)
-    return _without_backslash(tree.where(*indexed, copy=False))
-
-
-def _without_backslash(tree: Tree) -> Tree:
-    """Texts that are written with a backslash by their bytes: what one means is for the server's `sql_mode` to say."""
-    for node in every(tree, exp.Literal):
-        if node.is_string and "\\" in node.sql("mysql"):
-            node.replace(as_utf8(exp.HexString(this=node.name.encode().hex())))
-    return tree
+    return tree.where(*indexed, copy=False)
 
 
 def _own_conditions(node: exp.Table, table: RawTable) -> list[exp.Expr]:

@@ -14,6 +14,7 @@ from tauro_nb.catalog.statistics import TableStatistics
 from tauro_nb.errors import SchemaMismatch, UnknownTable
 from tauro_nb.query.literals import bind_literals
 from tauro_nb.query.names import RAW
+from tauro_nb.query.resolve import relations
 from tauro_nb.query.trees import every, quoted_column, type_node
 from tauro_nb.sources import postgresql_statistics
 from tauro_nb.sources.attached import AttachedSource, is_plain_scan, measured
@@ -208,13 +209,24 @@ class PostgreSQLSource(AttachedSource):
         asked = f"SELECT set_config('parallel_tuple_cost', '{_HANDED_ROW}', true)"
         cursor.execute(exp.select("*").from_(self.remote_relation(asked)).sql("duckdb")).fetchall()
 
+    def physical(self, table: VirtualTable) -> exp.Expr:
+        """The table as the server names it; in its `query=`, too, a name without a schema is one of `public`."""
+        physical = super().physical(table)
+        for node in list(relations(physical)) if table.query else ():
+            if not node.db and not node.name.lower().startswith("pg_"):
+                node.set("db", exp.Identifier(this=self.default_schema, quoted=True))
+        return physical
+
     def remote_relation(self, sql: str) -> exp.Expr:
         """`postgres_query`: the server gets `sql` as it is."""
         arguments = [exp.Literal.string(self.alias), exp.Literal.string(sql)]
         return exp.Table(this=exp.Anonymous(this="postgres_query", expressions=arguments))
 
     def _columns(self, table: VirtualTable) -> list[tuple[Any, ...]]:
-        """Name, type, type with its parameters and kind of every column, as the server has them now."""
+        """Name, type, type with its parameters and kind of every column, as the server has them now.
+
+        The last says whether equal texts have equal bytes there; of a column of a query that is so where it is of all.
+        """
         return self._query_columns(table) if table.query else self._table_columns([table])[table.name]
 
     def _query_columns(self, table: VirtualTable) -> list[tuple[Any, ...]]:
@@ -226,7 +238,9 @@ class PostgreSQLSource(AttachedSource):
             assert result is not None
             marks = [(column.type_code, result.fmod(number)) for number, column in enumerate(described)]
             types = connection.execute(
-                "SELECT format_type(t.oid, NULL), format_type(t.oid, m), 'q' FROM unnest(%s::oid[], %s::int[]) "
+                "SELECT format_type(t.oid, NULL), format_type(t.oid, m), 'q', "
+                "NOT EXISTS (SELECT 1 FROM pg_collation WHERE NOT collisdeterministic) "
+                "FROM unnest(%s::oid[], %s::int[]) "
                 "WITH ORDINALITY AS marks(oid, m, place) JOIN pg_type t ON t.oid = marks.oid ORDER BY place",
                 [[oid for oid, _ in marks], [mark for _, mark in marks]],
             ).fetchall()
@@ -238,7 +252,9 @@ class PostgreSQLSource(AttachedSource):
         """Columns by table, in one round trip; of a table that is not there, none."""
         places = [self._place(table) for table in tables]
         rows = self._ask(
-            "SELECT w.place, a.attname, format_type(a.atttypid, NULL), format_type(a.atttypid, a.atttypmod), t.typtype "
+            "SELECT w.place, a.attname, format_type(a.atttypid, NULL), format_type(a.atttypid, a.atttypmod), "
+            "t.typtype, a.attcollation = 0 OR EXISTS (SELECT 1 FROM pg_collation l WHERE l.oid = a.attcollation "
+            "AND l.collisdeterministic) "
             "FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS w(schema, name, place) "
             "JOIN pg_namespace n ON n.nspname = w.schema "
             "JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name "
@@ -273,12 +289,12 @@ class PostgreSQLSource(AttachedSource):
 
     def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
         """Exactness by the server's own type."""
-        kinds = {name: (base, full) for name, base, full, _ in self._columns(table)}
+        kinds = {name: (base, full, plain) for name, base, full, _, plain in self._columns(table)}
         out = {}
         for name, kind in described.items():
-            base, full = kinds.get(name, ("", ""))
+            base, full, plain = kinds.get(name, ("", "", False))
             scaled = base == "numeric" and "(" in full
-            out[name] = ColumnFacts(kind, exact=base in _EXACT_TYPES or scaled)
+            out[name] = ColumnFacts(kind, exact=plain and (base in _EXACT_TYPES or scaled))
         return out
 
     def estimate(self, sql: str) -> int | None:

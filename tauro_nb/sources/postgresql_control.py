@@ -37,6 +37,7 @@ _REASONS: Final = (
     ("starting up", "the server is starting or stopping"),
     ("shutting down", "the server is starting or stopping"),
     ("connection refused", _NOBODY),
+    ("unsupported startup parameter", "a pooler before the server does not pass on settings of a session"),
     ("timeout", _SILENT),
 )
 
@@ -46,6 +47,13 @@ _PASSED: Final = (
     "host hostaddr port user username password database dbname passfile service sslmode sslcert sslkey sslrootcert "
     "sslpassword connect_timeout keepalives target_session_attrs"
 ).split()
+
+_USUAL: Final = "-c search_path=pg_catalog -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex"
+"""Settings of our sessions. A function or operator that somebody made in another schema of the path would be taken for
+the server's own where its types fit better, or where the path begins with it; values that come as text would be written
+otherwise."""
+_FIXED: Final = "-c standard_conforming_strings=on -c transform_null_equals=off"
+"""Settings that the meaning of what is asked hangs on: an address cannot change them."""
 
 _BUSY: Final = 0.2
 """Seconds after which Ctrl-C does not wait any longer for the connection to be free."""
@@ -104,6 +112,7 @@ class PostgreSQLControl:
         given = {_NAMES.get(name, name): options[name] for name in _PASSED if options.get(name) is not None}
         try:
             parts = {**conninfo_to_dict(str(options.get("uri") or "")), **given}
+            parts["options"] = f"{_USUAL} {parts.get('options') or ''} {_FIXED}"
             return make_conninfo(
                 **{"connect_timeout": 10, **parts}, application_name=self.application, tcp_user_timeout=self._mark
             )

@@ -58,6 +58,12 @@ def _integers_or_given_texts(node: exp.Expr) -> bool:
     return family(node.this) == "integer" or (family(node.this) == "text" and given)
 
 
+def _bare_union(node: exp.Expr) -> bool:
+    """UNION ALL by position, of which no side is in parentheses: here they are no part of its grammar."""
+    bracketed = isinstance(node.this, exp.Subquery) or isinstance(node.args["expression"], exp.Subquery)
+    return by_position(node) and not node.args.get("distinct") and not bracketed
+
+
 _COMPARISONS = (exp.GT, exp.GTE, exp.LT, exp.LTE)
 
 # SQLite keeps dates as text, decimals as floats and compares text by each column's own collation.
@@ -73,7 +79,7 @@ CAPABILITY = Capability(
         exp.Group: lambda node: QUERY_NODES[exp.Group](node) and _whole_numbers(node),
         exp.Distinct: lambda node: not node.args.get("on") and _whole_numbers(node),
         exp.Select: lambda node: QUERY_NODES[exp.Select](node) and not node.args.get("distinct"),
-        exp.Union: lambda node: by_position(node) and not node.args.get("distinct"),
+        exp.Union: _bare_union,
         exp.Join: lambda node: QUERY_NODES[exp.Join](node) and node.side.upper() in ("", "LEFT"),
         exp.Case: lambda node: plain_case(node) and family(node) == "integer" and node.this is None,
         exp.If: always,
@@ -187,8 +193,23 @@ class SQLiteSource(AttachedSource):
 
     def facts(self, table: VirtualTable, described: Mapping[str, str]) -> dict[str, ColumnFacts]:
         """Stored integers and text compare alike; other values need not have the form that is declared."""
-        alike = () if table.query else ("BIGINT", "VARCHAR")
-        return {name: ColumnFacts(kind, exact=kind in alike) for name, kind in described.items()}
+        texts = frozenset() if table.query else self._texts(table)
+        return {
+            name: ColumnFacts(
+                kind, exact=(kind == "BIGINT" and not table.query) or (kind == "VARCHAR" and name in texts)
+            )
+            for name, kind in described.items()
+        }
+
+    def _texts(self, table: VirtualTable) -> frozenset[str]:
+        """Columns that make a text of every number; in others that arrive as texts `10` is `1e1`, or no text at all."""
+        name = (table.table_name or table.name).rpartition(".")[2]
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                rows = connection.execute("SELECT name, type FROM pragma_table_xinfo(?)", [name]).fetchall()
+        except sqlite3.Error as error:
+            raise failed(self.connection, sqlite_failure(error) or _UNREADABLE) from None
+        return frozenset(column for column, declared in rows if _is_text(declared))
 
     def scan(self, fragment: Fragment, tables: Mapping[str, VirtualTable], params: Mapping[str, Any]) -> Scan:
         """Translate a fragment to SQLite's SQL; rows come as an Arrow stream."""
@@ -282,11 +303,26 @@ def _stored_type(declared: str) -> str:
     return next((kind for part, kind in _STORED_TYPES if part in folded), "")
 
 
+def _is_text(declared: str) -> bool:
+    """Whether SQLite keeps numbers of a column of this type as texts (its "text affinity").
+
+    >>> _is_text("VARCHAR(10)"), _is_text("STRING"), _is_text("")
+    (True, False, False)
+    """
+    folded = declared.upper()
+    return "INT" not in folded and any(part in folded for part in ("CHAR", "CLOB", "TEXT"))
+
+
 def _arrow_array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
-    """One column's values; numbers are written out where the residual reads text."""
+    """One column's values; numbers are written out where the residual reads text.
+
+    Bytes in the column of a text fit no more than DuckDB's scanner lets them.
+    """
     import pyarrow as pa
 
     if pa.types.is_string(kind):
+        if bytes in map(type, values):
+            raise pa.ArrowTypeError
         values = tuple(str(value) if isinstance(value, (int, float)) else value for value in values)
     return pa.array(values, type=kind)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tauro_nb.context import VirtualContext
-from tauro_nb.errors import AccessDenied, BindError, UnboundParameter, UnsupportedStatement
+from tauro_nb.errors import AccessDenied, BindError, UnboundParameter, UnknownTable, UnsupportedStatement
 
 
 @pytest.fixture
@@ -103,3 +103,47 @@ def test_policies_below_a_view_hold(files: dict[str, Any]) -> None:
         assert ctx.as_principal("analyst").query("SELECT * FROM w").rows() == [{"name": None, "city": "Quito"}] * 2
         with pytest.raises(AccessDenied):
             ctx.as_principal("intern").query("SELECT * FROM w")
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "message"),
+    [
+        (
+            "SELECT id, name FROM people WHERE city <> 'hush'",
+            AccessDenied,
+            "`v` reads of `people` what is denied to `ana`",
+        ),
+        (
+            "SELECT amount FROM sales WHERE 'hush' <> ''",
+            AccessDenied,
+            "`v` is a view of a table that is closed to `ana`",
+        ),
+        (
+            "SELECT a FROM inner_view WHERE 'hush' <> ''",
+            AccessDenied,
+            "`v` is a view of a table that is closed to `ana`",
+        ),
+        ("SELECT * FROM gone WHERE x = 'hush'", UnknownTable, "view `v`: There is no table `gone`."),
+    ],
+)
+def test_an_error_below_a_view_shows_neither_its_text_nor_what_is_closed(
+    files: dict[str, Any], query: str, error: type[Exception], message: str
+) -> None:
+    config = {
+        "virtual_tables": {**files, "v": {"query": query}, "inner_view": {"query": "SELECT amount AS a FROM sales"}},
+        "security_policies": {
+            "people": {"field_policies": {"name": {"access_level": "restricted", "allowed_roles": ["admin"]}}},
+            "sales": {"allowed_roles": ["admin"]},
+        },
+    }
+    with VirtualContext(config) as ctx:
+        ana = ctx.as_principal("ana")
+        for ask in ("SELECT * FROM v", "SELECT count(*) FROM (FROM v) AS w"):
+            with pytest.raises(error) as caught:
+                ana.query(ask)
+            assert str(caught.value) == message
+            shown = "\n".join(caught.value._render_traceback_())  # type: ignore[attr-defined]
+            assert not any(word in shown for word in ("hush", "sales", "amount", "`name`"))
+        records = ana.audit_logs()
+        assert {record.table_name for record in records} <= {"v", ""}
+        assert not any("sales" in record.denial_reason for record in records)

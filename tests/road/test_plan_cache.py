@@ -464,3 +464,29 @@ def test_many_threads_share_it(people: dict[str, Any]) -> None:
         thread.join()
     assert wrong == []
     ctx.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "values"),
+    [
+        ("SELECT COLUMNS(:v) FROM t", ("^a$", "^b$", "a|b")),
+        ("SELECT min(COLUMNS(:v)) FROM t", ("^a$", "^b$")),
+        ("SELECT struct_extract(t, :v) AS r FROM t", ("a", "b")),
+        ("SELECT round(a * 1.234, :v) AS r FROM t", (0, 1, 2)),
+        ("SELECT date_part(:v, DATE '2024-02-03' + a::INTEGER) AS r FROM t", ("year", "julian")),
+        ("SELECT list_aggregate([a, c], :v) AS r FROM t", ("min", "avg")),
+        ("SELECT r FROM (SELECT json_transform(a::VARCHAR, :v) AS r FROM t)", ('"INTEGER"', '"VARCHAR"')),
+    ],
+)
+def test_values_that_decide_which_columns_there_are(
+    sqlite_source: tuple[dict[str, Any], Execute], sql: str, values: tuple[Any, ...]
+) -> None:
+    sqlite_source[1]("CREATE TABLE t (a INTEGER, b TEXT, c INTEGER); INSERT INTO t VALUES (1, 'x', 10)")
+    with VirtualContext(catalog(sqlite_source)) as ctx:
+        for value in (*values, *values):
+            with VirtualContext(catalog(sqlite_source)) as anew:
+                expected = anew.query(sql, {"v": value})
+                found = ctx.query(sql, {"v": value})
+                assert found.to_arrow().equals(expected.to_arrow())
+                assert found.plan.schema == expected.plan.schema
+        assert ctx.plan(sql, {"v": values[-1]}).cached

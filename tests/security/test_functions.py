@@ -42,6 +42,25 @@ def test_every_instance_knows_them(functions: EngineFunctions) -> None:
     assert len(answers.pop()) == 64
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "PIVOT t ON s USING max(version())",
+        "PIVOT t ON s IN ('a') USING count(*) GROUP BY current_schema()",
+        "SELECT * FROM t PIVOT (max(version()) FOR s IN ('a'))",
+        "WITH p AS (PIVOT t ON s IN ('a') USING count(*)) SELECT version() FROM p",
+        "UNPIVOT (SELECT s, version() AS v FROM t) ON s, v",
+        "PIVOT (PIVOT t ON s USING max(version())) ON a",
+    ],
+)
+def test_what_stands_beside_a_pivot_is_on_the_list_too(form: str) -> None:
+    with (
+        VirtualContext({"virtual_tables": {"t": {"query": "SELECT 'a' AS s"}}}) as ctx,
+        pytest.raises(BindError, match="is not available here"),
+    ):
+        ctx.query(form)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nulls_stay_and_order_is_kept(functions: EngineFunctions, name: str) -> None:
     plain = [None, "a", "", None, "ü", "a", None]

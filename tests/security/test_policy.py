@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tauro_nb.errors import ConfigError, UsageError
-from tauro_nb.security import AccessLevel, FieldSecurityPolicy, Principal, TableSecurityPolicy
+from tauro_nb.security import AccessLevel, FieldSecurityPolicy, Principal, TableSecurityPolicy, TagPolicy
 
 WHOLE: dict[str, Any] = {
     "allowed_roles": ["admin", "analyst"],
@@ -63,6 +63,35 @@ def test_all_mistakes_are_found_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         TableSecurityPolicy.from_mapping("t", raw)
     assert caught.value.mistakes == tuple(mistakes)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"allowed_roles": []},
+        {"row_level_filters": {}},
+        {"field_policies": {"ssn": {"allowed_roles": []}}},
+        {"field_policies": {"ssn": {"allowed_roles": [], "domain": "people"}}},
+    ],
+)
+def test_what_the_last_role_was_taken_out_of_opens_nothing(raw: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"(allowed_roles: an empty list|row_level_filters: an empty mapping)"):
+        TableSecurityPolicy.from_mapping("t", raw)
+
+
+def test_an_empty_list_where_something_is_hidden_names_nobody() -> None:
+    masked = {"field_policies": {"ssn": {"mask": "ssn", "allowed_roles": []}}}
+    assert TableSecurityPolicy.from_mapping("t", masked).field_policies["ssn"].allowed_roles == []
+    with pytest.raises(ConfigError, match=r"tag_policies.pii.allowed_roles: an empty list"):
+        TagPolicy.from_mapping("pii", {"allowed_roles": []})
+    assert TableSecurityPolicy("t").settled() == TableSecurityPolicy("t")
+
+
+def test_the_mask_null_needs_its_quotes() -> None:
+    """Without them YAML says that there is no mask, which must not be taken for a rule that asks for none."""
+    for rule in ({"mask": None}, {"role_masks": {"analyst": {"mask": None}}}):
+        with pytest.raises(ConfigError, match='the mask is `"null"`, in quotes'):
+            TableSecurityPolicy.from_mapping("t", {"field_policies": {"ssn": rule}})
 
 
 def test_equal_rules_have_equal_hashes_in_any_order() -> None:

@@ -131,3 +131,10 @@ def test_a_backslash_is_one_whatever_the_server_takes_it_for(mariadb_server: Mar
                 assert ctx.query(counted).rows() == [{"n": 1, "v": "a\\b'"}], mode
     finally:
         mariadb_server.execute("SET GLOBAL sql_mode = DEFAULT")
+
+
+def test_a_whole_row_is_made_in_the_engine(ctx: VirtualContext) -> None:
+    for relation in ("kinds AS k", "(SELECT id, big FROM kinds) AS k"):
+        rows = ctx.query(f"SELECT k FROM {relation}").rows()
+        assert sorted(row["k"]["id"] for row in rows) == [0, 1, 2]
+        assert ctx.query(f"SELECT count(k) AS n FROM {relation} WHERE k IS NOT NULL").rows() == [{"n": 3}]

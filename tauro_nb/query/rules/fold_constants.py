@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from tauro_nb.query.literals import literal
 from tauro_nb.query.query import Query
+from tauro_nb.query.secrecy import mark_view
 from tauro_nb.query.trees import every, written
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def fold_constants(query: Query, planner: Planner) -> Query:
     for node, (value, kind) in zip(found, values, strict=True):
         folded = _typed(value, kind)
         if folded is not None:
+            mark_view(folded, like=node)
             node.replace(folded)
     return query.evolve("fold_constants", query.tree)
 

@@ -23,13 +23,13 @@ from tauro_nb.errors import AuditUnavailable, UsageError
 from tauro_nb.security.audit.chain import Fixed, plain, stamp
 from tauro_nb.security.audit.codec import Asked, Asker, Results, access_event, logs_of
 from tauro_nb.security.audit.formats import to_csv, to_json, to_jsonl
-from tauro_nb.security.audit.keys import AuditKeys, Ring, key_from_file
+from tauro_nb.security.audit.keys import AuditKeys, KeyFileError, Ring, key_from_file
 from tauro_nb.security.audit.log import DENIED, SUCCESS, AuditLog, check_status
 from tauro_nb.security.audit.segments import LogFiles
 from tauro_nb.security.audit.settings import AuditSettings
 from tauro_nb.security.audit.table import audit_reader
 from tauro_nb.security.audit.verify import Verification, verify
-from tauro_nb.security.audit.writer import Event, LogWriter
+from tauro_nb.security.audit.writer import BrokenLog, Event, LogWriter
 from tauro_nb.security.policy import Operation
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AuditTrail"]
 
+_WRITABLE: Final = "make the audit file writable"
 _NOTED: Final = ("tenant", "query", "origin")
 _FORMATS: Final = {"json": to_json, "jsonl": to_jsonl, "csv": to_csv}
 Details = Mapping[str, Any]
@@ -208,6 +209,8 @@ class AuditTrail:
         statement: str = "",
         policy_hash: str = "",
         query_id: str | None = None,
+        tenant: str | None = None,
+        purpose: str | None = None,
     ) -> AuditLog:
         """Record a refusal."""
         return self.record(
@@ -223,6 +226,8 @@ class AuditTrail:
                 policy_hash=policy_hash,
                 query_id=query_id or secrets.token_hex(16),
                 event="deny",
+                tenant=tenant,
+                purpose=purpose,
             )
         )
 
@@ -245,6 +250,7 @@ class AuditTrail:
         AuditUnavailable
             None of them was written.
         """
+        logs = [log if log.origin else replace(log, origin=self.origin) for log in logs]
         for log in logs:
             check_status(log.status)
         events = [access_event("deny" if log.event == "deny" else "access", [log]) for log in logs]
@@ -364,6 +370,12 @@ class AuditTrail:
     # --- evidence
 
     @property
+    def has_second_place(self) -> bool:
+        """Whether signed checkpoints leave the folder of the log: who can change one there can change the other."""
+        place = self.settings.checkpoints
+        return place is not None and self.path is not None and place.resolve().parent != self.path.resolve().parent
+
+    @property
     def keys(self) -> AuditKeys:
         """Keys of this trail; for one in memory, made when first asked for.
 
@@ -409,8 +421,9 @@ class AuditTrail:
             return Verification(True, notes=("in memory only: there is no log to verify",))
         if not self.path.exists() and not LogFiles(self.path).closed() and not self._log.checkpoint_file.exists():
             return Verification(True, notes=("nothing was recorded yet",))
+        keys = self.keys
         try:
-            return verify(self.path, self.keys, checkpoints or self._log.checkpoint_file)
+            return verify(self.path, keys, checkpoints or self._log.checkpoint_file)
         except OSError as wrong:
             raise _unreadable(wrong) from None
 
@@ -464,9 +477,11 @@ class AuditTrail:
 
 
 def _unavailable(wrong: OSError) -> AuditUnavailable:
+    damaged = isinstance(wrong, (BrokenLog, KeyFileError))
+    cure = "`verify_audit()` says where; put the log and its key back as they were" if damaged else _WRITABLE
     return AuditUnavailable(
         f"the audit record could not be written ({wrong.strerror or type(wrong).__name__})",
-        hint="Nothing was read; make the audit file writable.",
+        hint=f"Nothing was read; {cure}.",
     )
 
 

@@ -89,6 +89,7 @@ class _Reader:
     checkpoints: int = 0
     records: int = 0
     unsigned: int = 0
+    signed: int = 0
     recovered: int = 0
     file: str = ""
     line: int = 0
@@ -109,8 +110,8 @@ class _Reader:
                 self.end_segment()
         self.line = 0
 
-    def found(self, segments: int, problem: str = "") -> Verification:
-        """What is to be said of it."""
+    def found(self, segments: int, problem: str = "", kept: int | None = None) -> Verification:
+        """What is to be said of it; `kept` is the last record that the second place has a checkpoint after."""
         counted = (self.records, segments, self.checkpoints)
         if problem:
             return Verification(False, *counted, problem, self.file, self.line or None, self.sequence + 1)
@@ -118,7 +119,11 @@ class _Reader:
         if self.torn:
             notes.append("the last line is half-written and was never acknowledged; the next writer cuts it off")
         if self.recovered:
-            notes.append(f"{self.recovered} half-written records were cut off after a crash")
+            torn = "half-written record was" if self.recovered == 1 else "half-written records were"
+            notes.append(f"{self.recovered} {torn} cut off after a crash")
+        if kept is not None and kept < self.signed:
+            # It is written there before it is written here, so that something is gone there.
+            notes.append(f"the second place lost its checkpoints after record {kept}: an end cut off would not show")
         return Verification(True, *counted, unsigned=self.unsigned, notes=tuple(notes))
 
     def take(self, line: bytes, later: Iterator[bytes]) -> None:
@@ -155,10 +160,10 @@ class _Reader:
             return
         if record["log"] != self.log:
             raise _WrongError(f"segment {self.segment + 1} belongs to another log")
+        if record["seq"] <= self.sequence:
+            raise _WrongError(f"segment {segment} is there again, in the place of segment {self.segment + 1}")
         if segment != self.segment + 1 or record["seq"] != self.sequence + 1 or record["prev"] != self.mac:
-            raise _WrongError(
-                f"records {self.sequence + 1} to {record['seq'] - 1} are missing before segment {segment}"
-            )
+            raise _WrongError(f"{_missing(self.sequence + 1, record['seq'])} missing before segment {segment}")
         if record["follows"] != self.closing:
             raise _WrongError(f"segment {segment} does not follow the closing checkpoint of segment {self.segment}")
         self.segment = segment
@@ -171,15 +176,17 @@ class _Reader:
                 f"record {number} is there again, in the place of record {expected}: replayed or inserted"
             )
         if number > expected:
-            moved = any(_sequence(line) == expected for line in later)
-            what = "come later: records were reordered" if moved else "are missing: deleted, or cut off"
-            raise _WrongError(f"records {expected} to {number - 1} {what}")
+            if any(_sequence(line) == expected for line in later):
+                raise _WrongError(f"record {number} stands in the place of record {expected}: records were reordered")
+            raise _WrongError(f"{_missing(expected, number)} missing: deleted, or cut off")
         if record["prev"] != self.mac:
             raise _WrongError(f"record {number} does not follow record {self.sequence}: one of them was replaced")
 
     def checkpoint(self, record: dict[str, Any]) -> None:
         """A checkpoint inside of the log."""
-        self._hold(Checkpoint.of(record["checkpoint"]))
+        checkpoint = Checkpoint.of(record["checkpoint"])
+        self._hold(checkpoint)
+        self.signed = checkpoint.sequence
 
     def retire(self, record: dict[str, Any]) -> None:
         """A segment that was deleted because its time was over."""
@@ -248,7 +255,8 @@ def verify(path: Path, keys: AuditKeys, checkpoints: Iterable[Checkpoint] | Path
         _nothing_missing(reader, known)
     except _WrongError as wrong:
         return reader.found(len(segments), str(wrong))
-    return reader.found(len(segments))
+    kept = None if checkpoints is None else max((checkpoint.sequence for checkpoint in known), default=0)
+    return reader.found(len(segments), kept=kept)
 
 
 def _known(checkpoints: Iterable[Checkpoint] | Path | None) -> list[Checkpoint]:
@@ -281,6 +289,11 @@ def _nothing_missing(reader: _Reader, known: Iterable[Checkpoint]) -> None:
             raise _WrongError(f"a checkpoint in the second place, after record {checkpoint.sequence}, is not ours")
         if reader.sizes.get(place, 0) < checkpoint.size:
             raise _WrongError(f"the log was cut: record {checkpoint.sequence} was signed for, and is not there")
+
+
+def _missing(first: int, found: int) -> str:
+    """How records from the first to the one before what was found are named."""
+    return f"record {first} is" if found - first <= 1 else f"records {first} to {found - 1} are"
 
 
 def _sequence(line: bytes) -> int:

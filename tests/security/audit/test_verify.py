@@ -54,7 +54,7 @@ TAMPERED: dict[str, tuple[Callable[[Lines], Lines], int, str]] = {
     "edit one bit of the end": (lambda lines: [*lines[:5], lines[5][:-3] + b'x"}', *lines[6:]], 6, "was edited"),
     "no json": (lambda lines: [*lines[:5], b"{}", *lines[6:]], 6, "was edited"),
     "an empty line": (lambda lines: [*lines[:5], b"", *lines[5:]], 6, "was edited"),
-    "delete": (lambda lines: lines[:5] + lines[6:], 6, "records 6 to 6 are missing"),
+    "delete": (lambda lines: lines[:5] + lines[6:], 6, "record 6 is missing"),
     "delete several": (lambda lines: lines[:5] + lines[9:], 6, "records 6 to 9 are missing"),
     "delete the first": (lambda lines: lines[1:], 1, "is not the first of a segment"),
     "insert": (
@@ -139,6 +139,33 @@ def test_without_checkpoints_a_cut_cannot_be_seen_and_the_answer_says_so(log: Pa
     assert "10 records after the last one" in str(result)
 
 
+def test_checkpoints_that_the_second_place_lost_are_told(log: Path) -> None:
+    """A cut right behind a checkpoint leaves no record after the last one, so that number says nothing."""
+    trail = AuditTrail(log)
+    trail.denied("ana", "t", "x")
+    trail.close()
+    assert trail.verify().notes == ()
+    second = log.with_name("audit.jsonl.checkpoints")
+    second.write_bytes(second.read_bytes().splitlines(keepends=True)[0])
+    assert "lost its checkpoints after record 21" in str(trail.verify())
+    second.unlink()
+    rewrite(log, lambda lines: lines[:22])
+    assert (found(log).ok, found(log).unsigned) == (True, 0)
+    assert "lost its checkpoints after record 0" in str(found(log))
+
+
+def test_a_closed_segment_in_the_place_of_a_later_one(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    trail = AuditTrail(log, settings=AuditSettings(rotate_bytes=4096))
+    for _ in range(40):
+        trail.denied("ana", "t", "x")
+    trail.close()
+    first, second = (tmp_path / f"audit.jsonl.00000{number}" for number in (1, 2))
+    shutil.copy(first, second)
+    assert trail.verify().problem == "segment 1 is there again, in the place of segment 2"
+    assert trail.verify().segment == second.name
+
+
 def test_the_whole_file_in_an_older_copy(log: Path, tmp_path: Path) -> None:
     """Somebody puts yesterday's copy back while we write: the chain goes on, and the gap shows."""
     shutil.copy(log, tmp_path / "old")
@@ -149,7 +176,7 @@ def test_the_whole_file_in_an_older_copy(log: Path, tmp_path: Path) -> None:
     trail.denied("ana", "t", "still today")
     result = trail.verify()
     assert (result.ok, result.sequence) == (False, 23)
-    assert "records 23 to 23 are missing" in result.problem
+    assert "record 23 is missing" in result.problem
 
 
 def test_a_cut_while_we_write_shows(log: Path) -> None:
@@ -159,13 +186,15 @@ def test_a_cut_while_we_write_shows(log: Path) -> None:
     with log.open("r+b") as file:
         file.truncate(content.rstrip(b"\n").rindex(b"\n") + 1)
     trail.denied("ana", "t", "two")
-    assert "records 23 to 23 are missing" in trail.verify().problem
+    assert "record 23 is missing" in trail.verify().problem
 
 
 def test_an_end_that_is_not_ours_is_not_appended_to(log: Path) -> None:
     rewrite(log, lambda lines: [*lines[:-1], lines[-1].replace(b"checkpoint", b"checkpaint")])
     trail = AuditTrail(log)
-    with pytest.raises(OSError, match="its last record is not as it was written"):
+    with pytest.raises(
+        OSError, match=r"its last record is not as it was written\) Nothing was read; `verify_audit\(\)` says"
+    ):
         trail.denied("ana", "t", "x")
     assert trail.verify().sequence == 22
 
@@ -174,7 +203,7 @@ def test_a_lost_key_is_not_replaced(log: Path) -> None:
     log.with_name("audit.jsonl.key").unlink()
     with pytest.raises(OSError, match="the audit key is gone, but not the log"):
         AuditTrail(log).denied("ana", "t", "x")
-    with pytest.raises(OSError, match="could not be read"):
+    with pytest.raises(OSError, match=r"could not be read \(the audit key is gone, but not the log\)"):
         AuditTrail(log).verify()
 
 

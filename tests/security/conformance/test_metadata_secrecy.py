@@ -117,7 +117,7 @@ def test_c76_statistics_are_withheld_where_a_policy_stands_and_back_when_it_goes
 def test_c76_a_mask_withholds_what_it_masks(tmp_path: Path) -> None:
     masks = {"email": {"masking_enabled": True, "mask": "email", "allowed_roles": ["admin"]},
              "salary": {"access_level": "restricted", "allowed_roles": ["admin"]}}  # fmt: skip
-    policy = {"field_policies": masks, "row_level_filters": {}}
+    policy = {"field_policies": masks, "row_level_filters": {"*": ""}}
     with opened(tmp_path / "p.duckdb", None, **policy) as ctx:
         found = ctx.as_principal("ana").statistics("people")
     assert (found.row_count, found.size_bytes) == (200, None)

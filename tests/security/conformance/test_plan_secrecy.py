@@ -175,3 +175,23 @@ def test_c74_what_a_join_infers_from_the_policy_is_not_shown(pair: tuple[Virtual
     low, high = (surfaces(ctx, sql) for ctx in pair)
     assert low == high
     assert not {word for text in low.values() for word in secrets(text)} - {"salary"}
+
+
+def test_what_a_view_is_written_with_is_no_way_round_its_policy() -> None:
+    """The rows that a policy hides, or what it keeps apart, may be in the text of the view itself."""
+    text = """
+        SELECT id, dept, date_trunc('month', DATE '1987-06-05') AS since, CAST(id AS DECIMAL(12, 3)) AS exact
+        FROM (VALUES (1, 'Sales'), (2, 'Wexford')) AS v(id, dept)
+        WHERE dept <> 'Kilk' || 'enny' AND id < 7000 + 321 ORDER BY id LIMIT 4242
+    """
+    policy = {"row_level_filters": {"analyst": "dept = 'Sales'", "admin": ""}}
+    catalog = {"virtual_tables": {"staff": {"query": text}}, "security_policies": {"staff": policy}}
+    with VirtualContext(catalog, "admin") as ctx:
+        ana = ctx.as_principal("ana", roles=["analyst"])
+        plan = ana.plan("SELECT * FROM staff WHERE id = 5")
+        shown = str(plan) + repr(plan.journal) + repr(plan.residual.sql("duckdb")) + repr(plan.fragments)
+        assert not [word for word in ("Wexford", "Kilk", "enny", "321", "4242", "1987") if word in shown]
+        assert '"staff"."id" = 5' in shown
+        assert "DECIMAL(12, 3)" in shown
+        assert ana.query("SELECT id FROM staff").rows() == [{"id": 1}]
+        assert "Wexford" in str(ctx.plan("SELECT * FROM staff"))

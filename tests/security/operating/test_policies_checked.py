@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,18 @@ def test_a_filter_that_is_wrong_for_one_role_is_found_for_the_others(catalog: Co
         {**catalog, "security_policies": {"people": {"row_level_filters": {"analyst": filter, "admin": ""}}}}, "admin"
     ) as ctx:
         assert ctx.query("SELECT count(*) FROM people").rows()
-        with pytest.raises(PolicyError):
-            ctx.as_principal("ana", roles=["analyst"]).query("SELECT count(*) FROM people").rows()
+        ana = ctx.as_principal("ana", roles=["analyst"])
+        doors: tuple[Callable[[], object], ...] = (
+            lambda: ana.query("SELECT count(*) FROM people"),
+            lambda: ana.describe("people"),
+            lambda: ana.explain_access(None, "people"),
+            lambda: ana.table("people"),
+            lambda: ana.schema_registry,
+        )
+        for door in doors:
+            with pytest.raises(PolicyError, match="does not go together") as told:
+                door()
+            assert says not in str(told.value)
 
 
 def test_every_mistake_is_told(catalog: Config) -> None:
@@ -108,6 +119,20 @@ def test_a_source_that_does_not_answer_is_no_mistake_and_not_right(catalog: Conf
         check = ctx.check_policies()
         assert [(finding.table, finding.state) for finding in check.findings] == [("people", "unknown")]
         assert not check.ok
+
+
+def test_a_file_that_cannot_be_used_is_not_right(catalog: Config, tmp_path: Path) -> None:
+    """No rule of it is in force, so that none can be looked at: a test of policies must not pass for that."""
+    file = tmp_path / "policies.yaml"
+    file.write_text(
+        "security_policies: {people: {row_level_filters: {analyst: \"dept = 'it'\"}, allowd_roles: []}}\n...\n"
+    )
+    with VirtualContext({**catalog, "security": {"policies": str(file)}}, "admin") as ctx:
+        check = ctx.check_policies()
+        assert not check.ok
+        assert "policies.yaml: security_policies.people.allowd_roles: unknown key" in str(check)
+        file.write_text("security_policies: {people: {row_level_filters: {analyst: \"dept = 'it'\"}}}\n...\n")
+        assert ctx.check_policies().ok
 
 
 def test_who_may_not_read_policies_may_not_check_them(catalog: Config) -> None:

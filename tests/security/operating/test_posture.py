@@ -51,7 +51,8 @@ SWITCHES: list[tuple[Config, str, str]] = [
     ({}, "audit trail", "warn"),
     ({"audit": {"path": "{tmp}/a.jsonl"}}, "audit trail", "ok"),
     ({"audit": {"path": "{tmp}/a.jsonl"}}, "audit checkpoints", "warn"),
-    ({"audit": {"path": "{tmp}/a.jsonl", "checkpoints": "{tmp}/c.jsonl"}}, "audit checkpoints", "ok"),
+    ({"audit": {"path": "{tmp}/a.jsonl", "checkpoints": "{tmp}/c.jsonl"}}, "audit checkpoints", "warn"),
+    ({"audit": {"path": "{tmp}/a.jsonl", "checkpoints": "{tmp}/other/c.jsonl"}}, "audit checkpoints", "ok"),
     ({}, "audit failures", "ok"),
     ({"audit": {"path": "{tmp}/a.jsonl", "on_failure": "continue"}}, "audit failures", "bad"),
     ({}, "keys", "warn"),
@@ -189,6 +190,25 @@ def test_a_tenant_and_a_purpose_are_no_roles(catalog: Config, policy: Config, re
         assert results(ctx)[ROLES] == result
 
 
+@pytest.mark.parametrize(
+    ("schema", "tag_policies", "result"),
+    [
+        ({"id": "BIGINT", "email": "VARCHAR"}, {}, "pass"),
+        ({"id": "BIGINT", "email": "VARCHAR", "ssn": "VARCHAR"}, {}, "fail"),
+        ({}, {}, "fail"),
+        ({}, {"pii": {"access_level": "encrypted"}}, "pass"),
+    ],
+)
+def test_of_a_table_that_is_tagged_itself_every_column_counts(
+    catalog: Config, schema: Config, tag_policies: Config, result: str
+) -> None:
+    """One column that is protected says nothing of those that nobody looked at; a policy of the tag closes them."""
+    config = tagged(catalog, {"id": [], "email": ["pii"]}, security_policies=ENCRYPTED, tag_policies=tag_policies)
+    config["virtual_tables"]["people"] |= {"tags": ["pii"], "schema": schema}
+    with VirtualContext(config) as ctx:
+        assert results(ctx)[ENCRYPT] == result
+
+
 def test_a_tag_policy_is_a_control(catalog: Config) -> None:
     config = tagged(catalog, {"email": ["pii"]}, tag_policies={"pii": {"access_level": "restricted"}})
     with VirtualContext(config) as ctx:
@@ -200,13 +220,14 @@ def test_controls_of_the_audit_trail(catalog: Config, tmp_path: Path) -> None:
         ("HIPAA", "the audit trail is kept for six years"),
         ("SOC2", "the audit trail shows when it was changed"),
     )
-    log = str(tmp_path / "a.jsonl")
+    log, away = str(tmp_path / "a.jsonl"), str(tmp_path / "elsewhere" / "c")
     for audit, expected in [
         ({}, ("fail", "fail", "fail")),
         ({"path": log}, ("pass", "pass", "fail")),
         ({"path": log, "retention_days": 400}, ("pass", "fail", "fail")),
-        ({"path": log, "checkpoints": log + ".c"}, ("pass", "pass", "pass")),
-        ({"path": log, "checkpoints": log + ".c", "on_failure": "continue"}, ("fail", "fail", "fail")),
+        ({"path": log, "checkpoints": log + ".c"}, ("pass", "pass", "fail")),
+        ({"path": log, "checkpoints": away}, ("pass", "pass", "pass")),
+        ({"path": log, "checkpoints": away, "on_failure": "continue"}, ("fail", "fail", "fail")),
     ]:
         with VirtualContext({**catalog, "audit": audit}) as ctx:
             found = results(ctx)

@@ -82,6 +82,26 @@ def test_explaining_another_is_recorded(root: VirtualContext) -> None:
     assert (event["principal"], event["facts"]) == ("root", {"about": "ana", "table": "people"})
 
 
+def test_whoever_lends_eyes_reads_no_more_of_policies_than_with_the_own(
+    catalog: dict[str, Any], policy_file: Any
+) -> None:
+    roles = {"policies": str(policy_file), "simulators": ["trainer"]}
+    with VirtualContext({**catalog, "security": roles}, "root") as root:
+        trainer = root.as_principal("tim", roles=["trainer"])
+        sql = "SELECT id FROM people"
+        for lent in (trainer.acting_as("root"), trainer.acting_as("root").as_principal("root")):
+            assert lent.query(sql).rows() == root.query(sql).rows()
+            assert (lent.reads_policies, lent.policy_version) == (False, "")
+            assert not lent.explain_access(None, "people").row_policy
+            with pytest.raises(AccessDenied):
+                lent.check_policies()
+            with pytest.raises(AccessDenied):
+                lent.schema_registry.delete_table("people")
+        ana = trainer.simulate(sql, ["ana"])["ana"]
+        assert SECRET not in str(ana.plan) + str(trainer.simulate(sql, ["root"])["root"].plan)
+        assert root.acting_as("root").reads_policies
+
+
 def test_a_simulation_gives_each_what_they_would_get(root: VirtualContext) -> None:
     sql = "SELECT id, email FROM people ORDER BY id"
     found = root.simulate(sql, ["root", "ana", "eve"])

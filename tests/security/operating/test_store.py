@@ -138,6 +138,17 @@ def test_a_file_that_is_gone_or_unreadable_closes_everything(ctx: VirtualContext
     assert ids(ctx) == [1, 3]
 
 
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(ctx: VirtualContext, policy_file: Path) -> None:
+    policy_file.unlink()
+    os.mkfifo(policy_file)
+    asked = threading.Thread(target=ctx.security.store.current if ctx.security.store else None, daemon=True)
+    asked.start()
+    asked.join(10)
+    assert not asked.is_alive()
+    with pytest.raises(AccessDenied, match="cannot be used"):
+        ids(ctx)
+
+
 def test_a_catalog_whose_file_was_never_right_opens_when_it_is(catalog: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "later.yaml"
     with VirtualContext({**catalog, "security": {"policies": str(path)}}, principal="ana") as ctx:

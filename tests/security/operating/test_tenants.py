@@ -97,6 +97,28 @@ def test_an_auditor_with_a_tenant_sees_that_tenant(shared: VirtualContext) -> No
             curious.query("SELECT * FROM tauro.audit")
 
 
+def test_rows_at_hand_are_filed_under_the_tenant_too(shared: VirtualContext) -> None:
+    """By whichever door: an auditor of a tenant would miss them, and one of all would not know whose they were."""
+    security, who = shared.security, Principal("eva", {"analyst"}, tenant="acme", purpose="audit")
+    security.apply_row_level_security("people", who, [{"id": 1, "tenant": "acme"}])
+    security.apply_field_masking("people", who, [{"id": 1, "email": "ana@example.com"}])
+    security.audit_access(who, "people", ["id"], row_count=1)
+    security.audit_access("ana", "people", ["id"], row_count=1)
+    with pytest.raises(UsageError, match="0 rows or more"):
+        security.audit_access("ana", "people", row_count=-1)
+    security.register_policy(TableSecurityPolicy("people", allowed_roles=["boss"]))
+    assert not security.validate_access(who, "people")
+    with pytest.raises(AccessDenied):
+        security.apply_field_masking("people", who, [{"id": 1}])
+    found = shared.as_principal("aud").audit_logs()
+    assert [(log.principal, log.status) for log in found] == [
+        *[("eva", "SUCCESS")] * 3, ("ana", "SUCCESS"), *[("eva", "DENIED")] * 2,
+    ]  # fmt: skip
+    assert {log.purpose for log in found if log.principal == "eva"} == {"audit"}
+    assert {log.roles for log in found} == {("analyst",)}
+    assert all(log.origin["pid"] for log in found)
+
+
 def test_a_simulation_is_filed_under_the_tenant_it_looked_at(shared: VirtualContext) -> None:
     admin = shared.as_principal("admin")
     admin.simulate(SQL, ["ana", "zoe"])
