@@ -12,7 +12,7 @@ from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, told
 from tauro_nb.monitor import QueryStatistics
 from tauro_nb.query.fingerprint import fingerprint
 from tauro_nb.query.result import Result, ResultStats
-from tauro_nb.recorded import Recorded, asked_of, params_of, parts_of, recorded, shape_of
+from tauro_nb.recorded import Recorded, asker_of, params_of, parts_of, recorded, shape_of
 from tauro_nb.security.audit import AuditLog, AuditTrail
 from tauro_nb.security.principal import Principal
 
@@ -46,8 +46,6 @@ def record_refusal(
     failed = "CANCELLED" if isinstance(error, QueryCancelled) else "FAILED"
     trail.record(
         AuditLog(
-            principal=caller or principal.name,
-            roles=tuple(sorted(principal.roles)),
             table_name=error.table or "",
             status="DENIED" if denied else failed,
             denial_reason=error.message if denied else type(error).__name__,
@@ -56,7 +54,7 @@ def record_refusal(
             event="deny",
             origin=trail.origin,
             policy_version=policy_version,
-            **asked_of(principal, caller),
+            **asker_of(principal, caller).attributes(),
             **parts_of(asked, params),
         )
     )
@@ -98,21 +96,19 @@ class Record:
         known: Recorded = plan.once("recorded", lambda: recorded(plan, values))
         if known.asked is None:
             return
-        asker = self._caller or who.name
         trail.begin(
-            asker,
+            asker_of(who, self._caller),
             known.asked,
-            roles=who.roles,
             query_id=self._query_id,
             params=params_of(plan, values),
-            about={**asked_of(who, self._caller), "backends": known.backends},
-            along=self._keys(asker, known) if known.used or known.sent else (),
+            along=self._keys(known) if known.used or known.sent else (),
         )
 
-    def _keys(self, asker: str, known: Recorded) -> list[dict[str, Any]]:
+    def _keys(self, known: Recorded) -> list[dict[str, Any]]:
         """Events of the keys that a query uses, and of those that its joins send."""
         facts = (("key.use", "columns", known.used), ("join.keys", "flows", known.sent))
         about = {"roles": self._principal.roles, "tenant": self._principal.tenant, "query": self._query_id}
+        asker = self._caller or self._principal.name
         return [AuditTrail.event(event, asker, **about, **{name: found}) for event, name, found in facts if found]
 
     def run(

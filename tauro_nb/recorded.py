@@ -14,8 +14,7 @@ from tauro_nb.query.fingerprint import apart, fingerprint, statement_of
 from tauro_nb.query.parse import parse
 from tauro_nb.query.plain import plain_params
 from tauro_nb.query.uses import TableUse, table_uses
-from tauro_nb.security.audit import POLICY_ONLY
-from tauro_nb.security.audit.codec import Asked
+from tauro_nb.security.audit import POLICY_ONLY, Asked, Asker
 
 if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
@@ -23,16 +22,16 @@ if TYPE_CHECKING:
     from tauro_nb.security.decision import ColumnDecision, TableDecision
     from tauro_nb.security.principal import Principal
 
-__all__ = ["Recorded", "asked_of", "params_of", "parts_of", "recorded", "shape_of"]
+__all__ = ["Recorded", "asker_of", "params_of", "parts_of", "recorded", "shape_of"]
 
 _MOST_LITERALS: Final = 50
 """So many literals are recorded one by one; of a longer list (`IN` over thousands) the rest is recorded as one."""
 
 
-def asked_of(principal: Principal, caller: str = "") -> dict[str, Any]:
-    """With whose rights, where that is not who asked (`caller`), for whom, and what for."""
+def asker_of(principal: Principal, caller: str = "") -> Asker:
+    """Who asks (`caller`, if that is somebody else), with whose rights, for whom and what for."""
     acting_as = principal.name if caller else ""
-    return {"acting_as": acting_as, "tenant": principal.tenant, "purpose": principal.purpose}
+    return Asker(caller or principal.name, principal.roles, acting_as, principal.tenant, principal.purpose)
 
 
 def shape_of(plan: QueryPlan) -> str:
@@ -57,20 +56,16 @@ class Recorded:
         Columns, with their tables, that are decrypted or encrypted.
     sent
         Which tables' values may leave for which connection as join keys.
-    backends
-        The connections that are read.
     """
 
     asked: Asked | None
     used: Sequence[str]
     sent: Sequence[Mapping[str, Any]]
-    backends: tuple[str, ...]
 
 
 def recorded(plan: QueryPlan, keys: AuditKeys | None) -> Recorded:
     """What is recorded of a plan, worked out once."""
-    backends = tuple(sorted({part.source for part in plan.fragments}))
-    return Recorded(_asked(plan, keys), _key_uses(plan), _key_flows(plan), backends)
+    return Recorded(_asked(plan, keys), _key_uses(plan), _key_flows(plan))
 
 
 def _asked(plan: QueryPlan, keys: AuditKeys | None) -> Asked | None:
@@ -86,6 +81,7 @@ def _asked(plan: QueryPlan, keys: AuditKeys | None) -> Asked | None:
         statement=statement,
         fingerprint=fingerprint(statement),
         policy_version=plan.policy_version,
+        backends=tuple(sorted({part.source for part in plan.fragments})),
         literals=() if keys is None else tuple(_hidden(literals, keys)),
     )
 

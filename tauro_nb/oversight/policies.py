@@ -115,5 +115,6 @@ def _mistakes(owner: Planner, catalog: PolicyTables, table: str, rules: Compiled
     def columns_of(name: str) -> Mapping[str, str]:
         return owner.entry(name).columns
 
+    owner.services.security.require_readable(table)
     relations = relations_of(rules.parsed.relation_names, catalog, columns_of, required_by=table)
     return rules.bind(columns_of(table), relations, strict=True).mistakes()

@@ -17,7 +17,7 @@ from tauro_nb.security.principal import Principal
 from tauro_nb.security.reads import ColumnsOf
 from tauro_nb.security.row_policy import RowPolicy
 from tauro_nb.security.rows import Row
-from tauro_nb.security.standing import Compiled, Refusals, Relations
+from tauro_nb.security.standing import Compiled, Refusals, Relations, denial_of
 
 __all__ = ["SecurityEnforcer"]
 
@@ -237,9 +237,9 @@ class SecurityEnforcer(PoliciesInForce):
     def _refused(self, principal: str | Principal, table_name: str, wrong: TauroError, **more: Any) -> None:
         """Record a refusal of somebody who may not even have a name."""
         if isinstance(principal, Principal):
-            self.trail.denied(principal.name, table_name, str(wrong), **claims_of(principal), **more)
+            self.trail.denied(principal.name, table_name, denial_of(wrong), **claims_of(principal), **more)
         else:
-            self.trail.denied(str(principal), table_name, str(wrong), **more)
+            self.trail.denied(str(principal), table_name, denial_of(wrong), **more)
 
     def _enter(self, table_name: str, principal: str | Principal) -> tuple[Principal, Compiled | None]:
         """Let a principal through to row lists of a table, or record and raise the refusal."""

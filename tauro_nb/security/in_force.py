@@ -312,6 +312,19 @@ class PoliciesInForce(AuditedAccess):
         """
         return self._current(table_name)
 
+    def require_readable(self, table_name: str) -> None:
+        """Refuse a policy that leads back to its own table, or that reads as somebody whom nobody declares any more.
+
+        Raises
+        ------
+        PolicyError
+            Says which.
+        """
+        compiled, book = self._current(table_name), self.book
+        if compiled is not None:
+            require_reader(compiled.policy, book.principals)
+            self._require_no_circle(table_name, compiled.parsed.relation_names, book)
+
     def tables_without_rules(self) -> list[str]:
         """Tables of the catalog that no policy speaks of."""
         ruled = self._governed(self.book)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError
+from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError, TauroError
 from tauro_nb.security.audit import AuditTrail
 from tauro_nb.security.audited import claims_of
 from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
@@ -16,7 +16,7 @@ from tauro_nb.security.principal import Principal
 from tauro_nb.security.relations import Relation
 from tauro_nb.security.sandbox import Sandbox
 
-__all__ = ["Compiled", "Refusals", "Relations", "own_copy"]
+__all__ = ["Compiled", "Refusals", "Relations", "denial_of", "own_copy"]
 
 Relations = Mapping[str, Relation]
 """Name as a policy writes it, in lower case -> the table."""
@@ -73,6 +73,15 @@ def own_copy(policy: Policy | None, *, stored: bool) -> Policy | None:
     return copy.deepcopy(policy) if stored else policy
 
 
+def denial_of(error: TauroError) -> str:
+    """What a record of a refusal says of its reason: words that are about whoever asked, of any other error the class.
+
+    >>> denial_of(AccessDenied("no role of `ana` may read `t`")), denial_of(PolicyError("a rule names `secret`"))
+    ('no role of `ana` may read `t`', 'PolicyError')
+    """
+    return str(error) if isinstance(error, AccessDenied) else type(error).__name__
+
+
 class Refusals:
     """Records a refusal that happens in its body, and lets it pass."""
 
@@ -87,7 +96,7 @@ class Refusals:
             self._trail.denied(
                 self._who.name,
                 self._table,
-                str(error),
+                denial_of(error),
                 policy_hash=self._policy_hash,
                 **claims_of(self._who),
             )

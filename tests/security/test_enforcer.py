@@ -259,6 +259,9 @@ def test_a_filter_that_does_not_bind_closes_the_table(enforcer: SecurityEnforcer
     enforcer.register_policy(TableSecurityPolicy("t", row_level_filters={"ana": "departmnt = 'x'", "bob": ""}))
     with pytest.raises(PolicyError, match="Did you mean `department`"):
         enforcer.decide("t", columns, "ana")
+    with pytest.raises(PolicyError):
+        enforcer.apply_row_level_security("t", "ana", [{"department": "x"}])
+    assert [log.denial_reason for log in enforcer.get_audit_logs(principal="ana")] == ["PolicyError"]
     assert enforcer.decide("t", columns, "bob").allowed
 
 

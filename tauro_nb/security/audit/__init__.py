@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from tauro_nb.security.audit.codec import Asked, Asker
 from tauro_nb.security.audit.keys import AuditKeys
 from tauro_nb.security.audit.log import CANCELLED, DENIED, FAILED, POLICY_ONLY, STARTED, STATUSES, SUCCESS, AuditLog
 from tauro_nb.security.audit.settings import AuditSettings
@@ -21,6 +22,8 @@ __all__ = [
     "STARTED",
     "STATUSES",
     "SUCCESS",
+    "Asked",
+    "Asker",
     "AuditKeys",
     "AuditLog",
     "AuditSettings",

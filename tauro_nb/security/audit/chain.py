@@ -12,10 +12,11 @@ from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any, Final
 
-__all__ = ["LINK", "Filled", "Fixed", "Form", "Keyed", "canonical", "mac_of", "plain", "seal", "stamp", "unseal"]
+__all__ = ["Filled", "Fixed", "Form", "Keyed", "canonical", "linked", "mac_of", "plain", "seal", "stamp", "unseal"]
 
-LINK: Final = ("prev", "seq", "v")
-"""Members that only the log itself knows: they chain a record to the one before it."""
+_VERSION: Final = 1
+# Members that only the log itself knows: they chain a record to the one before it.
+_LINK: Final = {"prev": '"prev":"%s"', "seq": '"seq":%d', "v": f'"v":{_VERSION}'}
 _NAME: Final = b',"mac":"'
 _HEX: Final = 64
 _BLOCK: Final = 64
@@ -50,45 +51,71 @@ class Form:
     fixed
         Members that all of them have.
     names
-        Open members, all of which every record has.
+        Open members, all of which every record has; what links it to the one before it is always open.
 
     Examples
     --------
     >>> form = Form({"b": "100 %"}, ["c", "a"])
-    >>> canonical(form.filled({"a": 1, "c": 2}))
-    b'{"a":1,"b":"100 %","c":2}'
+    >>> linked(form.filled({"a": 1, "c": 2}), 7, "ff")
+    b'{"a":1,"b":"100 %","c":2,"prev":"ff","seq":7,"v":1}'
     """
 
-    __slots__ = ("_names", "_text", "fixed")
+    __slots__ = ("_names", "_places", "_text", "fixed")
 
     def __init__(self, fixed: Mapping[str, Any], names: Iterable[str]) -> None:
         self.fixed = dict(fixed)
-        self._names = tuple(sorted(names))
+        self._names = sorted(names)
         known = {name: _member(name, value).replace("%", "%%") for name, value in fixed.items()}
         opened = {name: f"{encode_basestring_ascii(name).replace('%', '%%')}:%s" for name in self._names}
-        self._text = ",".join([text for _, text in sorted({**known, **opened}.items())])
+        self._text = f"{{{','.join([text for _, text in sorted({**known, **opened, **_LINK}.items())])}}}"
+        every = sorted([*self._names, "prev", "seq"])
+        self._places = every.index("prev"), every.index("seq")
 
     def filled(self, values: Mapping[str, Any]) -> Filled:
         """The record with these open members."""
         return Filled(self, values)
 
-    def members(self, values: Mapping[str, Any]) -> str:
-        """All members as they are written, without the braces."""
-        return self._text % tuple([_written(values[name]) for name in self._names])
+    def linked(self, values: Mapping[str, Any], sequence: int, previous: str) -> str:
+        """A record as it is written at its place of the log."""
+        members: list[Any] = [_written(values[name]) for name in self._names]
+        # In this order: each then stands where it belongs among all of them.
+        members.insert(self._places[0], previous)
+        members.insert(self._places[1], sequence)
+        return self._text % tuple(members)
 
 
-@dataclass(frozen=True, slots=True)
 class Filled:
     """A record of a form."""
 
-    form: Form
-    values: Mapping[str, Any]
+    __slots__ = ("form", "values")
 
-    def __or__(self, more: Mapping[str, Any]) -> Filled:
-        return Filled(self.form, {**self.values, **more})
+    def __init__(self, form: Form, values: Mapping[str, Any]) -> None:
+        self.form = form
+        self.values = values
 
 
-def canonical(record: Mapping[str, Any] | Filled) -> bytes:
+def linked(record: Mapping[str, Any] | Filled, sequence: int, previous: str) -> bytes:
+    """A record as it is written at its place of the log.
+
+    Parameters
+    ----------
+    sequence
+        Its number.
+    previous
+        MAC of the record before it.
+
+    Examples
+    --------
+    >>> linked({"event": "deny"}, 2, "ff")
+    b'{"event":"deny","prev":"ff","seq":2,"v":1}'
+    """
+    if type(record) is Filled:
+        return _ascii(record.form.linked(record.values, sequence, previous))
+    assert not isinstance(record, Filled)
+    return canonical({**record, "v": _VERSION, "seq": sequence, "prev": previous})
+
+
+def canonical(record: Mapping[str, Any]) -> bytes:
     r"""The one way to write a record: sorted members, no blanks, printable ASCII.
 
     Examples
@@ -96,8 +123,11 @@ def canonical(record: Mapping[str, Any] | Filled) -> bytes:
     >>> canonical({"b": "\n\x7f", "a": [1]})
     b'{"a":[1],"b":"\\n\\u007f"}'
     """
-    members = record.form.members(record.values) if isinstance(record, Filled) else _members(record)
-    return f"{{{members}}}".replace("\x7f", "\\u007f").encode("ascii")
+    return _ascii(f"{{{_members(record)}}}")
+
+
+def _ascii(text: str) -> bytes:
+    return text.replace("\x7f", "\\u007f").encode("ascii")
 
 
 def plain(record: Mapping[str, Any] | Filled) -> dict[str, Any]:
@@ -165,23 +195,24 @@ class Keyed:
         return outer.hexdigest()
 
 
-def seal(key: Keyed, record: Mapping[str, Any] | Filled) -> tuple[bytes, str]:
+def seal(key: Keyed, body: bytes) -> tuple[bytes, str]:
     """The line of a record, and its MAC; the record names that of the one before it as `prev`.
 
     Parameters
     ----------
     key
         The key of the chain.
+    body
+        The record as it is written, without its MAC.
 
     Examples
     --------
-    >>> line, mac = seal(Keyed(b"k"), {"prev": "", "seq": 1})
+    >>> line, mac = seal(Keyed(b"k"), canonical({"prev": "", "seq": 1}))
     >>> unseal(Keyed(b"k"), line) == {"prev": "", "seq": 1, "mac": mac}
     True
     >>> unseal(Keyed(b"k"), line.replace(b"1", b"2", 1)) is None
     True
     """
-    body = canonical(record)
     code = key.mac(body)
     return body[:-1] + _NAME + code.encode("ascii") + b'"}', code
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from tauro_nb.security.audit.chain import LINK, Filled, Fixed, Form, stamp
+from tauro_nb.security.audit.chain import Filled, Fixed, Form, stamp
 from tauro_nb.security.audit.log import STARTED, AuditLog
 from tauro_nb.security.policy import Operation
 
-__all__ = ["ACCESSES", "Asked", "Results", "access_event", "logs_of"]
+__all__ = ["ACCESSES", "Asked", "Asker", "Results", "access_event", "logs_of"]
 
 # Attribute of AuditLog -> member of the record. What is empty is left out.
 _SHARED: Final = {
@@ -52,13 +53,43 @@ def access_event(event: str, logs: Sequence[AuditLog]) -> dict[str, Any]:
     }
 
 
+class Asker(NamedTuple):
+    """Who asks, with whose rights, for whom and what for.
+
+    Parameters
+    ----------
+    principal
+        Who asks.
+    roles
+        What is held.
+    acting_as
+        With whose rights, where that is not who asks.
+    tenant, purpose
+        For whom, and what for.
+    """
+
+    principal: str
+    roles: AbstractSet[str] = frozenset()
+    acting_as: str = ""
+    tenant: str | None = None
+    purpose: str | None = None
+
+    def attributes(self) -> dict[str, Any]:
+        """As attributes of an `AuditLog`.
+
+        >>> Asker("ana", frozenset({"b", "a"})).attributes()["roles"]
+        ('a', 'b')
+        """
+        return {**self._asdict(), "roles": tuple(sorted(self.roles))}
+
+
 class Asked:
     """What the intents of a query have in common, whoever asks it and however often.
 
     Examples
     --------
     >>> asked = Asked.of({"t": ["a"]}, {}, statement="SELECT ?")
-    >>> event = asked.intent(datetime(2026, 1, 1), "q1", {}, {"principal": "ana"})
+    >>> event = asked.intent(datetime(2026, 1, 1), "q1", {}, Asker("ana"), Fixed.of({}))
     >>> event.form.fixed["objects"].text, event.form.fixed["principal"], event.values["query"]
     ('[{"columns":["a"],"name":"t"}]', 'ana', 'q1')
     """
@@ -66,7 +97,7 @@ class Asked:
     def __init__(self, members: Mapping[str, Fixed]) -> None:
         self._members = members
         # Of the last one who asked: most queries that are asked again are asked by the same.
-        self._form: tuple[Mapping[str, Any], bool, Form] | None = None
+        self._form: tuple[Asker, Fixed, bool, Form] | None = None
 
     @classmethod
     def of(
@@ -100,22 +131,25 @@ class Asked:
         }
         return cls({name: Fixed.of(value) for name, value in members.items()})
 
-    def intent(self, time: datetime, query_id: str, params: Mapping[str, str], about: Mapping[str, Any]) -> Filled:
+    def intent(self, time: datetime, query_id: str, params: Mapping[str, str], asker: Asker, origin: Fixed) -> Filled:
         """The record of one intent.
 
         Parameters
         ----------
         params
             The parameters of this one, under the audit key.
-        about
-            Attributes of `AuditLog` that are the same when the same principal asks again.
+        origin
+            Where it comes from; the same object while that is the same.
         """
-        values = {"time": stamp(time), "query": query_id}
+        values: dict[str, Any] = {"time": stamp(time), "query": query_id}
+        if params:
+            values["params"] = params
         known, given = self._form, bool(params)
-        if known is None or known[0] != about or known[1] is not given:
-            names = (*values, *LINK, *(["params"] if given else []))
-            known = self._form = about, given, Form({**_members(about, _SHARED), **self._members}, names)
-        return known[2].filled({**values, "params": params} if given else values)
+        if known is None or known[1] is not origin or known[2] is not given or known[0] != asker:
+            whence = {"origin": origin} if origin.value else {}
+            form = Form({**_members(asker.attributes(), _SHARED), **whence, **self._members}, values)
+            known = self._form = asker, origin, given, form
+        return Filled(known[3], values)
 
 
 class Results:
@@ -139,8 +173,8 @@ class Results:
         names = tuple(values)
         form = self._forms.get(names)
         if form is None:
-            form = self._forms[names] = Form({"event": "query.result"}, (*names, *LINK))
-        return form.filled(values)
+            form = self._forms[names] = Form({"event": "query.result"}, names)
+        return Filled(form, values)
 
 
 def _members(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 __all__ = ["MerkleTree"]
+
+_MOST_WAITING: Final = 256
 
 
 class MerkleTree:
@@ -20,29 +23,42 @@ class MerkleTree:
     '6e340b9cffb37a98'
     """
 
-    __slots__ = ("_leaf", "_node", "_parts", "size")
+    __slots__ = ("_leaf", "_node", "_parts", "_waiting", "size")
 
     def __init__(self) -> None:
         self.size = 0
         # Begun once and copied: to begin a hash takes longer than to hash a record.
         self._leaf = hashlib.sha256(b"\x00")
         self._node = hashlib.sha256(b"\x01")
-        # Roots of complete subtrees, the largest first; their sizes are the bits of `size`.
+        # Roots of complete subtrees, the largest first; their sizes are the bits of how many records are in them.
         self._parts: list[bytes] = []
+        # Taken in many at a time: between two queries this code is in no cache.
+        self._waiting: list[bytes] = []
 
     def append(self, record: bytes) -> None:
         """Add one record."""
-        leaf = self._leaf.copy()
-        leaf.update(record)
-        node, size = leaf.digest(), self.size
-        while size & 1:
-            node = self._joined(self._parts.pop(), node)
-            size >>= 1
-        self._parts.append(node)
+        self._waiting.append(record)
         self.size += 1
+        if len(self._waiting) >= _MOST_WAITING:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        parts, size = self._parts.copy(), self.size - len(self._waiting)
+        for record in self._waiting:
+            leaf = self._leaf.copy()
+            leaf.update(record)
+            node, below = leaf.digest(), size
+            while below & 1:
+                node = self._joined(parts.pop(), node)
+                below >>= 1
+            parts.append(node)
+            size += 1
+        # At once, whatever interrupts: a record that is taken in twice would be signed so.
+        self._parts, self._waiting = parts, []
 
     def root(self) -> bytes:
         """The tree head."""
+        self._take_in()
         if not self._parts:
             return hashlib.sha256().digest()
         parts = iter(reversed(self._parts))

@@ -101,6 +101,11 @@ class LogFiles:
             self._handle = os.open(self.beside(".lock"), _LOCK, 0o600)
         return _Hold(self._handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
+    def let_go(self) -> None:
+        """Give the lock back, if this process still has it."""
+        if self._handle is not None:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
     def snapshot(self) -> list[tuple[Path, bytes]]:
         """Content of every segment at one moment, the oldest first."""
         found = []

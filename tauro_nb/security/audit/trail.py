@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tauro_nb.errors import AuditUnavailable, UsageError
 from tauro_nb.security.audit.chain import Fixed, plain, stamp
-from tauro_nb.security.audit.codec import Asked, Results, access_event, logs_of
+from tauro_nb.security.audit.codec import Asked, Asker, Results, access_event, logs_of
 from tauro_nb.security.audit.formats import to_csv, to_json, to_jsonl
 from tauro_nb.security.audit.keys import AuditKeys, KeyFileError, Ring, key_from_file
 from tauro_nb.security.audit.log import DENIED, SUCCESS, AuditLog, check_status
@@ -88,7 +88,7 @@ class AuditTrail:
         self._ring = ring
         self._keys: AuditKeys | None = None
         self._log = None if self.path is None else LogWriter(self.path, self._find_keys, self.settings)
-        self._written_origin = Fixed.of({})
+        self._written_origin: tuple[tuple[int, Mapping[str, str]], Fixed] = (0, {}), Fixed.of({})
         self._results = Results()
         self.whence: Callable[[], Mapping[str, str]] = dict
         self._sequence = itertools.count(1)
@@ -122,17 +122,15 @@ class AuditTrail:
             It could not be written, so the query must not run.
         """
         asked = Asked.of(tables, objects or {}, statement=statement)
-        return self.begin(principal, asked, roles=roles, query_id=query_id)
+        return self.begin(Asker(principal, frozenset(roles)), asked, query_id=query_id)
 
     def begin(
         self,
-        principal: str,
+        asker: Asker,
         asked: Asked,
         *,
-        roles: Iterable[str] = (),
         query_id: str | None = None,
         params: Mapping[str, str] | None = None,
-        about: Details | None = None,
         along: Sequence[Event] = (),
     ) -> str:
         """Record the intent of a query that is described already, perhaps because it was asked before.
@@ -143,8 +141,6 @@ class AuditTrail:
             What intents say of the query.
         params
             The parameters of this one, under the audit key.
-        about
-            Further attributes of `AuditLog` that hold for this asker.
         along
             Events that are written with it, in one go; see `event`.
 
@@ -154,9 +150,8 @@ class AuditTrail:
             It could not be written, so the query must not run.
         """
         query, now = query_id or secrets.token_hex(16), datetime.now(UTC)
-        who = {"principal": principal, "roles": tuple(sorted(roles)), "origin": self._fixed_origin(), **(about or {})}
-        event = asked.intent(now, query, params or {}, who)
-        running = principal, now
+        event = asked.intent(now, query, params or {}, asker, self._fixed_origin())
+        running = asker.principal, now
         if self._running.setdefault(query, running) is not running:
             raise UsageError(f"the query id `{query}` is running already")
         try:
@@ -304,10 +299,10 @@ class AuditTrail:
 
     def _fixed_origin(self) -> Fixed:
         """Most requests come from where the one before came from."""
-        origin, written = self.origin, self._written_origin
-        if written.value != origin:
-            written = self._written_origin = Fixed.of(origin)
-        return written
+        here = os.getpid(), self.whence()
+        if self._written_origin[0] != here:
+            self._written_origin = (here[0], dict(here[1])), Fixed.of(self.origin)
+        return self._written_origin[1]
 
     # --- reading
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from tauro_nb.security.audit.chain import Filled, seal, stamp, unseal
+from tauro_nb.security.audit.chain import Filled, linked, seal, stamp, unseal
 from tauro_nb.security.audit.checkpoint import Checkpoint
 from tauro_nb.security.audit.keys import AuditKeys
 from tauro_nb.security.audit.merkle import MerkleTree
@@ -116,7 +116,12 @@ class LogWriter:
         self._queue.append(mine)
         with self._writing:
             if not mine.done:
-                self._commit([self._queue.popleft() for _ in range(len(self._queue))])
+                try:
+                    self._commit([self._queue.popleft() for _ in range(len(self._queue))])
+                except BaseException:
+                    # Interrupted, perhaps on the way out: other processes must not wait for this one's next record.
+                    self.files.let_go()
+                    raise
         if mine.error is not None:
             raise mine.error
         if not mine.done:
@@ -224,7 +229,7 @@ class LogWriter:
             if not ended:
                 # Not even the first record was written whole: as if the file were not there.
                 os.ftruncate(handle, 0)
-                return self._open_segment(head, known or self._last_closed())
+                return self._open_segment(head, self._furthest(known))
             header = unseal(self._key(exists=True).links, first)
             _require(header is not None and header["event"] == "log.segment", "its first record is not one of this log")
             assert header is not None
@@ -264,7 +269,7 @@ class LogWriter:
     def _begin(self, known: _Head | None) -> _Head:
         """A new file: of a new log, or the next segment."""
         self._drop()
-        before = known or self._last_closed()
+        before = self._furthest(known)
         self._key(exists=before is not None)
         handle = os.open(self._path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -291,6 +296,13 @@ class LogWriter:
         head.uncovered = 0
         return head
 
+    def _furthest(self, known: _Head | None) -> _Head | None:
+        """Where the log ended: as it is known here, or where another process closed it since."""
+        closed = self._last_closed()
+        if known is None or closed is None or known.log != closed.log:
+            return known or closed
+        return max(known, closed, key=lambda head: head.sequence)
+
     def _last_closed(self) -> _Head | None:
         """Where the last closed segment ended, when there is one."""
         closed = self.files.closed()
@@ -316,11 +328,11 @@ class LogWriter:
         key = self._key(exists=True).links
         mac, lines = head.mac, []
         for number, event in enumerate(events, head.sequence + 1):
-            line, mac = seal(key, event | {"v": 1, "seq": number, "prev": mac})
+            line, mac = seal(key, linked(event, number, mac))
             lines.append(line)
-        written = b"\n".join([*lines, b""])
+        written, before = b"\n".join([*lines, b""]), head.offset
         try:
-            # Within reach of what undoes it: a head whose tree is ahead of the file is dropped.
+            # Within reach of what undoes it: a head that is ahead of the file, or half-way, is dropped.
             for line in lines:
                 head.tree.append(line)
             rest = memoryview(written)
@@ -328,19 +340,19 @@ class LogWriter:
                 rest = rest[os.write(head.handle, rest) :]
             if sync:
                 _sync(head.handle)
+            head.offset += len(written)
+            head.unsynced = not sync
+            head.sequence, head.mac = head.sequence + len(lines), mac
+            if head.uncovered == 0:
+                head.uncovered_since = time.monotonic()
+            head.uncovered += len(events)
         except BaseException:
             # What was not acknowledged must not be there. Where even that fails, the next opening cuts it off.
             with contextlib.suppress(OSError):
-                os.ftruncate(head.handle, head.offset)
+                os.ftruncate(head.handle, before)
             if head is self._head:
                 self._drop()
             raise
-        head.offset += len(written)
-        head.unsynced = not sync
-        head.sequence, head.mac = head.sequence + len(lines), mac
-        if head.uncovered == 0:
-            head.uncovered_since = time.monotonic()
-        head.uncovered += len(events)
         return head.sequence - len(lines) + 1
 
     def _flush(self, head: _Head) -> None:

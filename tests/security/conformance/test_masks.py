@@ -223,9 +223,10 @@ INVALID = {
 @pytest.mark.parametrize("number", INVALID)
 def test_c54_to_c59_a_mask_that_is_wrong_closes_the_table(world: Callable[..., Any], number: str) -> None:
     """It fails when the catalog is opened, or with the first query of the table: nobody reads past it."""
-    with pytest.raises(TauroError, match="custkey") as caught, world({"custkey": INVALID[number]}) as ctx:
+    said = "custkey|the policy of `orders` does not go together"
+    with pytest.raises(TauroError, match=said) as caught, world({"custkey": INVALID[number]}) as ctx:
         ctx.as_principal("alice").query("SELECT orderkey FROM orders")
-    assert INVALID[number] not in str(caught.value).replace("`unknown_column`", "")
+    assert INVALID[number] not in str(caught.value)
 
 
 def test_c60_statistics_show_masked_values_or_none(world: Callable[..., Any]) -> None:
