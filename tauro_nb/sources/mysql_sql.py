@@ -178,7 +178,7 @@ _OWN: dict[type[exp.Expr], Guard] = {
     exp.Group: _group,
     exp.In: _membership,
     exp.Sum: _exact_sum,
-    exp.Neg: operands("integer", "decimal"),
+    exp.Neg: lambda node: isinstance(node.this, exp.Literal) or operands("decimal")(node),
     exp.Like: _bytewise_like,
     exp.Cast: _real_literal,
     exp.DataType: always,

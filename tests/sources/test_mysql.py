@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tauro_nb.context import VirtualContext
+from tauro_nb.errors import ExecutionError
 from tests.mariadb import MariaDBServer
 
 pytestmark = pytest.mark.mariadb
@@ -163,3 +164,19 @@ def test_written_moments_keep_their_fractions_where_an_index_could_serve(
             plan = ctx.plan(f"SELECT id FROM t WHERE {condition} ORDER BY id")
             assert "DATETIME(6)" in str(plan.fragments[0].sql)
             assert [row["id"] for row in ctx.run(plan).rows()] == expected, condition
+
+
+def test_a_number_that_has_no_opposite_is_an_error_as_in_duckdb(
+    mariadb_server: MariaDBServer, fresh_mariadb_database: str
+) -> None:
+    name = fresh_mariadb_database.rsplit("/", 1)[1]
+    mariadb_server.execute("CREATE TABLE t AS SELECT 1 AS id, CAST(-128 AS INT) AS v", name)
+    mariadb_server.execute("ALTER TABLE t MODIFY v tinyint", name)
+    config = {
+        "connections": {"my": {"type": "mysql", "uri": fresh_mariadb_database}},
+        "virtual_tables": {"t": {"connection": "my", "table": "t"}},
+    }
+    with VirtualContext(config) as ctx:
+        assert ctx.query("SELECT id FROM t WHERE v = -128").rows() == [{"id": 1}]
+        with pytest.raises(ExecutionError):
+            ctx.query("SELECT id FROM t WHERE -v > 1")
