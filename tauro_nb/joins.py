@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from tauro_nb.conditions import parse_condition
 from tauro_nb.errors import BindError, UsageError, nearest
 from tauro_nb.query.trees import conjuncts
 
@@ -109,14 +109,11 @@ def read_conditions(tables: Sequence[str], predicates: Mapping[str, str]) -> tup
 
 def _parse(name: str, text: object) -> exp.Expr:
     try:
-        trees = sqlglot.parse(f"SELECT 1 WHERE {text}", dialect="duckdb") if isinstance(text, str) else []
+        condition = parse_condition(text, "duckdb") if isinstance(text, str) else None
     except SqlglotError:
-        trees = []
-    tree = trees[0] if len(trees) == 1 else None
-    known = {"expressions", "where"}
-    if not isinstance(tree, exp.Select) or any(value for key, value in tree.args.items() if key not in known):
+        condition = None
+    if condition is None:
         raise _no_condition(name)
-    condition: exp.Expr = tree.args["where"].this
     return condition
 
 

@@ -16,6 +16,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from tauro_nb.conditions import parse_condition
 from tauro_nb.errors import PolicyError
 from tauro_nb.security.grammar import refuse_strangers
 from tauro_nb.walks import enclose_negations
@@ -156,10 +157,7 @@ def _without_slots(text: str) -> str:
 
 def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Expr:
     """Parse in one dialect, check the markers, and say it again as a DuckDB tree."""
-    trees = sqlglot.parse(marked, read=dialect)
-    if len(trees) != 1 or trees[0] is None:
-        raise ValueError("is not one condition")
-    tree = enclose_negations(_expression(trees[0]))
+    tree = enclose_negations(_expression(parse_condition(marked, dialect)))
     _check_markers(tree, slots, once=True)
     refuse_strangers(tree)
     if dialect != "duckdb":
@@ -175,7 +173,7 @@ def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Ex
     return tree.transform(_forgive, slots, copy=False)
 
 
-def _expression(tree: exp.Expr) -> exp.Expr:
+def _expression(tree: exp.Expr | None) -> exp.Expr:
     if isinstance(tree, exp.Expr):
         return tree
     raise ValueError("is not one condition")

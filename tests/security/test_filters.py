@@ -73,6 +73,12 @@ def test_filters_become_trees(text: str, sql: str) -> None:
     assert bound(text) == sql
 
 
+def test_a_filter_that_begins_like_a_statement_is_a_condition(caplog: pytest.LogCaptureFixture) -> None:
+    assert bound("REPLACE(region, 'N', 'n') = 'north'") == "(REPLACE(\"region\", 'N', 'n') = 'north')"
+    assert caplog.text == "", "the text of a policy"
+
+
+
 @pytest.mark.parametrize(
     "text",
     [
