@@ -78,7 +78,6 @@ def test_a_filter_that_begins_like_a_statement_is_a_condition(caplog: pytest.Log
     assert caplog.text == "", "the text of a policy"
 
 
-
 @pytest.mark.parametrize(
     "text",
     [
