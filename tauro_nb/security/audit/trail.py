@@ -250,7 +250,8 @@ class AuditTrail:
         AuditUnavailable
             None of them was written.
         """
-        logs = [log if log.origin else replace(log, origin=self.origin) for log in logs]
+        here = self.origin
+        logs = [log if log.origin else replace(log, origin=here) for log in logs]
         for log in logs:
             check_status(log.status)
         events = [access_event("deny" if log.event == "deny" else "access", [log]) for log in logs]
