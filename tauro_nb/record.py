@@ -12,8 +12,9 @@ from tauro_nb.errors import AccessDenied, QueryCancelled, TauroError, told
 from tauro_nb.monitor import QueryStatistics
 from tauro_nb.query.fingerprint import fingerprint
 from tauro_nb.query.result import Result, ResultStats
-from tauro_nb.recorded import Recorded, asker_of, params_of, parts_of, recorded, shape_of
+from tauro_nb.recorded import Recorded, params_of, parts_of, recorded, shape_of
 from tauro_nb.security.audit import AuditLog, AuditTrail
+from tauro_nb.security.audited import asker_of
 from tauro_nb.security.principal import Principal
 
 if TYPE_CHECKING:

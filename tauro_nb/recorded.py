@@ -14,24 +14,17 @@ from tauro_nb.query.fingerprint import apart, fingerprint, statement_of
 from tauro_nb.query.parse import parse
 from tauro_nb.query.plain import plain_params
 from tauro_nb.query.uses import TableUse, table_uses
-from tauro_nb.security.audit import POLICY_ONLY, Asked, Asker
+from tauro_nb.security.audit import POLICY_ONLY, Asked
 
 if TYPE_CHECKING:
     from tauro_nb.query.plan import QueryPlan
     from tauro_nb.security.audit import AuditKeys
     from tauro_nb.security.decision import ColumnDecision, TableDecision
-    from tauro_nb.security.principal import Principal
 
-__all__ = ["Recorded", "asker_of", "params_of", "parts_of", "recorded", "shape_of"]
+__all__ = ["Recorded", "params_of", "parts_of", "recorded", "shape_of"]
 
 _MOST_LITERALS: Final = 50
 """So many literals are recorded one by one; of a longer list (`IN` over thousands) the rest is recorded as one."""
-
-
-def asker_of(principal: Principal, caller: str = "") -> Asker:
-    """Who asks (`caller`, if that is somebody else), with whose rights, for whom and what for."""
-    acting_as = principal.name if caller else ""
-    return Asker(caller or principal.name, principal.roles, acting_as, principal.tenant, principal.purpose)
 
 
 def shape_of(plan: QueryPlan) -> str:

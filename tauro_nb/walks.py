@@ -160,11 +160,11 @@ def copied(tree: Tree) -> Tree:
 def enclose_negations(tree: Tree) -> Tree:
     """A tree, in place, whose text is read as the tree is: NOT as an operand stands in parentheses.
 
-    Without them `a NOT IN (1) = b` is written `NOT a IN (1) = b`, which is the opposite of `a IN (1) = b`.
+    Without them `a NOT IN (1) < b` is written `NOT a IN (1) < b`, which is the opposite of `a IN (1) < b`.
 
     >>> import sqlglot
-    >>> enclose_negations(sqlglot.parse_one("a NOT IN (1) = b AND NOT c")).sql()
-    '(NOT a IN (1)) = b AND NOT c'
+    >>> enclose_negations(sqlglot.parse_one("a NOT IN (1) < b AND NOT c")).sql()
+    '(NOT a IN (1)) < b AND NOT c'
     """
     for node in every(tree, exp.Not):
         if isinstance(node.parent, (exp.Binary, exp.Predicate)) and not isinstance(node.parent, exp.Connector):

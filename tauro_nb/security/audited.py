@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tauro_nb.errors import UsageError
-from tauro_nb.security.audit import SUCCESS, AuditLog, AuditTrail
+from tauro_nb.security.audit import SUCCESS, Asker, AuditLog, AuditTrail
 from tauro_nb.security.policy import Operation
 from tauro_nb.security.principal import Principal
 
-__all__ = ["AuditedAccess", "claims_of"]
+__all__ = ["AuditedAccess", "asker_of"]
 
 
-def claims_of(who: Principal) -> dict[str, Any]:
-    """What a record says of somebody besides the name.
+def asker_of(principal: Principal, caller: str = "") -> Asker:
+    """Who asks (`caller`, if that is somebody else), with whose rights, for whom and what for.
 
-    >>> claims_of(Principal("ana", {"b", "a"}, tenant="acme"))
-    {'roles': ('a', 'b'), 'tenant': 'acme', 'purpose': None}
+    >>> asker_of(Principal("ana"), caller="root")[:3]
+    ('root', frozenset(), 'ana')
     """
-    return {"roles": tuple(sorted(who.roles)), "tenant": who.tenant, "purpose": who.purpose}
+    acting_as = principal.name if caller else ""
+    return Asker(caller or principal.name, principal.roles, acting_as, principal.tenant, principal.purpose)
 
 
 class AuditedAccess:
@@ -59,7 +60,7 @@ class AuditedAccess:
         return self.trail.record(
             AuditLog(
                 principal=str(principal) if who is None else who.name,
-                **({} if who is None else claims_of(who)),
+                **({} if who is None else asker_of(who).claims()),
                 table_name=table_name,
                 field_names=tuple(field_names or ()),
                 row_count=row_count,

@@ -7,7 +7,7 @@ from typing import Any
 
 from tauro_nb.errors import AccessDenied, PolicyError, TauroError
 from tauro_nb.security.audit import AuditLog
-from tauro_nb.security.audited import claims_of
+from tauro_nb.security.audited import asker_of
 from tauro_nb.security.book import UNUSABLE
 from tauro_nb.security.decision import TableDecision
 from tauro_nb.security.gate import gate, refusal, without_policy
@@ -188,7 +188,9 @@ class SecurityEnforcer(PoliciesInForce):
             denied = [name for name in names if bound.access(name, who) in ("denied", "encrypted")]
             reason = f"no access to {', '.join(f'`{name}`' for name in denied)}" if denied else ""
         if reason:
-            self.trail.denied(who.name, table_name, reason, columns=names, operation=operation, **claims_of(who))
+            self.trail.denied(
+                who.name, table_name, reason, columns=names, operation=operation, **asker_of(who).claims()
+            )
         return not reason
 
     def apply_row_level_security(
@@ -237,7 +239,7 @@ class SecurityEnforcer(PoliciesInForce):
     def _refused(self, principal: str | Principal, table_name: str, wrong: TauroError, **more: Any) -> None:
         """Record a refusal of somebody who may not even have a name."""
         if isinstance(principal, Principal):
-            self.trail.denied(principal.name, table_name, denial_of(wrong), **claims_of(principal), **more)
+            self.trail.denied(principal.name, table_name, denial_of(wrong), **asker_of(principal).claims(), **more)
         else:
             self.trail.denied(str(principal), table_name, denial_of(wrong), **more)
 
@@ -252,7 +254,9 @@ class SecurityEnforcer(PoliciesInForce):
             raise
         reason = self._gate(table_name, who, compiled)
         if reason:
-            self.trail.denied(who.name, table_name, reason, policy_hash=self._hash_of(compiled), **claims_of(who))
+            self.trail.denied(
+                who.name, table_name, reason, policy_hash=self._hash_of(compiled), **asker_of(who).claims()
+            )
             raise AccessDenied(reason, table=table_name)
         return who, compiled
 
@@ -273,7 +277,7 @@ class SecurityEnforcer(PoliciesInForce):
         self.trail.record(
             AuditLog(
                 principal=who.name,
-                **claims_of(who),
+                **asker_of(who).claims(),
                 table_name=table_name,
                 field_names=tuple(dict.fromkeys(key for row in rows for key in row)),
                 row_count=len(rows),

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from tauro_nb.errors import AccessDenied, CipherError, KeysetError, PolicyError, TauroError
 from tauro_nb.security.audit import AuditTrail
-from tauro_nb.security.audited import claims_of
+from tauro_nb.security.audited import asker_of
 from tauro_nb.security.compiled import BoundPolicy, ParsedPolicy
 from tauro_nb.security.decision import TableDecision
 from tauro_nb.security.policy import Operation, TableSecurityPolicy, TagPolicy
@@ -98,5 +98,5 @@ class Refusals:
                 self._table,
                 denial_of(error),
                 policy_hash=self._policy_hash,
-                **claims_of(self._who),
+                **asker_of(self._who).claims(),
             )

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
@@ -165,7 +164,7 @@ def _parse(marked: str, dialect: str, slots: Mapping[str, str | None]) -> exp.Ex
             if length.args.get("binary"):
                 # MySQL's counts bytes. sqlglot would have DuckDB look at the type of each value.
                 length.replace(exp.Anonymous(this="strlen", expressions=[length.this]))
-        tree = _expression(sqlglot.parse_one(tree.sql("duckdb"), read="duckdb"))
+        tree = _expression(parse_condition(tree.sql("duckdb"), "duckdb"))
         _check_markers(tree, slots, once=False)
         refuse_strangers(tree)
     for node in list(tree.find_all(exp.In)):

@@ -11,7 +11,7 @@ import pytest
 from tauro_nb import VirtualContext
 
 NEGATED = ("a NOT IN (5)", "a NOT BETWEEN 1 AND 2", "s NOT LIKE 'x%'", "NOT s NOT LIKE 'x%'", "a IS NOT NULL")
-BEHIND = ("= c", "<> c", "IS TRUE", "IS NOT FALSE", "IS DISTINCT FROM c", "IS NULL")
+BEHIND = ("= c", "<> c", "< c", ">= c", "IS TRUE", "IS NOT FALSE", "IS DISTINCT FROM c", "IS NULL")
 CONDITIONS = [f"{left} {right}" for left, right in itertools.product(NEGATED, BEHIND)]
 
 

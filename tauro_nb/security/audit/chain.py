@@ -56,7 +56,7 @@ class Form:
     Examples
     --------
     >>> form = Form({"b": "100 %"}, ["c", "a"])
-    >>> linked(form.filled({"a": 1, "c": 2}), 7, "ff")
+    >>> linked(Filled(form, {"a": 1, "c": 2}), 7, "ff")
     b'{"a":1,"b":"100 %","c":2,"prev":"ff","seq":7,"v":1}'
     """
 
@@ -71,10 +71,6 @@ class Form:
         every = sorted([*self._names, "prev", "seq"])
         self._places = every.index("prev"), every.index("seq")
 
-    def filled(self, values: Mapping[str, Any]) -> Filled:
-        """The record with these open members."""
-        return Filled(self, values)
-
     def linked(self, values: Mapping[str, Any], sequence: int, previous: str) -> str:
         """A record as it is written at its place of the log."""
         members: list[Any] = [_written(values[name]) for name in self._names]
@@ -85,7 +81,7 @@ class Form:
 
 
 class Filled:
-    """A record of a form."""
+    """A record of a form: the values of its open members."""
 
     __slots__ = ("form", "values")
 
@@ -109,9 +105,8 @@ def linked(record: Mapping[str, Any] | Filled, sequence: int, previous: str) -> 
     >>> linked({"event": "deny"}, 2, "ff")
     b'{"event":"deny","prev":"ff","seq":2,"v":1}'
     """
-    if type(record) is Filled:
+    if isinstance(record, Filled):
         return _ascii(record.form.linked(record.values, sequence, previous))
-    assert not isinstance(record, Filled)
     return canonical({**record, "v": _VERSION, "seq": sequence, "prev": previous})
 
 

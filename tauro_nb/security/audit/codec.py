@@ -77,10 +77,18 @@ class Asker(NamedTuple):
     def attributes(self) -> dict[str, Any]:
         """As attributes of an `AuditLog`.
 
-        >>> Asker("ana", frozenset({"b", "a"})).attributes()["roles"]
-        ('a', 'b')
+        >>> sorted(Asker("ana").attributes())
+        ['acting_as', 'principal', 'purpose', 'roles', 'tenant']
         """
-        return {**self._asdict(), "roles": tuple(sorted(self.roles))}
+        return {"principal": self.principal, "acting_as": self.acting_as, **self.claims()}
+
+    def claims(self) -> dict[str, Any]:
+        """Those that are no name.
+
+        >>> Asker("ana", frozenset({"b", "a"}), tenant="acme").claims()
+        {'roles': ('a', 'b'), 'tenant': 'acme', 'purpose': None}
+        """
+        return {"roles": tuple(sorted(self.roles)), "tenant": self.tenant, "purpose": self.purpose}
 
 
 class Asked:

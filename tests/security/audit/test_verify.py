@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tauro_nb.security.audit import AuditKeys, AuditSettings, AuditTrail, Verification
-from tauro_nb.security.audit.chain import Fixed, Form, Keyed, canonical, linked, plain, seal, unseal
+from tauro_nb.security.audit.chain import Filled, Fixed, Form, Keyed, canonical, linked, plain, seal, unseal
 from tauro_nb.security.audit.checkpoint import Checkpoint, read_checkpoints
 from tauro_nb.security.audit.merkle import MerkleTree
 from tauro_nb.security.keys import KeyRing, PassphraseSecret, Slot
@@ -280,9 +280,8 @@ def test_a_member_written_before_is_written_the_same(record: dict[str, Any], fix
     assert canonical(mixed) == canonical(record) == text.encode("ascii")
     assert plain(mixed) == record
     open_names = [name for name in record if name not in fixed]
-    filled = Form({name: mixed[name] for name in record if name in fixed}, open_names).filled(
-        {name: record[name] for name in open_names}
-    )
+    form = Form({name: mixed[name] for name in record if name in fixed}, open_names)
+    filled = Filled(form, {name: record[name] for name in open_names})
     assert plain(filled) == record
     chained = {**record, "prev": "ff", "seq": 7, "v": 1}
     assert linked(filled, 7, "ff") == linked(mixed, 7, "ff") == canonical(chained)
